@@ -1,0 +1,37 @@
+"""Out-of-distribution generalisation for the Hugging Face ecosystem."""
+
+from .data import ColoredMNIST, EnvironmentDataset, EnvironmentSampler, RandomColor, load_colored_mnist
+from .masking import RSC
+from .models import (
+    LeNetConfig,
+    LeNetForImageClassification,
+    LeNetImageProcessor,
+    MLPConfig,
+    MLPForImageClassification,
+)
+from .objectives import ERM, IRM, VREx
+from .trainer import IRMRSCTrainer, IRMTrainer, OODConfig, OODTrainer, RSCTrainer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ERM",
+    "IRM",
+    "RSC",
+    "ColoredMNIST",
+    "EnvironmentDataset",
+    "EnvironmentSampler",
+    "IRMRSCTrainer",
+    "IRMTrainer",
+    "LeNetConfig",
+    "LeNetForImageClassification",
+    "LeNetImageProcessor",
+    "MLPConfig",
+    "MLPForImageClassification",
+    "OODConfig",
+    "OODTrainer",
+    "RSCTrainer",
+    "RandomColor",
+    "VREx",
+    "load_colored_mnist",
+]

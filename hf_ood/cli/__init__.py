@@ -1,0 +1,1 @@
+"""The commands; `trainers/*.py` are thin scripts over these functions."""

@@ -1,0 +1,263 @@
+"""The command line: flags, dotted flags, a YAML recipe; errors that name the nearest flag."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import sys
+from argparse import SUPPRESS, Action, ArgumentParser
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+from transformers import HfArgumentParser
+from transformers.hf_argparser import string_to_bool
+
+from ..data import AUGMENTATIONS
+from ..data.configurations import CONFIGURATIONS, OPTIONS, ColoredMNISTConfig
+from ..models import MODELS
+from ..options import option
+from ..trainer import OODConfig
+from ..trainer.methods import METHODS, method_parts
+
+DESCRIPTION = """\
+Train a classifier on several environments and report it on each of them.
+
+  accelerate launch trainers/train.py --config trainers/recipes/quickstart.yaml
+  accelerate launch trainers/train.py --method irm+rsc --irm.penalty_weight 100 --dataset_config unseen_colors
+  torchrun --nproc_per_node 2 trainers/train.py --config my.yaml --use_cpu true --ddp_backend gloo
+
+Flags override the recipe. In a recipe a dotted flag is a section: `irm: {penalty_weight: 100}`."""
+
+
+@dataclass
+class RunArguments:
+    """What is trained on what."""
+
+    method: str = option(
+        "erm", f"An objective, a feature transform, or one of each joined by +: {', '.join(METHODS)}; irm+rsc."
+    )
+    dataset_name: str = option(
+        "colored_mnist", "colored_mnist (built in), a Hub dataset or a local folder with image, label, environment."
+    )
+    dataset_config: str = option("unseen_colors", f"Its configuration. Colored MNIST: {', '.join(CONFIGURATIONS)}.")
+    train_environments: list[str] | None = option(None, "Train on these environments only (names).")
+    max_train_samples: int | None = option(None, "Use this many training images, in equal parts per environment.")
+    augmentation: str = option("none", f"Applied to training batches: none, {', '.join(AUGMENTATIONS)}.")
+    model: str = option("lenet", f"The network: {', '.join(MODELS)}.")
+
+
+TOPICS: dict[str, list[str]] = {
+    "training": (
+        "num_train_epochs max_steps per_device_train_batch_size gradient_accumulation_steps learning_rate "
+        "lr_scheduler_type warmup_steps weight_decay optim max_grad_norm seed data_seed"
+    ).split(),
+    "environments": ["environment_proportions", "sample_with_replacement"],
+    "evaluation and choice of the checkpoint": (
+        "eval_strategy eval_steps per_device_eval_batch_size load_best_model_at_end metric_for_best_model "
+        "greater_is_better"
+    ).split(),
+    "output": (
+        "output_dir resume_from_checkpoint save_strategy save_steps save_total_limit logging_steps report_to run_name "
+        "disable_tqdm"
+    ).split(),
+    "hardware": (
+        "use_cpu ddp_backend bf16 fp16 torch_compile dataloader_num_workers"
+    ).split(),
+}
+OTHERS = "everything else of transformers.TrainingArguments"
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """A parsed command line. `options`: what dotted flags gave, by section; `given`: all that was given."""
+
+    run: RunArguments
+    training: OODConfig
+    options: dict[str, dict[str, Any]]
+    given: dict[str, Any]
+
+
+class _Parser(HfArgumentParser):
+    """HfArgumentParser whose fields are grouped by topic."""
+
+    def _add_dataclass_arguments(self, dtype: Any) -> None:
+        hints = get_type_hints(dtype)
+        topic_of = {name: topic for topic, names in TOPICS.items() for name in names}
+        groups: dict[str, Any] = {}
+        default_topic = "what to run" if dtype is RunArguments else OTHERS
+        topics = [default_topic] if dtype is RunArguments else [*TOPICS, OTHERS]
+        for topic in topics:
+            groups[topic] = self.add_argument_group(topic)
+        for field in fields(dtype):
+            if field.init:
+                field.type = hints[field.name]
+                self._parse_dataclass_field(groups[topic_of.get(field.name, default_topic)], field)
+
+    def error(self, message: str) -> Any:
+        raise UsageError(f"{message}\nSee --help.")
+
+
+class UsageError(SystemExit):
+    """A command line that cannot be understood: printed without a traceback, exit status 2."""
+
+    def __init__(self, message: str):
+        print(f"error: {message}", file=sys.stderr)  # noqa: T201 (a command line's errors go to the terminal)
+        super().__init__(2)
+        self.message = message
+
+
+def sections() -> dict[str, dict[str, tuple[Any, str]]]:
+    """Dotted flags: section -> option -> (default, help)."""
+    found: dict[str, dict[str, tuple[Any, str]]] = {"colored_mnist": _dataclass_options(ColoredMNISTConfig, OPTIONS)}
+    for name, (config, _) in MODELS.items():
+        found[name] = _model_options(config)
+    for name, method in METHODS.items():
+        found[name] = _dataclass_options(method, [field.name for field in fields(method) if field.init])
+    return {name: options for name, options in found.items() if options}
+
+
+def _dataclass_options(cls: Any, names: Sequence[str]) -> dict[str, tuple[Any, str]]:
+    options = {}
+    for field in fields(cls):
+        if field.name in names:
+            default = field.default_factory() if callable(field.default_factory) else field.default
+            options[field.name] = (default, field.metadata["help"])
+    return options
+
+
+def _model_options(config: Any) -> dict[str, tuple[Any, str]]:
+    """A model's own configuration fields; their help is the configuration's docstring."""
+    help_of = dict(re.findall(r"^\s+(\w+) \(`.*?\): (.*?)(?=\n\s+\w+ \(`|\n\s*\Z)", config.__doc__, re.M | re.S))
+    names = [name for name in config.__annotations__ if name in help_of]
+    return {name: (getattr(config, name), re.sub(r"\s+", " ", help_of[name]).strip()) for name in names}
+
+
+def make_parser() -> ArgumentParser:
+    parser = _Parser(  # type: ignore[misc]
+        [RunArguments, OODConfig], description=DESCRIPTION, allow_abbrev=False, usage="train.py [--config FILE] [flags]"
+    )
+    parser.add_argument("--config", help="A YAML recipe: a file of flags, overridden by those on the command line.")
+    for section, options in sections().items():
+        kind = "method" if section in METHODS else "model" if section in MODELS else "dataset"
+        group = parser.add_argument_group(f"{kind} {section}")
+        for name, (default, help) in options.items():
+            many = isinstance(default, (list, tuple))
+            kind_of = type(default[0]) if many else type(default)
+            group.add_argument(
+                f"--{section}.{name}",
+                default=default,
+                help=help.replace("%", "%%"),
+                nargs="+" if many else None,
+                type=string_to_bool if kind_of is bool else kind_of,
+                metavar=name.upper(),
+            )
+    return parser
+
+
+def parse_arguments(argv: Sequence[str] | None = None) -> Arguments:
+    """Parse flags (default: the process's own). A wrong command line raises `UsageError`."""
+    flags = list(sys.argv[1:] if argv is None else argv)
+    parser = make_parser()
+    if {"-h", "--help"} & set(flags):
+        parser.print_help()
+        raise SystemExit(0)
+    for action in parser._actions:
+        action.default = SUPPRESS  # only what was given is kept: the dataclasses know the defaults
+    config, flags = _pop_config(flags)
+    recipe = _recipe_flags(config) if config else []
+    namespace, unknown = parser.parse_known_args(recipe + flags)
+    _refuse_unknown([token for token in unknown if token.startswith("-")] or unknown, parser._actions, config)
+    given = dict(sorted(vars(namespace).items()))
+    options: dict[str, dict[str, Any]] = {}
+    flat: dict[str, Any] = {}
+    for name, value in given.items():
+        section, dot, key = name.partition(".")
+        if dot:
+            options.setdefault(section, {})[key] = value
+        else:
+            flat[name] = value
+    try:
+        run = RunArguments(**{f.name: flat.pop(f.name) for f in fields(RunArguments) if f.name in flat})
+        chosen = {*method_parts(run.method), run.model, run.dataset_name}
+        _refuse_useless(flags, chosen, run)
+        training = OODConfig(**flat)
+    except (ValueError, TypeError) as error:
+        raise UsageError(str(error)) from error
+    used = {name: values for name, values in options.items() if name in chosen}
+    return Arguments(run, training, used, {"run": vars(run), **used, "training": flat})
+
+
+def _pop_config(flags: list[str]) -> tuple[str | None, list[str]]:
+    for position, token in enumerate(flags):
+        if token == "--config":
+            if position + 1 == len(flags):
+                raise UsageError("--config needs a file.")
+            return flags[position + 1], flags[:position] + flags[position + 2 :]
+        if token.startswith("--config="):
+            return token.removeprefix("--config="), flags[:position] + flags[position + 1 :]
+    return None, flags
+
+
+def _recipe_flags(file: str) -> list[str]:
+    """A recipe as the flags it stands for, so that it is parsed and checked exactly as they are."""
+    path = Path(file)
+    if not path.is_file():
+        near = [str(recipe) for recipe in sorted(path.parent.glob("*.yaml"))]
+        there = f" There are: {', '.join(near)}." if near else ""
+        raise UsageError(f"There is no recipe {file}.{there}")
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise UsageError(f"{file} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{file} must hold `flag: value` lines.")
+    known_sections = sections()
+    tokens: list[str] = []
+    for key, value in content.items():
+        if key in known_sections and isinstance(value, dict):
+            for name, inner in value.items():
+                tokens += _tokens(f"{key}.{name}", inner)
+        elif isinstance(value, dict) and key not in OODConfig.__dataclass_fields__:
+            raise UsageError(f"{file}: {_unknown(str(key), list(known_sections), 'section')}")
+        else:
+            tokens += _tokens(str(key), value)
+    return tokens
+
+
+def _tokens(name: str, value: Any) -> list[str]:
+    if value is None:
+        return []
+    if isinstance(value, list):
+        return [f"--{name}", *map(str, value)]
+    if isinstance(value, dict):
+        return [f"--{name}", json.dumps(value)]
+    return [f"--{name}={str(value).lower() if isinstance(value, bool) else value}"]
+
+
+def _refuse_unknown(unknown: Sequence[str], actions: Sequence[Action], config: str | None) -> None:
+    if not unknown:
+        return
+    known = [flag.lstrip("-") for action in actions for flag in action.option_strings if flag.startswith("--")]
+    name = unknown[0].lstrip("-").partition("=")[0]
+    where = f" (in {config} or on the command line)" if config else ""
+    raise UsageError(_unknown(name, known, "key") + where)
+
+
+def _unknown(name: str, known: Sequence[str], what: str) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"Unknown {what} {name!r}." + (f" Did you mean {near[0]!r}?" if near else "")
+
+
+def _refuse_useless(flags: Sequence[str], chosen: set[str], run: RunArguments) -> None:
+    """A dotted flag of something that is not used would silently do nothing (recipes may keep such sections)."""
+    for flag in flags:
+        section, dot, _ = flag.removeprefix("--").partition("=")[0].partition(".")
+        if flag.startswith("--") and dot and section in sections() and section not in chosen:
+            raise ValueError(
+                f"{flag.partition('=')[0]} has no effect with --method {run.method} --model {run.model} "
+                f"--dataset_name {run.dataset_name}."
+            )

@@ -1,0 +1,243 @@
+"""Batches that know their environment: the dataset in memory, the balanced sampler, the collator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import ClassLabel, Image
+from datasets import Dataset as HFDataset
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+Batch = dict[str, Tensor]
+
+
+class EnvironmentDataset(Dataset):
+    """Images, labels and environments in memory; a batch is one `index_select`.
+
+    `pixel_values`: uint8 [N, C, H, W] (floats are kept as they are). `labels`, `environments`: int64 [N].
+    `label_names`, `environment_names`: what the ids stand for. `extras`: further columns, tensors of N rows.
+    `transform`: called with each batch (a dict of tensors), for augmentation; see `with_transform`.
+
+    A batch has the keys `pixel_values`, `labels`, `environment`, `index` (positions in this dataset) and the
+    extras. Raises `ValueError` when lengths differ or an id has no name.
+    """
+
+    def __init__(
+        self,
+        pixel_values: Tensor,
+        labels: Tensor,
+        environments: Tensor,
+        label_names: Sequence[str],
+        environment_names: Sequence[str],
+        extras: Batch | None = None,
+        transform: Callable[[Batch], Batch] | None = None,
+    ):
+        self.columns: Batch = {
+            "pixel_values": pixel_values,
+            "labels": labels.long(),
+            "environment": environments.long(),
+            **(extras or {}),
+        }
+        self.label_names = list(label_names)
+        self.environment_names = list(environment_names)
+        self.transform = transform
+        for name, column in self.columns.items():
+            if len(column) != len(pixel_values):
+                raise ValueError(f"Column {name!r} has {len(column)} rows, pixel_values {len(pixel_values)}.")
+        _check_ids("Labels", self.labels, self.label_names)
+        _check_ids("Environment ids", self.environments, self.environment_names)
+
+    @property
+    def labels(self) -> Tensor:
+        return self.columns["labels"]
+
+    @property
+    def environments(self) -> Tensor:
+        return self.columns["environment"]
+
+    @classmethod
+    def from_dataset(
+        cls,
+        dataset: HFDataset,
+        image_column: str = "image",
+        label_column: str = "label",
+        environment_column: str = "environment",
+    ) -> EnvironmentDataset:
+        """Decode an image dataset once (about 10,000 images/s) and keep it as a uint8 tensor.
+
+        All images must have one size. Raises `ValueError` naming the columns there are when one is missing.
+        """
+        for column in (image_column, label_column, environment_column):
+            if column not in dataset.column_names:
+                raise ValueError(
+                    f"The dataset has no column {column!r}; its columns are {', '.join(dataset.column_names)}. "
+                    "Name the right one, or add an environment column (dataset.add_column)."
+                )
+        if not isinstance(dataset.features[image_column], Image):
+            raise ValueError(f"Column {image_column!r} must be an Image, not {dataset.features[image_column]}.")
+        images = [np.asarray(image.convert("RGB")) for image in dataset[image_column]]
+        sizes = {image.shape for image in images}
+        if len(sizes) > 1:
+            raise ValueError(f"Images must have one size to be stacked, found {sorted(sizes)[:3]}; resize them first.")
+        extras = {
+            name: torch.tensor(dataset[name][:], dtype=torch.uint8)
+            for name in ("digit_color", "background_color")
+            if name in dataset.column_names
+        }
+        return cls(
+            pixel_values=torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(),
+            labels=torch.tensor(dataset[label_column][:]),
+            environments=torch.tensor(_ids(dataset, environment_column)),
+            label_names=_names(dataset, label_column),
+            environment_names=_names(dataset, environment_column),
+            extras=extras,
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        index = torch.as_tensor(indices)
+        batch = {name: column.index_select(0, index) for name, column in self.columns.items()}
+        batch["index"] = index
+        return self.transform(batch) if self.transform else batch
+
+    def __getitem__(self, index: int) -> Batch:
+        return {name: values[0] for name, values in self.__getitems__([index]).items()}
+
+    def select(self, indices: Sequence[int] | Tensor) -> EnvironmentDataset:
+        """The rows at `indices`, with the same names and transform."""
+        index = torch.as_tensor(indices, dtype=torch.long)
+        rows = {name: column.index_select(0, index) for name, column in self.columns.items()}
+        return EnvironmentDataset(
+            rows.pop("pixel_values"),
+            rows.pop("labels"),
+            rows.pop("environment"),
+            self.label_names,
+            self.environment_names,
+            extras=rows,
+            transform=self.transform,
+        )
+
+    def with_transform(self, transform: Callable[[Batch], Batch]) -> EnvironmentDataset:
+        """The same rows, each batch passed through `transform` (as `datasets.Dataset.with_transform`)."""
+        rows = dict(self.columns)
+        return EnvironmentDataset(
+            rows.pop("pixel_values"),
+            rows.pop("labels"),
+            rows.pop("environment"),
+            self.label_names,
+            self.environment_names,
+            extras=rows,
+            transform=transform,
+        )
+
+    def environment_counts(self) -> dict[str, int]:
+        """Number of rows of each environment that is present, by name."""
+        counts = torch.bincount(self.environments, minlength=len(self.environment_names)).tolist()
+        return {name: count for name, count in zip(self.environment_names, counts, strict=True) if count}
+
+
+def _check_ids(what: str, ids: Tensor, names: Sequence[str]) -> None:
+    if len(ids) and (ids.min() < 0 or ids.max() >= len(names)):
+        raise ValueError(
+            f"{what} must lie in 0..{len(names) - 1} ({', '.join(names)}), found {ids.min()} to {ids.max()}."
+        )
+
+
+def _names(dataset: HFDataset, column: str) -> list[str]:
+    feature = dataset.features[column]
+    if isinstance(feature, ClassLabel):
+        return list(feature.names)
+    return sorted(str(value) for value in dataset.unique(column))
+
+
+def _ids(dataset: HFDataset, column: str) -> list[int]:
+    if isinstance(dataset.features[column], ClassLabel):
+        return dataset[column][:]
+    position = {name: i for i, name in enumerate(_names(dataset, column))}
+    return [position[str(value)] for value in dataset[column]]
+
+
+def collate(batch: Batch | list[Batch]) -> Batch:
+    """What the model and the objective take: float images in 0..1, labels, environment; extras stay behind."""
+    if isinstance(batch, list):
+        batch = {name: torch.stack([row[name] for row in batch]) for name in batch[0]}
+    images = batch["pixel_values"]
+    return {
+        "pixel_values": images if images.is_floating_point() else images.to(torch.float32).mul_(1 / 255),
+        "labels": batch["labels"],
+        "environment": batch["environment"],
+    }
+
+
+class EnvironmentSampler(Sampler[int]):
+    """An order in which every run of consecutive indices holds the environments in the asked proportions.
+
+    Batches of any size, accumulation windows and the shards of any number of processes are runs of this order,
+    so all of them are balanced, and the samples of a global batch do not depend on how it is divided.
+
+    `environments`: int64 [N]. `proportions`: `"equal"` (each environment once per round, so k consecutive rounds
+    hold k of each) or `"natural"` (as in the data, up to one or two samples). `replacement`: draw independently
+    within each environment. An epoch has N samples; with equal proportions a small environment is reshuffled and
+    repeated. Call `set_epoch` for another order; the order is a function of (seed, epoch).
+    """
+
+    def __init__(
+        self,
+        environments: Tensor | Sequence[int],
+        proportions: str = "equal",
+        replacement: bool = False,
+        seed: int = 0,
+    ):
+        if proportions not in ("equal", "natural"):
+            raise ValueError(f"proportions must be 'equal' or 'natural', not {proportions!r}.")
+        ids = np.asarray(environments)
+        if len(ids) == 0:
+            raise ValueError("There is nothing to sample: the dataset is empty.")
+        order = np.argsort(ids, kind="stable")
+        self.members = np.split(order, np.flatnonzero(np.diff(ids[order])) + 1)
+        self.num_samples = len(ids)
+        self.proportions = proportions
+        self.replacement = replacement
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        members = [self.members[i] for i in rng.permutation(len(self.members))]
+        if self.proportions == "equal":
+            rounds = -(-self.num_samples // len(members))
+            drawn = np.stack([self._draw(rows, rounds, rng) for rows in members], axis=1)
+            order = drawn.reshape(-1)[: self.num_samples]
+        else:
+            # Sample k of n gets the time (k + u) / n: each environment is spread evenly over the epoch.
+            times = [(np.arange(len(rows)) + rng.random()) / len(rows) for rows in members]
+            drawn = np.concatenate([self._draw(rows, len(rows), rng) for rows in members])
+            order = drawn[np.argsort(np.concatenate(times), kind="stable")]
+        return iter(order.tolist())
+
+    def _draw(self, rows: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+        if self.replacement:
+            return rng.choice(rows, count)
+        passes = -(-count // len(rows))
+        return np.concatenate([rng.permutation(rows) for _ in range(passes)])[:count]
+
+
+def as_environment_dataset(dataset: Any) -> EnvironmentDataset:
+    """An `EnvironmentDataset` as it is; a `datasets.Dataset` with image, label and environment is decoded."""
+    if isinstance(dataset, EnvironmentDataset):
+        return dataset
+    if isinstance(dataset, HFDataset):
+        return EnvironmentDataset.from_dataset(dataset)
+    raise TypeError(f"Expected an EnvironmentDataset or a datasets.Dataset, not {type(dataset).__name__}.")

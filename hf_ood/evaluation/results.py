@@ -1,0 +1,78 @@
+"""What a run leaves behind in `results.json`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from .metrics import EnvironmentReport, mean_accuracy, worst_accuracy
+
+RESULTS_FILE = "results.json"
+PACKAGES = ("hf_ood", "torch", "transformers", "datasets", "accelerate", "numpy")
+
+
+def summarize(train: EnvironmentReport, validation: EnvironmentReport, test: EnvironmentReport) -> dict[str, Any]:
+    """Per-environment entries and their summary.
+
+    Training environments are reported on their held-out samples (split `validation`), test environments on the
+    test split; a name in both is written `test/<name>` there. Mean and worst accuracy are over test environments;
+    `train_accuracy` is the mean over training environments on the samples trained on; `gap` is the difference.
+    """
+    environments = {name: {**entry, "split": "validation"} for name, entry in validation.items()}
+    for name, entry in test.items():
+        environments[f"test/{name}" if name in environments else name] = {**entry, "split": "test"}
+    train_accuracy, test_accuracy = mean_accuracy(train), mean_accuracy(test)
+    return {
+        "environments": environments,
+        "mean_accuracy": test_accuracy,
+        "worst_accuracy": worst_accuracy(test),
+        "train_accuracy": train_accuracy,
+        "gap": train_accuracy - test_accuracy,
+    }
+
+
+def history(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """`Trainer`'s log as one record per evaluation: step, epoch, mean training loss since the last, accuracies."""
+    records: dict[int, dict[str, Any]] = {}
+    losses: list[float] = []
+    accuracies: list[float] = []
+    for entry in log:
+        if "loss" in entry:
+            losses.append(entry["loss"])
+            accuracies.append(entry.get("accuracy", float("nan")))
+        evaluated = {key.removeprefix("eval_"): value for key, value in entry.items() if key.startswith("eval_")}
+        if not evaluated:
+            continue
+        record = records.setdefault(entry["step"], {"step": entry["step"], "epoch": entry["epoch"]})
+        if losses:
+            record["train_loss"] = sum(losses) / len(losses)
+            record["train_accuracy"] = sum(accuracies) / len(accuracies)
+            losses, accuracies = [], []
+        record |= {key: value for key, value in evaluated.items() if key.endswith(("_accuracy", "_loss"))}
+    return list(records.values())
+
+
+def versions() -> dict[str, str]:
+    return {package: version(package) for package in PACKAGES}
+
+
+def save_results(results: Mapping[str, Any], folder: str | Path) -> Path:
+    """Write `results.json` in one move: it is either the old file or the whole new one."""
+    path = Path(folder) / RESULTS_FILE
+    partial = path.with_suffix(".json.partial")
+    partial.write_text(json.dumps(results, indent=2, allow_nan=False) + "\n")
+    os.replace(partial, path)
+    return path
+
+
+def load_results(folder: str | Path) -> dict[str, Any]:
+    """Read a run's `results.json`. Raises `ValueError` naming the file when it is damaged."""
+    path = Path(folder) / RESULTS_FILE
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it and run again.") from error

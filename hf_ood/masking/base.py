@@ -1,0 +1,27 @@
+"""What is done to features on the way forward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from torch import Tensor
+
+Head = Callable[[Tensor], Tensor]
+
+
+@dataclass
+class FeatureTransform:
+    """Base class of forward-side methods. A method is a dataclass: its fields are its hyper-parameters.
+
+    The model calls it between features and head, in training only. `progress`, the share of the training that is
+    done (0..1), is set by the trainer before each step.
+    """
+
+    name: ClassVar[str]
+    progress: float = field(default=0.0, init=False, repr=False, compare=False)
+
+    def __call__(self, features: Tensor, head: Head, labels: Tensor | None) -> Tensor:
+        """`features` [B, ...], `head` (features -> logits [B, C]), `labels` int64 [B] -> features, same shape."""
+        raise NotImplementedError

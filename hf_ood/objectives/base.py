@@ -1,0 +1,73 @@
+"""What an objective is: a function of per-environment sums."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from . import functional as F_ood
+
+Sums = dict[str, Tensor]  # each [E, ...]
+
+
+class Outputs(NamedTuple):
+    """What an objective sees of a micro-batch: logits [B, C], labels [B], environments [B], and E."""
+
+    logits: Tensor
+    labels: Tensor
+    environments: Tensor
+    num_environments: int
+
+
+@dataclass
+class Objective:
+    """Base class of what is minimised. A method is a dataclass: its fields are its hyper-parameters.
+
+    The loss is `f(totals)`: `sums` gives what one micro-batch contributes (with graph), the trainer adds that up
+    over micro-batches and processes, and `loss` is evaluated once, at the totals.
+    """
+
+    name: ClassVar[str]
+    additive: ClassVar[bool] = True
+    """False: the loss is no function of sums (pairwise kernels); accumulation and processes are then refused."""
+    linear: ClassVar[bool] = False
+    """True: the loss is linear in all sums but `count`, so accumulation needs no forward pass in advance."""
+    min_environments: ClassVar[int] = 1
+
+    def sums(self, outputs: Outputs) -> Sums:
+        """Per-environment sums over this micro-batch's samples: `count` [E], `loss` [E], and what the method needs."""
+        losses = F_ood.sample_losses(outputs.logits, outputs.labels)
+        columns = torch.stack([torch.ones_like(losses), losses], dim=1)
+        count, loss = F_ood.environment_sums(columns, outputs.environments, outputs.num_environments).unbind(1)
+        return {"count": count, "loss": loss}
+
+    def update(self, totals: Sums, step: int) -> None:
+        """Advance state that lives between steps; called once per optimizer step, before `loss`, without graph."""
+
+    def loss(self, totals: Sums, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The objective at the totals of optimizer step `step` (from 0) -> loss [], and parts worth logging."""
+        raise NotImplementedError
+
+    def parameter_penalty(self, parameters: Iterable[nn.Parameter], step: int) -> Tensor | None:
+        """A term of the loss that depends on the weights alone -> [], or None."""
+        return None
+
+    def resets_optimizer(self, step: int) -> bool:
+        """Whether the optimizer's moments are cleared before step `step`."""
+        return False
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """State between steps, saved with every checkpoint."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state_dict` gave."""
+
+
+def risks(totals: Sums) -> Tensor:
+    """Mean loss of each environment -> [E]."""
+    return F_ood.environment_means(totals["loss"], totals["count"])

@@ -1,0 +1,41 @@
+"""What a run shows while it trains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ProgressCallback
+
+
+class EnvironmentProgress(ProgressCallback):
+    """A progress bar with the running loss, and one line of accuracies per environment for each evaluation."""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if not logs or not state.is_world_process_zero or self.training_bar is None:
+            return
+        if "loss" in logs:
+            self.training_bar.set_postfix(loss=f"{logs['loss']:.3f}", accuracy=f"{logs.get('accuracy', 0):.3f}")
+        line = accuracy_line(logs)
+        if line:
+            self.training_bar.write(f"epoch {state.epoch:6.2f}  {line}")
+
+
+def accuracy_line(logs: dict[str, Any]) -> str:
+    """`validation  mean 98.2  worst 97.9  red_on_black 98.4 ...` from the log of one evaluation."""
+    for split in {key.split("_")[1] for key in logs if key.startswith("eval_") and key.endswith("_mean_accuracy")}:
+        prefix = f"eval_{split}_"
+        accuracies = {
+            key.removeprefix(prefix).removesuffix("_accuracy"): value
+            for key, value in logs.items()
+            if key.startswith(prefix) and key.endswith("_accuracy")
+        }
+        return f"{split:10s}  " + "  ".join(f"{name} {value:.1%}" for name, value in accuracies.items())
+    return ""

@@ -1,0 +1,70 @@
+"""Training arguments with defaults that suit comparing methods over environments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from transformers import TrainingArguments
+
+from ..options import option
+
+
+@dataclass
+class OODConfig(TrainingArguments):
+    """`transformers.TrainingArguments` plus how environments are sampled.
+
+    Changed defaults, after DomainBed's (Gulrajani & Lopez-Paz 2021, arXiv:2007.01434) for MNIST-sized images: Adam
+    with a constant learning rate of 1e-3 and no clipping. Evaluation, checkpoint and choice of the best checkpoint
+    happen every epoch, by the mean accuracy over the training environments' held-out samples. Batches drop the last
+    incomplete one and keep all their columns; parts of the loss are logged every 50 steps.
+    """
+
+    environment_proportions: str = option(
+        "equal", "Environments in a batch: equal parts, or natural (as in the data)."
+    )
+    sample_with_replacement: bool = option(
+        False, "Draw samples independently within an environment, instead of going through it."
+    )
+
+    learning_rate: float = option(1e-3, "Initial learning rate (DomainBed: 1e-3).")
+    lr_scheduler_type: str = option("constant", "Learning-rate schedule, as in TrainingArguments.")
+    max_grad_norm: float = option(0.0, "Largest gradient norm; 0 never clips.")
+    per_device_train_batch_size: int = option(192, "Batch size per process (DomainBed: 64 per environment).")
+    per_device_eval_batch_size: int = option(1000, "Evaluation batch size per process.")
+    num_train_epochs: float = option(5.0, "Passes over the training images.")
+    eval_strategy: str = option("epoch", "When to evaluate: no | steps | epoch.")
+    save_strategy: str = option("epoch", "When to save: no | steps | epoch | best.")
+    save_total_limit: int | None = option(2, "Checkpoints kept: the best and the latest.")
+    load_best_model_at_end: bool = option(True, "End with the checkpoint that --metric_for_best_model chooses.")
+    metric_for_best_model: str | None = option(
+        "eval_validation_mean_accuracy",
+        "What chooses the checkpoint. The default looks at training environments only; a metric of eval_test_... is "
+        "an oracle and is labelled so.",
+    )
+    greater_is_better: bool | None = option(True, "Whether the metric grows as models get better.")
+    logging_steps: float = option(50, "Log every so many optimizer steps.")
+    logging_nan_inf_filter: bool = option(False, "Off: a loss that is not finite stops the training.")
+    dataloader_drop_last: bool = option(True, "Leave out the last incomplete batch: penalties on it are noise.")
+    dataloader_pin_memory: bool = option(torch.cuda.is_available(), "Pin batches for faster copies to a GPU.")
+    ddp_find_unused_parameters: bool | None = option(False, "Search for unused parameters under DDP.")
+    remove_unused_columns: bool | None = option(False, "Must stay off: the environment column is needed.")
+
+    def __post_init__(self) -> None:
+        if self.environment_proportions not in ("equal", "natural"):
+            raise ValueError(
+                f"environment_proportions must be 'equal' or 'natural', not {self.environment_proportions!r}."
+            )
+        if self.remove_unused_columns:
+            raise ValueError("remove_unused_columns must stay False: it would drop the environment column.")
+        self.label_names = ["labels", "environment"]
+        super().__post_init__()
+
+    @property
+    def selection(self) -> str:
+        """The rule that chose the final weights, in words."""
+        if not self.load_best_model_at_end:
+            return "last step"
+        metric = str(self.metric_for_best_model).removeprefix("eval_")
+        oracle = "oracle: " if metric.startswith("test_") else ""
+        return f"{oracle}best {metric.replace('_', ' ')} over evaluations"

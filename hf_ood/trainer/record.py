@@ -1,0 +1,61 @@
+"""What is tracked between two log entries, on the device, without a synchronisation per step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from ..objectives.functional import environment_sums, sample_losses
+
+
+class NonFiniteLossError(FloatingPointError):
+    """The training loss became infinite or NaN; the message names the environment and the last good checkpoint."""
+
+
+class TrainingRecord:
+    """Running sums since the last log entry: samples, correct predictions, losses by environment; loss parts."""
+
+    def __init__(self, environment_names: Sequence[str], device: torch.device):
+        self.environment_names = environment_names
+        self.sums = torch.zeros(len(environment_names), 3, device=device)  # count, correct, loss
+        self.first_broken = torch.zeros(len(environment_names), dtype=torch.bool, device=device)
+        self.parts: dict[str, Tensor] = {}
+        self.steps = 0
+
+    @torch.no_grad()
+    def add_batch(self, logits: Tensor, labels: Tensor, environments: Tensor) -> None:
+        losses = sample_losses(logits, labels)
+        columns = torch.stack([torch.ones_like(losses), logits.argmax(1) == labels, losses], dim=1)
+        sums = environment_sums(columns.to(self.sums), environments, len(self.environment_names))
+        self.sums += sums
+        # Only the first broken batch tells which environment broke; after it all weights are broken.
+        self.first_broken = torch.where(self.first_broken.any(), self.first_broken, ~sums[:, 2].isfinite())
+
+    def add_step(self, parts: dict[str, Tensor]) -> None:
+        for name, part in parts.items():
+            self.parts[name] = self.parts.get(name, 0) + part
+        self.steps += 1
+
+    def broken_environments(self, reduce: Callable[[Tensor], Tensor]) -> list[str]:
+        broken = reduce(self.first_broken.float()).tolist()
+        return [name for name, flag in zip(self.environment_names, broken, strict=True) if flag]
+
+    def logs(self, reduce: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        """Means since the last log entry; `reduce` adds up over processes."""
+        sums = reduce(self.sums)
+        count, correct = sums[:, 0].tolist(), sums[:, 1].tolist()
+        accuracies = {
+            name: right / total
+            for name, right, total in zip(self.environment_names, correct, count, strict=True)
+            if total
+        }
+        logs = {name: (part / self.steps).item() for name, part in self.parts.items()}
+        logs["accuracy"] = sum(correct) / max(sum(count), 1)
+        return logs | {f"accuracy_{name}": accuracy for name, accuracy in accuracies.items()}
+
+    def reset(self) -> None:
+        self.sums.zero_()
+        self.first_broken.zero_()
+        self.parts, self.steps = {}, 0

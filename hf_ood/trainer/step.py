@@ -1,0 +1,83 @@
+"""One optimizer step: the exact loss over all its micro-batches and processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import get_device_states, set_device_states
+
+from ..objectives import Objective, Sums
+
+RandomState = tuple[Tensor, list[int], list[Tensor]]
+
+
+@dataclass
+class OptimizerStep:
+    """The micro-batches of one optimizer step, and the loss that they share.
+
+    `loss`: f(totals), known once the totals are. `slopes`: df/dtotals. `parts`: what the objective wants logged.
+    """
+
+    batches: list[dict[str, Any]]
+    position: int = 0
+    loss: Tensor | None = None
+    slopes: Sums = field(default_factory=dict)
+    parts: dict[str, Tensor] = field(default_factory=dict)
+    counts: Tensor | None = None
+    random_states: list[RandomState] = field(default_factory=list)
+
+    def solve(self, objective: Objective, totals: Sums, step: int) -> None:
+        """Evaluate the objective at the totals: its value, and its slope in every sum."""
+        leaves = {name: total.detach() for name, total in totals.items()}
+        objective.update(leaves, step)
+        with torch.enable_grad():
+            variables = {name: leaf.requires_grad_() for name, leaf in leaves.items() if name != "count"}
+            loss, parts = objective.loss({**leaves, **variables}, step)
+            slopes = torch.autograd.grad(loss, list(variables.values()), allow_unused=True)
+        self.loss = loss.detach()
+        self.parts = {name: part.detach() for name, part in parts.items()}
+        self.slopes = {name: slope for name, slope in zip(variables, slopes, strict=True) if slope is not None}
+
+    def share(self, sums: Sums) -> Tensor:
+        """A scalar whose gradient is this micro-batch's part of the gradient of the loss."""
+        return torch.stack([(slope * sums[name]).sum() for name, slope in self.slopes.items()]).sum()
+
+
+def add(sums: list[Sums]) -> Sums:
+    """Add up the sums of several micro-batches."""
+    return {name: torch.stack([part[name] for part in sums]).sum(0) for name in sums[0]}
+
+
+def reduce_sums(sums: Sums, reduce: Callable[[Tensor], Tensor]) -> Sums:
+    """Apply `reduce` (a sum over processes) to all sums in one go."""
+    flat = reduce(torch.cat([value.detach().reshape(-1) for value in sums.values()]))
+    parts = flat.split([value.numel() for value in sums.values()])
+    return {name: part.view_as(sums[name]) for name, part in zip(sums, parts, strict=True)}
+
+
+def random_state(batch: dict[str, Any]) -> RandomState:
+    """The random state of the CPU and of the devices that hold the batch."""
+    return torch.get_rng_state(), *get_device_states(*batch.values())
+
+
+def restore_random_state(state: RandomState) -> None:
+    cpu, devices, device_states = state
+    torch.set_rng_state(cpu)
+    set_device_states(devices, device_states)
+
+
+@contextmanager
+def preserved_buffers(model: nn.Module) -> Iterator[None]:
+    """Undo what a forward pass does to buffers (batch statistics), so that they advance once per micro-batch."""
+    saved = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, buffer in model.named_buffers():
+                buffer.copy_(saved[name])
