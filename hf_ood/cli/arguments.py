@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 import sys
-from argparse import SUPPRESS, Action, ArgumentParser
+from argparse import SUPPRESS, Action, ArgumentDefaultsHelpFormatter, ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -48,6 +48,9 @@ class RunArguments:
     max_train_samples: int | None = option(None, "Use this many training images, in equal parts per environment.")
     augmentation: str = option("none", f"Applied to training batches: none, {', '.join(AUGMENTATIONS)}.")
     model: str = option("lenet", f"The network: {', '.join(MODELS)}.")
+    num_threads: int | None = option(
+        None, "CPU threads of each process. Default: the cores shared out evenly (launchers would give one each)."
+    )
 
 
 TOPICS: dict[str, list[str]] = {
@@ -79,6 +82,19 @@ class Arguments:
     training: OODConfig
     options: dict[str, dict[str, Any]]
     given: dict[str, Any]
+
+
+class _HelpFormatter(RawDescriptionHelpFormatter, ArgumentDefaultsHelpFormatter):
+    """One spelling of each flag, defaults where there are any, as wide as the terminal."""
+
+    def _format_action_invocation(self, action: Action) -> str:
+        if not action.option_strings:
+            return super()._format_action_invocation(action)
+        value = "" if action.nargs == 0 else f" {getattr(action.type, '__name__', 'str').removeprefix('string_to_')}"
+        return action.option_strings[0] + value.replace("<lambda>", "str") + (" ..." if action.nargs == "+" else "")
+
+    def _get_help_string(self, action: Action) -> str | None:
+        return action.help if action.default in (None, SUPPRESS) else super()._get_help_string(action)
 
 
 class _Parser(HfArgumentParser):
@@ -138,7 +154,11 @@ def _model_options(config: Any) -> dict[str, tuple[Any, str]]:
 
 def make_parser() -> ArgumentParser:
     parser = _Parser(  # type: ignore[misc]
-        [RunArguments, OODConfig], description=DESCRIPTION, allow_abbrev=False, usage="train.py [--config FILE] [flags]"
+        [RunArguments, OODConfig],
+        description=DESCRIPTION,
+        allow_abbrev=False,
+        usage="train.py [--config FILE] [flags]",
+        formatter_class=_HelpFormatter,
     )
     parser.add_argument("--config", help="A YAML recipe: a file of flags, overridden by those on the command line.")
     for section, options in sections().items():
@@ -163,6 +183,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Arguments:
     flags = list(sys.argv[1:] if argv is None else argv)
     parser = make_parser()
     if {"-h", "--help"} & set(flags):
+        for action in parser._actions:
+            if action.option_strings[0].startswith("--no_"):
+                action.help = SUPPRESS
         parser.print_help()
         raise SystemExit(0)
     for action in parser._actions:
@@ -173,22 +196,24 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Arguments:
     _refuse_unknown([token for token in unknown if token.startswith("-")] or unknown, parser._actions, config)
     given = dict(sorted(vars(namespace).items()))
     options: dict[str, dict[str, Any]] = {}
-    flat: dict[str, Any] = {}
+    for_run: dict[str, Any] = {}
+    for_training: dict[str, Any] = {}
+    run_names = {field.name for field in fields(RunArguments)}
     for name, value in given.items():
         section, dot, key = name.partition(".")
         if dot:
             options.setdefault(section, {})[key] = value
         else:
-            flat[name] = value
+            (for_run if name in run_names else for_training)[name] = value
     try:
-        run = RunArguments(**{f.name: flat.pop(f.name) for f in fields(RunArguments) if f.name in flat})
+        run = RunArguments(**for_run)
         chosen = {*method_parts(run.method), run.model, run.dataset_name}
         _refuse_useless(flags, chosen, run)
-        training = OODConfig(**flat)
+        training = OODConfig(**for_training)
     except (ValueError, TypeError) as error:
         raise UsageError(str(error)) from error
     used = {name: values for name, values in options.items() if name in chosen}
-    return Arguments(run, training, used, {"run": vars(run), **used, "training": flat})
+    return Arguments(run, training, used, {"run": for_run, **used, "training": for_training})
 
 
 def _pop_config(flags: list[str]) -> tuple[str | None, list[str]]:

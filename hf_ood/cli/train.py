@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,6 +57,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
     method = build_method(arguments.run.method, arguments.options)
     if training.process_index == 0:
         claim_output_dir(Path(training.output_dir), arguments.given, bool(training.resume_from_checkpoint))
+    torch.set_num_threads(arguments.run.num_threads or cores_per_process())
     set_seed(training.seed)
     datasets = load_datasets(arguments)
     trainer = OODTrainer(
@@ -78,10 +81,16 @@ def run(arguments: Arguments) -> dict[str, Any]:
     return results
 
 
+def cores_per_process() -> int:
+    """This machine's cores, shared out evenly among its processes."""
+    return max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
 def default_output_dir(arguments: Arguments) -> str:
-    """`runs/<configuration>-<method>-seed<seed>`."""
+    """`runs/<configuration>-<method>-seed<seed>-<hash of all that was given>`: other arguments, another folder."""
     run = arguments.run
-    return f"runs/{run.dataset_config}-{run.method.replace('+', '-')}-seed{arguments.training.seed}"
+    digest = hashlib.sha256(repr(sorted(_comparable(arguments.given).items())).encode()).hexdigest()[:6]
+    return f"runs/{run.dataset_config}-{run.method.replace('+', '-')}-seed{arguments.training.seed}-{digest}"
 
 
 def claim_output_dir(folder: Path, given: dict[str, Any], resume: bool) -> None:
@@ -107,7 +116,7 @@ def claim_output_dir(folder: Path, given: dict[str, Any], resume: bool) -> None:
 def _comparable(given: dict[str, Any]) -> dict[str, Any]:
     """All given arguments, flat, without those that do not change the run, and without secrets."""
     flat = {f"{section}.{key}": value for section, values in given.items() for key, value in values.items()}
-    ignored = {"output_dir", "resume_from_checkpoint", "hub_token", "disable_tqdm", "push_to_hub"}
+    ignored = {"output_dir", "resume_from_checkpoint", "hub_token", "disable_tqdm", "push_to_hub", "num_threads"}
     return {key: value for key, value in flat.items() if key.rpartition(".")[2] not in ignored}
 
 

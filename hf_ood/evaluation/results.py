@@ -36,22 +36,24 @@ def summarize(train: EnvironmentReport, validation: EnvironmentReport, test: Env
 
 
 def history(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """`Trainer`'s log as one record per evaluation: step, epoch, mean training loss since the last, accuracies."""
+    """`Trainer`'s log as one record per evaluation: step, epoch, training means since the last, losses, accuracies.
+
+    `train_loss` is the objective, `train_cross_entropy` and `train_accuracy` are of the training batches as seen
+    (augmented, challenged).
+    """
     records: dict[int, dict[str, Any]] = {}
-    losses: list[float] = []
-    accuracies: list[float] = []
+    seen: list[Mapping[str, Any]] = []
     for entry in log:
         if "loss" in entry:
-            losses.append(entry["loss"])
-            accuracies.append(entry.get("accuracy", float("nan")))
+            seen.append(entry)
         evaluated = {key.removeprefix("eval_"): value for key, value in entry.items() if key.startswith("eval_")}
         if not evaluated:
             continue
         record = records.setdefault(entry["step"], {"step": entry["step"], "epoch": entry["epoch"]})
-        if losses:
-            record["train_loss"] = sum(losses) / len(losses)
-            record["train_accuracy"] = sum(accuracies) / len(accuracies)
-            losses, accuracies = [], []
+        if seen:
+            for measure in ("loss", "cross_entropy", "accuracy"):
+                record[f"train_{measure}"] = sum(part[measure] for part in seen) / len(seen)
+            seen = []
         record |= {key: value for key, value in evaluated.items() if key.endswith(("_accuracy", "_loss"))}
     return list(records.values())
 

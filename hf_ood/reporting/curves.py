@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 CURVES_FILE = "curves.png"
 # Okabe & Ito's colour-blind safe palette.
@@ -19,13 +20,13 @@ def draw_curves(results: dict[str, Any], file: Path) -> None:
     history = results["history"]
     epochs = [record["epoch"] for record in history]
     for key, label, style in (
-        ("train_loss", "training objective", "-"),
-        ("validation_loss", "validation cross-entropy", "--"),
-        ("test_loss", "test cross-entropy", "-"),
+        ("train_cross_entropy", "training batches", ":"),
+        ("validation_loss", "validation", "--"),
+        ("test_loss", "test", "-"),
     ):
         values = [record.get(key, float("nan")) for record in history]
         loss_axes.plot(epochs, values, style, marker="o", markersize=3, label=label)
-    loss_axes.set(xlabel="epoch", ylabel="loss")
+    loss_axes.set(xlabel="epoch", ylabel="cross-entropy (nats)")
     loss_axes.set_yscale("log")
     for number, (name, entry) in enumerate(results["environments"].items()):
         key = f"{entry['split']}_{name.removeprefix('test/')}_accuracy"
@@ -44,6 +45,7 @@ def draw_curves(results: dict[str, Any], file: Path) -> None:
     accuracy_axes.set(xlabel="epoch", ylabel="accuracy (%)", ylim=(0, 102))
     for axes in (loss_axes, accuracy_axes):
         axes.grid(alpha=0.3)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.legend(fontsize=8)
     figure.suptitle(f"{results['method']} on {results['config']}, seed {results['seed']}")
     figure.savefig(file, dpi=120)

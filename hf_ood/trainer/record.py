@@ -44,14 +44,14 @@ class TrainingRecord:
 
     def logs(self, reduce: Callable[[Tensor], Tensor]) -> dict[str, float]:
         """Means since the last log entry; `reduce` adds up over processes."""
-        sums = reduce(self.sums)
-        count, correct = sums[:, 0].tolist(), sums[:, 1].tolist()
+        count, correct, loss = reduce(self.sums).T.tolist()
         accuracies = {
             name: right / total
             for name, right, total in zip(self.environment_names, correct, count, strict=True)
             if total
         }
         logs = {name: (part / self.steps).item() for name, part in self.parts.items()}
+        logs["cross_entropy"] = sum(loss) / max(sum(count), 1)
         logs["accuracy"] = sum(correct) / max(sum(count), 1)
         return logs | {f"accuracy_{name}": accuracy for name, accuracy in accuracies.items()}
 
