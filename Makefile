@@ -1,0 +1,19 @@
+.PHONY: help style quality test benchmark
+
+help:  ## show this
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+style:  ## format and mend what can be mended
+	ruff format .
+	ruff check --fix .
+
+quality:  ## what CI checks besides the tests
+	ruff format --check .
+	ruff check .
+	mypy
+
+test:  ## all tests
+	pytest
+
+benchmark:  ## speed, as ratios measured in one run
+	python tests/benchmarks/benchmark.py
