@@ -36,7 +36,11 @@ class OODConfig(TrainingArguments):
     eval_strategy: str = option("epoch", "When to evaluate: no | steps | epoch.")
     save_strategy: str = option("epoch", "When to save: no | steps | epoch | best.")
     save_total_limit: int | None = option(2, "Checkpoints kept: the best and the latest.")
-    load_best_model_at_end: bool = option(True, "End with the checkpoint that --metric_for_best_model chooses.")
+    load_best_model_at_end: bool | None = option(  # type: ignore[assignment]
+        None,
+        "End with the checkpoint that --metric_for_best_model chooses. Default: yes, where evaluating and saving "
+        "happen at the same time.",
+    )
     metric_for_best_model: str | None = option(
         "eval_validation_mean_accuracy",
         "What chooses the checkpoint. The default looks at training environments only; a metric of eval_test_... is "
@@ -57,8 +61,16 @@ class OODConfig(TrainingArguments):
             )
         if self.remove_unused_columns:
             raise ValueError("remove_unused_columns must stay False: it would drop the environment column.")
+        if self.load_best_model_at_end is None:
+            self.load_best_model_at_end = self._saves_what_it_evaluates()
         self.label_names = ["labels", "environment"]
         super().__post_init__()
+
+    def _saves_what_it_evaluates(self) -> bool:
+        evaluating, saving = (str(getattr(s, "value", s)) for s in (self.eval_strategy, self.save_strategy))
+        if saving == "steps" and evaluating == "steps":
+            return self.save_steps % (self.eval_steps or self.logging_steps) == 0
+        return evaluating == saving == "epoch" or (saving == "best" and evaluating != "no")
 
     @property
     def selection(self) -> str:

@@ -39,7 +39,9 @@ class EdgeFusion(nn.Module):
 
     def __init__(self, feature_channels: int, edge_channels: int):
         super().__init__()
-        self.convolution = nn.Conv2d(feature_channels + edge_channels, feature_channels, kernel_size=3, padding=1)
+        self.convolution = nn.Conv2d(
+            feature_channels + edge_channels, feature_channels, kernel_size=3, padding=1, bias=False
+        )
         self.norm = nn.InstanceNorm2d(feature_channels, affine=True)
 
     def forward(self, features: Tensor, edges: Tensor) -> Tensor:
@@ -71,10 +73,11 @@ class LeNetForImageClassification(LeNetPreTrainedModel):
     def __init__(self, config: LeNetConfig):
         super().__init__(config)
         first, second = config.conv_channels
+        bias = not config.instance_norm  # the normalisation that follows would cancel it
         self.input_norm = self._norm(config.num_channels)
-        self.conv1 = nn.Conv2d(config.num_channels, first, kernel_size=5, padding=2)
+        self.conv1 = nn.Conv2d(config.num_channels, first, kernel_size=5, padding=2, bias=bias)
         self.norm1 = self._norm(first)
-        self.conv2 = nn.Conv2d(first, second, kernel_size=5)
+        self.conv2 = nn.Conv2d(first, second, kernel_size=5, bias=bias)
         self.norm2 = self._norm(second)
         self.pool = nn.MaxPool2d(2)
         self.edges = SobelEdges() if config.edge_branch else None

@@ -1,0 +1,40 @@
+"""Settings every test runs under: no network, no progress bars, a cache of its own."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+# Read by the libraries when they are imported, so set before any of them is.
+os.environ.setdefault("HF_HOME", tempfile.mkdtemp(prefix="hf_ood_tests_"))
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import pytest
+import torch
+
+from hf_ood.data import EnvironmentDataset
+
+
+def make_dataset(
+    counts: list[int] | tuple[int, ...] = (60, 60, 60), seed: int = 0, classes: int = 2, floats: bool = False
+) -> EnvironmentDataset:
+    """Random images whose brightness tells the label; `counts` samples per environment, shuffled."""
+    generator = torch.Generator().manual_seed(seed)
+    environments = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    environments = environments[torch.randperm(len(environments), generator=generator)]
+    labels = torch.randint(0, classes, (len(environments),), generator=generator)
+    noise = torch.randint(0, 120, (len(environments), 3, 28, 28), generator=generator)
+    pixels = (noise + (labels * (130 // max(classes - 1, 1)))[:, None, None, None]).to(torch.uint8)
+    return EnvironmentDataset(
+        pixels.float() / 255 if floats else pixels,
+        labels,
+        environments,
+        label_names=[f"class {label}" for label in range(classes)],
+        environment_names=[f"environment_{number}" for number in range(len(counts))],
+    )
+
+
+@pytest.fixture
+def dataset() -> EnvironmentDataset:
+    return make_dataset()

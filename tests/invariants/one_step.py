@@ -1,0 +1,93 @@
+"""One optimizer step of every additive objective, on one or several processes; the gradients go to a file.
+
+    torchrun --nproc_per_node 2 tests/invariants/one_step.py FOLDER
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import TrainerCallback, set_seed
+
+from hf_ood import LeNetConfig, LeNetForImageClassification, OODConfig, OODTrainer
+from hf_ood.data import EnvironmentDataset
+from hf_ood.objectives import OBJECTIVES, Objective
+
+BATCH = 48
+# Every layout of one batch of 48 over processes and micro-batches.
+LAYOUTS = {1: [(48, 1), (12, 4), (16, 3)], 2: [(24, 1), (12, 2)]}
+# Equal environments; ragged ones, of which the smallest is absent from most micro-batches and one process.
+DATA = {"equal": (16, 16, 16), "ragged": (30, 16, 2)}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "irm": {"warmup_steps": 0, "penalty_weight": 20.0, "l2": 0.01},
+    "vrex": {"warmup_steps": 0, "penalty_weight": 20.0},
+}
+
+
+class KeepGradients(TrainerCallback):
+    """Copies the gradients just before the optimizer uses them."""
+
+    def on_pre_optimizer_step(self, *args: Any, model: nn.Module, **kwargs: Any) -> None:
+        self.gradients = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+
+
+def make_data(counts: tuple[int, ...]) -> EnvironmentDataset:
+    generator = torch.Generator().manual_seed(1)
+    total = sum(counts)
+    return EnvironmentDataset(
+        torch.randint(0, 256, (total, 3, 28, 28), generator=generator, dtype=torch.uint8),
+        torch.randint(0, 2, (total,), generator=generator),
+        torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)),
+        ["a", "b"],
+        [f"environment_{number}" for number in range(len(counts))],
+    )
+
+
+def gradients(objective: Objective, data: EnvironmentDataset, batch: int, accumulation: int, folder: Path) -> Any:
+    """The gradients of the first step, and the loss that was logged for it."""
+    set_seed(0)
+    keep = KeepGradients()
+    trainer = OODTrainer(
+        LeNetForImageClassification(LeNetConfig()),
+        OODConfig(
+            output_dir=str(folder),
+            per_device_train_batch_size=batch,
+            gradient_accumulation_steps=accumulation,
+            environment_proportions="natural",
+            max_steps=1,
+            logging_steps=1,
+            save_strategy="no",
+            use_cpu=True,
+            ddp_backend="gloo" if "WORLD_SIZE" in os.environ else None,
+            disable_tqdm=True,
+        ),
+        objective=objective,
+        train_dataset=data,
+        callbacks=[keep],
+    )
+    trainer.train()
+    return {"gradients": keep.gradients, "loss": trainer.state.log_history[0]["loss"]}
+
+
+def main(folder: Path) -> None:
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    found = {}
+    for data_name, counts in DATA.items():
+        for name, cls in OBJECTIVES.items():
+            if not cls.additive:
+                continue
+            for batch, accumulation in LAYOUTS[processes]:
+                objective = cls(**OPTIONS.get(name, {}))
+                key = f"{name} {data_name} {processes}x{batch}x{accumulation}"
+                found[key] = gradients(objective, make_data(counts), batch, accumulation, folder / "run")
+    if int(os.environ.get("RANK", "0")) == 0:
+        torch.save(found, folder / f"{processes}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,215 @@
+"""Laws of training: every parameter moves, runs can be repeated and resumed, environment ids arrive intact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import make_dataset
+from torch import Tensor, nn
+from transformers import set_seed
+
+from hf_ood import ERM, LeNetConfig, LeNetForImageClassification, OODConfig, OODTrainer
+from hf_ood.data import EnvironmentDataset
+from hf_ood.objectives import Objective, Outputs, Sums
+from hf_ood.trainer.methods import FEATURE_TRANSFORMS, OBJECTIVES, build_method
+
+ALL_METHODS = [*OBJECTIVES, *FEATURE_TRANSFORMS, *(f"{o}+{t}" for o in OBJECTIVES for t in FEATURE_TRANSFORMS)]
+
+
+def make_trainer(
+    folder: Path, method: str = "erm", data: EnvironmentDataset | None = None, model: nn.Module | None = None, **args: Any
+) -> OODTrainer:
+    set_seed(0)
+    built = build_method(method, {name: {"warmup_steps": 3} for name in ("irm", "vrex") if name in method})
+    defaults: dict[str, Any] = {
+        "per_device_train_batch_size": 24,
+        "max_steps": 6,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        "use_cpu": True,
+    }
+    return OODTrainer(
+        model or LeNetForImageClassification(LeNetConfig(instance_norm=True, edge_branch=True)),
+        OODConfig(output_dir=str(folder), **{**defaults, **args}),
+        objective=built.objective,
+        feature_transform=built.feature_transform,
+        train_dataset=data or make_dataset(),
+    )
+
+
+def weights(trainer: OODTrainer) -> dict[str, Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in trainer.model.named_parameters()}
+
+
+@pytest.mark.parametrize("method", ALL_METHODS)
+def test_every_parameter_moves(method: str, tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, method)
+    before = weights(trainer)
+    trainer.train()
+    still = [name for name, parameter in weights(trainer).items() if torch.equal(parameter, before[name])]
+    assert still == []
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize("method", ALL_METHODS)
+def test_a_resumed_run_ends_where_the_uninterrupted_one_does(method: str, accumulation: int, tmp_path: Path) -> None:
+    settings = {"gradient_accumulation_steps": accumulation, "per_device_train_batch_size": 24 // accumulation}
+    whole = make_trainer(tmp_path / "whole", method, **settings)
+    whole.train()
+    make_trainer(tmp_path / "parts", method, save_strategy="steps", save_steps=4, **settings).train()
+    resumed = make_trainer(tmp_path / "parts", method, **settings)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "parts" / "checkpoint-4"))
+    for name, parameter in weights(whole).items():
+        torch.testing.assert_close(weights(resumed)[name], parameter, rtol=0, atol=0, msg=name)
+
+
+@dataclass
+class Counting(ERM):
+    """ERM that counts its updates, to see that an objective's state is saved, restored, and advanced once a step."""
+
+    name = "counting"
+    linear = False
+    updates: Tensor | None = None
+
+    def update(self, totals: Sums, step: int) -> None:
+        self.updates = (torch.zeros(()) if self.updates is None else self.updates) + 1
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {} if self.updates is None else {"updates": self.updates}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.updates = state["updates"]
+
+
+def test_the_objectives_state_advances_once_a_step_and_survives_resuming(tmp_path: Path) -> None:
+    settings = {"gradient_accumulation_steps": 3, "per_device_train_batch_size": 6}
+    first = make_trainer(tmp_path, save_strategy="steps", save_steps=4, **settings)
+    first.objective = Counting()
+    first.train()
+    assert first.objective.updates == 6
+    resumed = make_trainer(tmp_path, **settings)
+    resumed.objective = Counting()
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+    assert resumed.objective.updates == 6
+
+
+class DropoutAndBatchNorm(LeNetForImageClassification):
+    """The two things that a second forward pass could disturb."""
+
+    def __init__(self, config: LeNetConfig):
+        super().__init__(config)
+        self.batch_norm = nn.BatchNorm2d(3, momentum=0.5)
+        self.dropout = nn.Dropout(0.5)
+
+    def forward_features(self, pixel_values: Tensor) -> Tensor:
+        return self.dropout(super().forward_features(self.batch_norm(pixel_values)))
+
+
+def test_the_pass_that_collects_totals_leaves_no_trace(tmp_path: Path) -> None:
+    """With dropout replayed and batch statistics restored, V-REx of weight 0 accumulates exactly as ERM does,
+    which needs no such pass."""
+    found = {}
+    for method in ("erm", "vrex"):
+        set_seed(0)
+        model = DropoutAndBatchNorm(LeNetConfig())
+        trainer = make_trainer(
+            tmp_path, method, model=model, gradient_accumulation_steps=4, per_device_train_batch_size=6
+        )
+        if method == "vrex":
+            trainer.objective.penalty_weight = trainer.objective.warmup_penalty_weight = 0.0
+        trainer.train()
+        found[method] = trainer.model.state_dict()
+    for name, value in found["erm"].items():
+        torch.testing.assert_close(found["vrex"][name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@dataclass
+class Witness(ERM):
+    """ERM that keeps what it sees: the label of a sample tells which environment it must come from."""
+
+    def sums(self, outputs: Outputs) -> Sums:
+        seen.append((outputs.labels.clone(), outputs.environments.clone()))
+        return super().sums(outputs)
+
+
+seen: list[tuple[Tensor, Tensor]] = []
+
+
+@pytest.mark.parametrize("proportions", ["equal", "natural"])
+def test_environment_ids_arrive_with_their_samples(proportions: str, tmp_path: Path) -> None:
+    counts = (50, 31, 20)
+    environments = torch.repeat_interleave(torch.arange(3), torch.tensor(counts))
+    environments = environments[torch.randperm(101, generator=torch.Generator().manual_seed(3))]
+    data = EnvironmentDataset(
+        torch.zeros(101, 3, 28, 28, dtype=torch.uint8), (environments + 1) % 3, environments, ["a", "b", "c"], ["x", "y", "z"]
+    )
+    seen.clear()
+    trainer = make_trainer(
+        tmp_path,
+        data=data,
+        model=LeNetForImageClassification(LeNetConfig(num_labels=3)),
+        environment_proportions=proportions,
+        dataloader_drop_last=False,
+        max_steps=-1,
+        num_train_epochs=2,
+    )
+    trainer.objective = Witness()
+    trainer.train()
+    assert len(seen) == 10 and len(seen[4][0]) == 101 - 4 * 24  # the uneven last batch is there
+    for labels, environments in seen:
+        assert torch.equal(labels, (environments + 1) % 3)
+    if proportions == "natural":
+        first_epoch = torch.cat([environments for _, environments in seen[:5]])
+        assert torch.bincount(first_epoch).tolist() == list(counts)
+
+
+@pytest.mark.parametrize("method", ALL_METHODS)
+def test_same_seed_same_weights(method: str, tmp_path: Path) -> None:
+    found = []
+    for number in range(2):
+        trainer = make_trainer(tmp_path / str(number), method)
+        trainer.train()
+        found.append(weights(trainer))
+    for name, parameter in found[0].items():
+        assert torch.equal(found[1][name], parameter), name
+
+
+@pytest.mark.parametrize("method", OBJECTIVES)  # RSC's coin and ties depend on the order within the batch
+def test_renaming_environments_changes_nothing_else(method: str, tmp_path: Path) -> None:
+    data = make_dataset((60, 60, 60))
+    renaming = torch.tensor([2, 0, 1])
+    renamed = EnvironmentDataset(
+        data.columns["pixel_values"], data.labels, renaming[data.environments], data.label_names, ["1", "2", "0"]
+    )
+    found = []
+    for number, dataset in enumerate((data, renamed)):
+        trainer = make_trainer(
+            tmp_path / str(number), method, dataset, per_device_train_batch_size=180, optim="sgd", learning_rate=0.1
+        )
+        trainer.train()
+        found.append(weights(trainer))
+    for name, parameter in found[0].items():
+        torch.testing.assert_close(found[1][name], parameter, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_saved_weights_give_the_same_logits(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, "irm+rsc")
+    trainer.train()
+    trainer.model.save_pretrained(tmp_path / "saved")
+    loaded = LeNetForImageClassification.from_pretrained(tmp_path / "saved")
+    images = make_dataset().columns["pixel_values"].float() / 255
+    with torch.no_grad():
+        assert torch.equal(trainer.model.eval()(images).logits, loaded.eval()(images).logits)
+
+
+def test_every_registered_objective_is_a_dataclass_with_help() -> None:
+    for cls in (*OBJECTIVES.values(), *FEATURE_TRANSFORMS.values()):
+        assert issubclass(cls, Objective) == (cls.name in OBJECTIVES)
+        assert cls.__doc__
+        for field in fields(cls):
+            assert not field.init or field.metadata["help"]

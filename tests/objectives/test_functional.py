@@ -1,0 +1,105 @@
+"""Every equation against an independent, straightforward formula in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hf_ood.objectives import functional as F_ood
+
+RAGGED = [[40], [30, 10], [5, 1, 17], [7, 0, 9], [4, 4, 4, 4, 4], [1, 2, 3, 4, 5, 6, 0]]
+
+
+def make_batch(counts: list[int], classes: int = 3) -> tuple[Tensor, Tensor, Tensor, int]:
+    generator = torch.Generator().manual_seed(sum(counts))
+    environments = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    environments = environments[torch.randperm(len(environments), generator=generator)]
+    logits = torch.randn(len(environments), classes, generator=generator, dtype=torch.float64) * 2
+    labels = torch.randint(0, classes, (len(environments),), generator=generator)
+    return logits.requires_grad_(), labels, environments, len(counts)
+
+
+def slope_by_autograd(logits: Tensor, labels: Tensor) -> Tensor:
+    scale = torch.ones((), dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(F.cross_entropy(logits * scale, labels), scale, create_graph=True)
+    return slope
+
+
+def same_value_and_gradient(ours: Tensor, theirs: Tensor, logits: Tensor) -> None:
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+    (our_gradient,) = torch.autograd.grad(ours, logits, retain_graph=True)
+    (their_gradient,) = torch.autograd.grad(theirs, logits)
+    torch.testing.assert_close(our_gradient, their_gradient, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("counts", RAGGED, ids=str)
+def test_environment_risks_are_the_mean_losses(counts: list[int]) -> None:
+    logits, labels, environments, number = make_batch(counts)
+    risks = F_ood.environment_risks(logits, labels, environments, number)
+    for environment, count in enumerate(counts):
+        rows = environments == environment
+        expected = F.cross_entropy(logits[rows], labels[rows]) if count else torch.zeros((), dtype=torch.float64)
+        torch.testing.assert_close(risks[environment], expected)
+
+
+@pytest.mark.parametrize("counts", RAGGED, ids=str)
+def test_irm_penalty_is_the_autograd_penalty(counts: list[int]) -> None:
+    logits, labels, environments, number = make_batch(counts)
+    present = [environment for environment, count in enumerate(counts) if count]
+    squares = [slope_by_autograd(logits[environments == e], labels[environments == e]).square() for e in present]
+    ours = F_ood.irm_penalty(logits, labels, environments, number)
+    same_value_and_gradient(ours, torch.stack(squares).mean(), logits)
+
+
+@pytest.mark.parametrize("counts", RAGGED, ids=str)
+def test_irm_slopes_are_the_autograd_slopes(counts: list[int]) -> None:
+    logits, labels, environments, number = make_batch(counts)
+    slopes = F_ood.irm_slopes(logits, labels, environments, number)
+    for environment, count in enumerate(counts):
+        rows = environments == environment
+        expected = slope_by_autograd(logits[rows], labels[rows]) if count else torch.zeros((), dtype=torch.float64)
+        torch.testing.assert_close(slopes[environment], expected)
+
+
+def test_irm_penalty_works_without_a_graph() -> None:
+    logits, labels, environments, number = make_batch([5, 6])
+    with torch.no_grad():
+        assert F_ood.irm_penalty(logits, labels, environments, number) > 0
+
+
+def test_irm_with_two_classes_is_the_papers_binary_penalty() -> None:
+    logits, labels, environments, number = make_batch([20, 30], classes=2)
+    margin = logits[:, 1] - logits[:, 0]
+    expected = []
+    for environment in range(number):
+        scale = torch.ones((), dtype=torch.float64, requires_grad=True)
+        rows = environments == environment
+        loss = F.binary_cross_entropy_with_logits(margin[rows] * scale, labels[rows].double())
+        expected.append(torch.autograd.grad(loss, scale, create_graph=True)[0].square())
+    same_value_and_gradient(
+        F_ood.irm_penalty(logits, labels, environments, number), torch.stack(expected).mean(), logits
+    )
+
+
+def test_vrex_penalty_is_the_population_variance() -> None:
+    risks = torch.tensor([0.3, 0.9, 1.1], dtype=torch.float64)
+    torch.testing.assert_close(F_ood.vrex_penalty(risks), risks.var(unbiased=False))
+    assert F_ood.vrex_penalty(risks[:1]) == 0
+
+
+def test_half_precision_logits_are_summed_in_float32() -> None:
+    logits, labels, environments, number = make_batch([500, 3])
+    with torch.no_grad():
+        risks = F_ood.environment_risks(logits.bfloat16(), labels, environments, number)
+    assert risks.dtype == torch.float32
+    torch.testing.assert_close(risks.double(), F_ood.environment_risks(logits, labels, environments, number).detach(), rtol=0.02, atol=0.02)
+
+
+def test_renaming_environments_changes_nothing_else() -> None:
+    logits, labels, environments, number = make_batch([5, 9, 13])
+    renaming = torch.tensor([2, 0, 1])
+    before = F_ood.environment_risks(logits, labels, environments, number)
+    after = F_ood.environment_risks(logits, labels, renaming[environments], number)
+    torch.testing.assert_close(after[renaming], before)
