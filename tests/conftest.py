@@ -13,6 +13,8 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 import pytest
 import torch
 
+torch.set_num_threads(1)  # batches here are too small to share out
+
 from hf_ood.data import EnvironmentDataset
 
 

@@ -6,7 +6,13 @@ import difflib
 import json
 import re
 import sys
-from argparse import SUPPRESS, Action, ArgumentDefaultsHelpFormatter, ArgumentParser, RawDescriptionHelpFormatter
+from argparse import (
+    SUPPRESS,
+    Action,
+    ArgumentDefaultsHelpFormatter,
+    ArgumentParser,
+    RawDescriptionHelpFormatter,
+)
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -38,38 +44,34 @@ class RunArguments:
     """What is trained on what."""
 
     method: str = option(
-        "erm", f"An objective, a feature transform, or one of each joined by +: {', '.join(METHODS)}; irm+rsc."
+        "erm",
+        f"An objective, a feature transform, or one of each joined by +: {', '.join(METHODS)}; irm+rsc.",
     )
     dataset_name: str = option(
-        "colored_mnist", "colored_mnist (built in), a Hub dataset or a local folder with image, label, environment."
+        "colored_mnist",
+        "colored_mnist (built in), a Hub dataset or a local folder with image, label, environment.",
     )
-    dataset_config: str = option("unseen_colors", f"Its configuration. Colored MNIST: {', '.join(CONFIGURATIONS)}.")
+    dataset_config: str = option(
+        "unseen_colors", f"Its configuration. Colored MNIST: {', '.join(CONFIGURATIONS)}."
+    )
     train_environments: list[str] | None = option(None, "Train on these environments only (names).")
-    max_train_samples: int | None = option(None, "Use this many training images, in equal parts per environment.")
+    max_train_samples: int | None = option(
+        None, "Use this many training images, in equal parts per environment."
+    )
     augmentation: str = option("none", f"Applied to training batches: none, {', '.join(AUGMENTATIONS)}.")
     model: str = option("lenet", f"The network: {', '.join(MODELS)}.")
     num_threads: int | None = option(
-        None, "CPU threads of each process. Default: the cores shared out evenly (launchers would give one each)."
+        None,
+        "CPU threads of each process. Default: the cores shared out evenly (launchers would give one each).",
     )
 
 
 TOPICS: dict[str, list[str]] = {
-    "training": (
-        "num_train_epochs max_steps per_device_train_batch_size gradient_accumulation_steps learning_rate "
-        "lr_scheduler_type warmup_steps weight_decay optim max_grad_norm seed data_seed"
-    ).split(),
+    "training": ["num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "optim", "max_grad_norm", "seed", "data_seed"],
     "environments": ["environment_proportions", "sample_with_replacement"],
-    "evaluation and choice of the checkpoint": (
-        "eval_strategy eval_steps per_device_eval_batch_size load_best_model_at_end metric_for_best_model "
-        "greater_is_better"
-    ).split(),
-    "output": (
-        "output_dir resume_from_checkpoint save_strategy save_steps save_total_limit logging_steps report_to run_name "
-        "disable_tqdm"
-    ).split(),
-    "hardware": (
-        "use_cpu ddp_backend bf16 fp16 torch_compile dataloader_num_workers"
-    ).split(),
+    "evaluation and choice of the checkpoint": ["eval_strategy", "eval_steps", "per_device_eval_batch_size", "load_best_model_at_end", "metric_for_best_model", "greater_is_better"],
+    "output": ["output_dir", "resume_from_checkpoint", "save_strategy", "save_steps", "save_total_limit", "logging_steps", "report_to", "run_name", "disable_tqdm"],
+    "hardware": ["use_cpu", "ddp_backend", "bf16", "fp16", "torch_compile", "dataloader_num_workers"],
 }
 OTHERS = "everything else of transformers.TrainingArguments"
 
@@ -90,8 +92,16 @@ class _HelpFormatter(RawDescriptionHelpFormatter, ArgumentDefaultsHelpFormatter)
     def _format_action_invocation(self, action: Action) -> str:
         if not action.option_strings:
             return super()._format_action_invocation(action)
-        value = "" if action.nargs == 0 else f" {getattr(action.type, '__name__', 'str').removeprefix('string_to_')}"
-        return action.option_strings[0] + value.replace("<lambda>", "str") + (" ..." if action.nargs == "+" else "")
+        value = (
+            ""
+            if action.nargs == 0
+            else f" {getattr(action.type, '__name__', 'str').removeprefix('string_to_')}"
+        )
+        return (
+            action.option_strings[0]
+            + value.replace("<lambda>", "str")
+            + (" ..." if action.nargs == "+" else "")
+        )
 
     def _get_help_string(self, action: Action) -> str | None:
         return action.help if action.default in (None, SUPPRESS) else super()._get_help_string(action)
@@ -128,7 +138,9 @@ class UsageError(SystemExit):
 
 def sections() -> dict[str, dict[str, tuple[Any, str]]]:
     """Dotted flags: section -> option -> (default, help)."""
-    found: dict[str, dict[str, tuple[Any, str]]] = {"colored_mnist": _dataclass_options(ColoredMNISTConfig, OPTIONS)}
+    found: dict[str, dict[str, tuple[Any, str]]] = {
+        "colored_mnist": _dataclass_options(ColoredMNISTConfig, OPTIONS)
+    }
     for name, (config, _) in MODELS.items():
         found[name] = _model_options(config)
     for name, method in METHODS.items():
@@ -147,20 +159,24 @@ def _dataclass_options(cls: Any, names: Sequence[str]) -> dict[str, tuple[Any, s
 
 def _model_options(config: Any) -> dict[str, tuple[Any, str]]:
     """A model's own configuration fields; their help is the configuration's docstring."""
-    help_of = dict(re.findall(r"^\s+(\w+) \(`.*?\): (.*?)(?=\n\s+\w+ \(`|\n\s*\Z)", config.__doc__, re.M | re.S))
+    help_of = dict(
+        re.findall(r"^\s+(\w+) \(`.*?\): (.*?)(?=\n\s+\w+ \(`|\n\s*\Z)", config.__doc__, re.M | re.S)
+    )
     names = [name for name in config.__annotations__ if name in help_of]
     return {name: (getattr(config, name), re.sub(r"\s+", " ", help_of[name]).strip()) for name in names}
 
 
 def make_parser() -> ArgumentParser:
-    parser = _Parser(  # type: ignore[misc]
-        [RunArguments, OODConfig],
+    parser = _Parser(
+        [RunArguments, OODConfig],  # type: ignore[list-item]
         description=DESCRIPTION,
         allow_abbrev=False,
         usage="train.py [--config FILE] [flags]",
         formatter_class=_HelpFormatter,
     )
-    parser.add_argument("--config", help="A YAML recipe: a file of flags, overridden by those on the command line.")
+    parser.add_argument(
+        "--config", help="A YAML recipe: a file of flags, overridden by those on the command line."
+    )
     for section, options in sections().items():
         kind = "method" if section in METHODS else "model" if section in MODELS else "dataset"
         group = parser.add_argument_group(f"{kind} {section}")
@@ -266,7 +282,9 @@ def _tokens(name: str, value: Any) -> list[str]:
 def _refuse_unknown(unknown: Sequence[str], actions: Sequence[Action], config: str | None) -> None:
     if not unknown:
         return
-    known = [flag.lstrip("-") for action in actions for flag in action.option_strings if flag.startswith("--")]
+    known = [
+        flag.lstrip("-") for action in actions for flag in action.option_strings if flag.startswith("--")
+    ]
     name = unknown[0].lstrip("-").partition("=")[0]
     where = f" (in {config} or on the command line)" if config else ""
     raise UsageError(_unknown(name, known, "key") + where)

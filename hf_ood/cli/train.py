@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from datasets import load_dataset
@@ -67,7 +68,6 @@ def run(arguments: Arguments) -> dict[str, Any]:
         feature_transform=method.feature_transform,
         train_dataset=datasets["train"],
         eval_dataset={split: datasets[split] for split in ("validation", "test")},
-        processing_class=LeNetImageProcessor(),
     )
     resume = training.resume_from_checkpoint
     start = time.perf_counter()
@@ -106,7 +106,9 @@ def claim_output_dir(folder: Path, given: dict[str, Any], resume: bool) -> None:
                 f"({note}). Choose another --output_dir, or delete the folder."
             )
     elif folder.is_dir() and any(folder.iterdir()):
-        raise ValueError(f"{folder} is not empty and holds no run of this program. Choose another --output_dir.")
+        raise ValueError(
+            f"{folder} is not empty and holds no run of this program. Choose another --output_dir."
+        )
     elif resume:
         raise ValueError(f"There is nothing to resume in {folder}: check --output_dir.")
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +118,14 @@ def claim_output_dir(folder: Path, given: dict[str, Any], resume: bool) -> None:
 def _comparable(given: dict[str, Any]) -> dict[str, Any]:
     """All given arguments, flat, without those that do not change the run, and without secrets."""
     flat = {f"{section}.{key}": value for section, values in given.items() for key, value in values.items()}
-    ignored = {"output_dir", "resume_from_checkpoint", "hub_token", "disable_tqdm", "push_to_hub", "num_threads"}
+    ignored = {
+        "output_dir",
+        "resume_from_checkpoint",
+        "hub_token",
+        "disable_tqdm",
+        "push_to_hub",
+        "num_threads",
+    }
     return {key: value for key, value in flat.items() if key.rpartition(".")[2] not in ignored}
 
 
@@ -141,7 +150,9 @@ def load_datasets(arguments: Arguments) -> dict[str, EnvironmentDataset]:
     if run.augmentation != "none":
         if run.augmentation not in AUGMENTATIONS:
             raise ValueError(unknown_name("augmentation", run.augmentation, ["none", *AUGMENTATIONS]))
-        train = train.with_transform(BatchAugmentation(AUGMENTATIONS[run.augmentation](), arguments.training.seed))
+        train = train.with_transform(
+            BatchAugmentation(AUGMENTATIONS[run.augmentation](), arguments.training.seed)
+        )
     return {**datasets, "train": train}
 
 
@@ -159,9 +170,12 @@ def first_of_each_environment(dataset: EnvironmentDataset, total: int) -> Enviro
     share = total // len(counts)
     for name, count in counts.items():
         if count < share:
-            raise ValueError(f"max_train_samples={total} asks for {share} of environment {name!r}, which has {count}.")
+            raise ValueError(
+                f"max_train_samples={total} asks for {share} of environment {name!r}, which has {count}."
+            )
     rows = [
-        (dataset.environments == dataset.environment_names.index(name)).nonzero().squeeze(1)[:share] for name in counts
+        (dataset.environments == dataset.environment_names.index(name)).nonzero().squeeze(1)[:share]
+        for name in counts
     ]
     return dataset.select(torch.cat(rows))
 
@@ -189,7 +203,7 @@ def collect_results(
 ) -> dict[str, Any]:
     """Measure the final weights on every split and put everything that `results.json` holds together."""
     run, training = arguments.run, arguments.training
-    plain = {**datasets, "train": without_transform(datasets["train"])}
+    plain = {**datasets, "train": datasets["train"].with_transform(None)}
     reports = {split: predict_report(trainer, dataset) for split, dataset in plain.items()}
     done = max(trainer.state.global_step - trainer._initial_global_step, 0)
     batch = training.per_device_train_batch_size * training.gradient_accumulation_steps * training.world_size
@@ -221,24 +235,22 @@ def collect_results(
     }
 
 
-def without_transform(dataset: EnvironmentDataset) -> EnvironmentDataset:
-    return dataset.with_transform(None) if dataset.transform else dataset
-
-
 def predict_report(trainer: OODTrainer, dataset: EnvironmentDataset) -> EnvironmentReport:
     if len(dataset) == 0:
         return {}
     prediction = trainer.predict(dataset)
-    labels, environments = prediction.label_ids
-    return environment_report(prediction.predictions, labels, environments, dataset.environment_names)
+    labels, environments = prediction.label_ids  # type: ignore[misc]
+    return environment_report(
+        np.asarray(prediction.predictions), labels, environments, dataset.environment_names
+    )
 
 
 def write_run(trainer: OODTrainer, results: dict[str, Any]) -> None:
     """Everything a run leaves behind; weights and code first, results last: where they are, the run is whole."""
-    folder = Path(trainer.args.output_dir)
+    folder = Path(str(trainer.args.output_dir))
     model = trainer.accelerator.unwrap_model(trainer.model)
     model.save_pretrained(folder)
-    trainer.processing_class.save_pretrained(folder)
+    LeNetImageProcessor().save_pretrained(folder)
     draw_curves(results, folder / CURVES_FILE)
     write_model_card(results, folder)
     save_results(results, folder)

@@ -1,8 +1,8 @@
 """From digits to batches that know their environment."""
 
 from .augmentation import AUGMENTATIONS, BatchAugmentation, RandomErasing, RandomGrayscale, RandomResizedCrop
-from .coloring import PALETTE, RandomColor, colorize, uncolorize
 from .colored_mnist import ColoredMNIST, ColoredMNISTConfig, colored_mnist_tensors, load_colored_mnist
+from .coloring import PALETTE, RandomColor, colorize, uncolorize
 from .environments import EnvironmentDataset, EnvironmentSampler, as_environment_dataset, collate
 from .mnist import CorruptDataError, load_grey_images
 

@@ -118,7 +118,10 @@ class ReportAugmentation(nn.Module):
         return self.geometry(self.grayscale(colored, generator), generator)
 
 
-AUGMENTATIONS: dict[str, Callable[[], nn.Module]] = {"random_color": RandomColor, "report": ReportAugmentation}
+AUGMENTATIONS: dict[str, Callable[[], nn.Module]] = {
+    "random_color": RandomColor,
+    "report": ReportAugmentation,
+}
 
 
 class BatchAugmentation:

@@ -37,21 +37,25 @@ DEFAULT_CONFIGURATION = "unseen_colors"
 
 
 def features(config: ColoredMNISTConfig) -> Features:
-    return Features({
-        "image": Image(),
-        "label": ClassLabel(names=config.label_names),
-        "environment": ClassLabel(names=config.environment_names),
-        "digit": ClassLabel(names=[str(digit) for digit in range(10)]),
-        "digit_color": List(Value("uint8"), length=3),
-        "background_color": List(Value("uint8"), length=3),
-        "source_index": Value("int32"),
-    })
+    return Features(
+        {
+            "image": Image(),
+            "label": ClassLabel(names=config.label_names),
+            "environment": ClassLabel(names=config.environment_names),
+            "digit": ClassLabel(names=[str(digit) for digit in range(10)]),
+            "digit_color": List(Value("uint8"), length=3),
+            "background_color": List(Value("uint8"), length=3),
+            "source_index": Value("int32"),
+        }
+    )
 
 
 def _code_hash() -> str:
     """Changes with every edit of the code that makes the data: no edit is ever answered from a stale cache."""
     modules = [configurations, planning, coloring, augmentation, mnist, inspect.getmodule(_code_hash)]
-    return hashlib.sha256("".join(inspect.getsource(module) for module in modules if module).encode()).hexdigest()
+    return hashlib.sha256(
+        "".join(inspect.getsource(module) for module in modules if module).encode()
+    ).hexdigest()
 
 
 class ColoredMNIST(ArrowBasedBuilder):
@@ -64,7 +68,11 @@ class ColoredMNIST(ArrowBasedBuilder):
     config: ColoredMNISTConfig
 
     def __init__(
-        self, cache_dir: str | None = None, config_name: str | None = None, hash: str | None = None, **options: Any
+        self,
+        cache_dir: str | None = None,
+        config_name: str | None = None,
+        hash: str | None = None,
+        **options: Any,
     ):
         name = config_name or self.DEFAULT_CONFIG_NAME
         checked = {key: value for key, value in options.items() if key in OPTIONS}
@@ -84,7 +92,7 @@ class ColoredMNIST(ArrowBasedBuilder):
         names = {"train": Split.TRAIN, "validation": Split.VALIDATION, "test": Split.TEST}
         return [SplitGenerator(name=name, gen_kwargs={"split": split}) for split, name in names.items()]
 
-    def _generate_tables(self, split: str) -> Iterator[tuple[Key, pa.Table]]:  # type: ignore[override]
+    def _generate_tables(self, split: str) -> Iterator[tuple[Key, pa.Table]]:
         source = load_grey_images(self.config.source)
         plan = plan_split(self.config, split, source)
         for number, images in enumerate(paint(plan, self.config, split, source)):

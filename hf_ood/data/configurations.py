@@ -58,10 +58,12 @@ class ColoredMNISTConfig(BuilderConfig):
         100.0, "Random digit and background colours closer than this (Euclidean, 0-255 RGB) are redrawn."
     )
     train_pairs: list[str] = option(
-        ["red_on_black", "green_on_black", "white_on_black"], "Training environments of fixed_colors and unseen_colors."
+        ["red_on_black", "green_on_black", "white_on_black"],
+        "Training environments of fixed_colors and unseen_colors.",
     )
     test_pairs: list[str] = option(
-        ["yellow_on_white", "blue_on_white"], "Test environments of fixed_colors, random_colors and random_transforms."
+        ["yellow_on_white", "blue_on_white"],
+        "Test environments of fixed_colors, random_colors and random_transforms.",
     )
     correlations: list[float] = option(
         [0.95], "background_shortcut: P(black | label 1) of each training environment."
@@ -81,7 +83,9 @@ class ColoredMNISTConfig(BuilderConfig):
         if self.label_rule not in LABEL_NAMES:
             raise ValueError(f"label_rule {self.label_rule!r} is not one of {', '.join(LABEL_NAMES)}.")
         if self.name in ("background_shortcut", "label_noise_shortcut") and self.label_rule == "ten":
-            raise ValueError(f"{self.name} ties one of two colours to one of two labels: label_rule 'ten' has ten.")
+            raise ValueError(
+                f"{self.name} ties one of two colours to one of two labels: label_rule 'ten' has ten."
+            )
         if not 0 <= self.validation_fraction < 1:
             raise ValueError(f"validation_fraction must lie in 0..1, not {self.validation_fraction}.")
         for probability in (*self.correlations, *self.color_flips, self.test_color_flip, self.label_flip):
@@ -202,7 +206,9 @@ def make_config(name: str, **options: Any) -> ColoredMNISTConfig:
     return ColoredMNISTConfig(name=name, version=VERSION, description=CONFIGURATIONS.get(name), **options)
 
 
-OPTIONS = [name for name in ColoredMNISTConfig.__dataclass_fields__ if name not in BuilderConfig.__dataclass_fields__]
+OPTIONS = [
+    name for name in ColoredMNISTConfig.__dataclass_fields__ if name not in BuilderConfig.__dataclass_fields__
+]
 ENVIRONMENT_NAMES: list[str] = list(
     dict.fromkeys(
         painter.environment

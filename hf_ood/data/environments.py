@@ -78,11 +78,15 @@ class EnvironmentDataset(Dataset):
                     "Name the right one, or add an environment column (dataset.add_column)."
                 )
         if not isinstance(dataset.features[image_column], Image):
-            raise ValueError(f"Column {image_column!r} must be an Image, not {dataset.features[image_column]}.")
+            raise ValueError(
+                f"Column {image_column!r} must be an Image, not {dataset.features[image_column]}."
+            )
         images = [np.asarray(image.convert("RGB")) for image in dataset[image_column]]
         sizes = {image.shape for image in images}
         if len(sizes) > 1:
-            raise ValueError(f"Images must have one size to be stacked, found {sorted(sizes)[:3]}; resize them first.")
+            raise ValueError(
+                f"Images must have one size to be stacked, found {sorted(sizes)[:3]}; resize them first."
+            )
         extras = {
             name: torch.tensor(dataset[name][:], dtype=torch.uint8)
             for name in ("digit_color", "background_color")
@@ -123,8 +127,9 @@ class EnvironmentDataset(Dataset):
             transform=self.transform,
         )
 
-    def with_transform(self, transform: Callable[[Batch], Batch]) -> EnvironmentDataset:
-        """The same rows, each batch passed through `transform` (as `datasets.Dataset.with_transform`)."""
+    def with_transform(self, transform: Callable[[Batch], Batch] | None) -> EnvironmentDataset:
+        """The same rows, each batch passed through `transform` (as
+        `datasets.Dataset.with_transform`); None takes it away."""
         rows = dict(self.columns)
         return EnvironmentDataset(
             rows.pop("pixel_values"),

@@ -61,7 +61,9 @@ def source_fingerprint(source: str) -> str:
     if not folder.is_dir():
         return load_grey_images(source).fingerprint
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    listing = [(str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    listing = [
+        (str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns) for path in files
+    ]
     return hashlib.sha256(repr(listing).encode()).hexdigest()[:16]
 
 
@@ -93,7 +95,9 @@ def read_digit_file(path: Path, pixel_sha256: str) -> tuple[np.ndarray, np.ndarr
     return pixels.reshape(-1, IMAGE_SIZE, IMAGE_SIZE), table["label"].to_numpy().astype(np.int64)
 
 
-_REINSTALL = "Reinstall the package: pip install --force-reinstall --no-deps hf_ood (or `git checkout` the file)."
+_REINSTALL = (
+    "Reinstall the package: pip install --force-reinstall --no-deps hf_ood (or `git checkout` the file)."
+)
 
 
 @lru_cache(maxsize=2)
@@ -120,18 +124,18 @@ def _load_with_datasets(source: str) -> GreyImages:
 def _to_arrays(dataset: Dataset, source: str) -> tuple[np.ndarray, np.ndarray]:
     image_columns = [name for name, feature in dataset.features.items() if isinstance(feature, Image)]
     label_columns = [name for name, feature in dataset.features.items() if isinstance(feature, ClassLabel)]
-    label_columns += [
-        name for name in ("label", "labels") if isinstance(dataset.features.get(name), Value)
-    ]
+    label_columns += [name for name in ("label", "labels") if isinstance(dataset.features.get(name), Value)]
     if not image_columns or not label_columns:
         raise ValueError(
             f"Source {source!r} needs an Image column and a label column; its columns are {dataset.features}."
         )
     size = (IMAGE_SIZE, IMAGE_SIZE)
-    images = np.stack([
-        np.asarray(image.convert("L") if image.size == size else image.convert("L").resize(size))
-        for image in dataset[image_columns[0]]
-    ])
+    images = np.stack(
+        [
+            np.asarray(image.convert("L") if image.size == size else image.convert("L").resize(size))
+            for image in dataset[image_columns[0]]
+        ]
+    )
     classes = np.asarray(dataset[label_columns[0]], dtype=np.int64)
     if classes.min() < 0 or classes.max() > 9:
         raise ValueError(

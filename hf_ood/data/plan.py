@@ -70,7 +70,9 @@ def _choose_images(
     train, test = np.arange(source.num_train), np.arange(source.num_train, len(source.classes))
     if config.name == "label_noise_shortcut":  # Arjovsky et al. 2019: first 50,000 train, last 10,000 test
         boundary = source.num_train * 5 // 6
-        return {"train": rng.permutation(train[:boundary]), "validation": test, "test": train[boundary:]}[split]
+        return {"train": rng.permutation(train[:boundary]), "validation": test, "test": train[boundary:]}[
+            split
+        ]
     order = rng.permutation(train)
     held_out = round(config.validation_fraction * len(train))
     return {"train": order[held_out:], "validation": order[:held_out], "test": test}[split]

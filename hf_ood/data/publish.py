@@ -15,7 +15,9 @@ from .colored_mnist import DEFAULT_CONFIGURATION, load_colored_mnist
 from .configurations import CONFIGURATIONS
 
 
-def write_colored_mnist(folder: str | Path, configurations: Iterable[str] = CONFIGURATIONS, **options: Any) -> Path:
+def write_colored_mnist(
+    folder: str | Path, configurations: Iterable[str] = CONFIGURATIONS, **options: Any
+) -> Path:
     """Build configurations of Colored MNIST into a folder; `options` as in `ColoredMNISTConfig`.
 
     Then `load_dataset(folder, "unseen_colors")` works without this package. Returns the folder.
@@ -32,7 +34,12 @@ def write_colored_mnist(folder: str | Path, configurations: Iterable[str] = CONF
 
 
 def write_dataset_folder(
-    folder: str | Path, configurations: Mapping[str, DatasetDict], default: str, title: str, text: str, license: str
+    folder: str | Path,
+    configurations: Mapping[str, DatasetDict],
+    default: str,
+    title: str,
+    text: str,
+    license: str,
 ) -> Path:
     """Write `<configuration>/<split>-00000-of-00001.parquet` and `README.md`, the Hub's own layout."""
     folder = Path(folder)
@@ -68,7 +75,11 @@ def _describe(built: Mapping[str, DatasetDict], options: Mapping[str, Any]) -> s
         lines += [f"| **{name}** | | {CONFIGURATIONS[name]} |"]
         for split, dataset in splits.items():
             names = dataset.features["environment"].names
-            ids = dataset[:]["environment"] if len(dataset) == 0 else dataset.with_format("numpy")["environment"][:]
+            ids = (
+                dataset[:]["environment"]
+                if len(dataset) == 0
+                else dataset.with_format("numpy")["environment"][:]
+            )
             counts = {names[i]: int((ids == i).sum()) for i in sorted(set(ids))}
             lines.append(f"| | {split} | {', '.join(f'{env} {count:,}' for env, count in counts.items())} |")
     return "\n".join(lines) + "\n"

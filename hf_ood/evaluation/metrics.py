@@ -53,8 +53,10 @@ class EnvironmentMetrics:
         self.environment_names = environment_names
 
     def __call__(self, prediction: EvalPrediction) -> dict[str, float]:
-        logits = prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
-        labels, environments = prediction.label_ids
+        logits = (
+            prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
+        )
+        labels, environments = prediction.label_ids  # type: ignore[misc]
         report = environment_report(logits, labels, environments, self.environment_names)
         metrics = {
             "accuracy": float((logits.argmax(1) == labels).mean()),

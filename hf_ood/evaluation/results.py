@@ -15,7 +15,9 @@ RESULTS_FILE = "results.json"
 PACKAGES = ("hf_ood", "torch", "transformers", "datasets", "accelerate", "numpy")
 
 
-def summarize(train: EnvironmentReport, validation: EnvironmentReport, test: EnvironmentReport) -> dict[str, Any]:
+def summarize(
+    train: EnvironmentReport, validation: EnvironmentReport, test: EnvironmentReport
+) -> dict[str, Any]:
     """Per-environment entries and their summary.
 
     Training environments are reported on their held-out samples (split `validation`), test environments on the
@@ -46,7 +48,9 @@ def history(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for entry in log:
         if "loss" in entry:
             seen.append(entry)
-        evaluated = {key.removeprefix("eval_"): value for key, value in entry.items() if key.startswith("eval_")}
+        evaluated = {
+            key.removeprefix("eval_"): value for key, value in entry.items() if key.startswith("eval_")
+        }
         if not evaluated:
             continue
         record = records.setdefault(entry["step"], {"step": entry["step"], "epoch": entry["epoch"]})

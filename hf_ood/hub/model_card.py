@@ -12,7 +12,9 @@ TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
 
 def build_model_card(results: dict[str, Any]) -> ModelCard:
     """A card with YAML metadata (`model-index`: one result per environment, mean, worst) and readable text."""
-    name = f"{results['hyperparameters']['model']['name']}-{results['config']}-{results['method']}".replace("+", "-")
+    name = f"{results['hyperparameters']['model']['name']}-{results['config']}-{results['method']}".replace(
+        "+", "-"
+    )
     data = ModelCardData(
         model_name=name,
         license="apache-2.0",
@@ -26,7 +28,8 @@ def build_model_card(results: dict[str, Any]) -> ModelCard:
 
 def _eval_results(results: dict[str, Any]) -> list[EvalResult]:
     values = {
-        f"accuracy on {name}": (entry["split"], entry["accuracy"]) for name, entry in results["environments"].items()
+        f"accuracy on {name}": (entry["split"], entry["accuracy"])
+        for name, entry in results["environments"].items()
     }
     values["mean accuracy over test environments"] = ("test", results["mean_accuracy"])
     values["worst-environment accuracy"] = ("test", results["worst_accuracy"])

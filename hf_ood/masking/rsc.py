@@ -95,7 +95,8 @@ class RSC(FeatureTransform):
     suppressed_value: float = option(0.0, "What a suppressed feature is multiplied by (report 5.4).")
     amplified_value: float = option(1.0, "What the other features are multiplied by (report 5.4).")
     schedule: str = option(
-        "constant", "Drop rate over the training: constant | linear | cosine, the last two falling to 0 (report 5.3)."
+        "constant",
+        "Drop rate over the training: constant | linear | cosine, the last two falling to 0 (report 5.3).",
     )
 
     def __post_init__(self) -> None:

@@ -42,7 +42,9 @@ class Objective:
         """Per-environment sums over this micro-batch's samples: `count` [E], `loss` [E], and what the method needs."""
         losses = F_ood.sample_losses(outputs.logits, outputs.labels)
         columns = torch.stack([torch.ones_like(losses), losses], dim=1)
-        count, loss = F_ood.environment_sums(columns, outputs.environments, outputs.num_environments).unbind(1)
+        count, loss = F_ood.environment_sums(columns, outputs.environments, outputs.num_environments).unbind(
+            1
+        )
         return {"count": count, "loss": loss}
 
     def update(self, totals: Sums, step: int) -> None:

@@ -46,7 +46,9 @@ class IRM(Objective):
         losses = sample_losses(outputs.logits, outputs.labels)
         slopes = sample_slopes(outputs.logits, outputs.labels)
         columns = torch.stack([torch.ones_like(losses), losses, slopes], dim=1)
-        count, loss, slope = environment_sums(columns, outputs.environments, outputs.num_environments).unbind(1)
+        count, loss, slope = environment_sums(columns, outputs.environments, outputs.num_environments).unbind(
+            1
+        )
         return {"count": count, "loss": loss, "slope": slope}
 
     def loss(self, totals: Sums, step: int) -> tuple[Tensor, dict[str, Tensor]]:

@@ -22,7 +22,9 @@ class EnvironmentProgress(ProgressCallback):
         if not logs or not state.is_world_process_zero or self.training_bar is None:
             return
         if "loss" in logs:
-            self.training_bar.set_postfix(loss=f"{logs['loss']:.3f}", accuracy=f"{logs.get('accuracy', 0):.3f}")
+            self.training_bar.set_postfix(
+                loss=f"{logs['loss']:.3f}", accuracy=f"{logs.get('accuracy', 0):.3f}"
+            )
         line = accuracy_line(logs)
         if line:
             self.training_bar.write(f"epoch {state.epoch:6.2f}  {line}")
@@ -30,7 +32,9 @@ class EnvironmentProgress(ProgressCallback):
 
 def accuracy_line(logs: dict[str, Any]) -> str:
     """`validation  mean 98.2  worst 97.9  red_on_black 98.4 ...` from the log of one evaluation."""
-    for split in {key.split("_")[1] for key in logs if key.startswith("eval_") and key.endswith("_mean_accuracy")}:
+    for split in {
+        key.split("_")[1] for key in logs if key.startswith("eval_") and key.endswith("_mean_accuracy")
+    }:
         prefix = f"eval_{split}_"
         accuracies = {
             key.removeprefix(prefix).removesuffix("_accuracy"): value

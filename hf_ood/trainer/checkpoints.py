@@ -66,7 +66,9 @@ def require_whole(checkpoint: str | Path) -> None:
 
 
 def save_objective(objective: Objective, checkpoint: str | Path) -> None:
-    save_file(objective.state_dict(), Path(checkpoint) / OBJECTIVE_FILE, metadata={"objective": objective.name})
+    save_file(
+        objective.state_dict(), Path(checkpoint) / OBJECTIVE_FILE, metadata={"objective": objective.name}
+    )
 
 
 def load_objective(objective: Objective, checkpoint: str | Path) -> None:

@@ -55,7 +55,9 @@ def build_method(name: str, options: Mapping[str, Mapping[str, Any]] | None = No
                 raise ValueError(unknown_name(f"option of {part}", option, known))
         place = "objective" if part in OBJECTIVES else "feature_transform"
         if place in built:
-            raise ValueError(f"{name!r}: {built[place].name} and {part} both act as {place.replace('_', ' ')}.")
+            raise ValueError(
+                f"{name!r}: {built[place].name} and {part} both act as {place.replace('_', ' ')}."
+            )
         built[place] = cls(**given)
     built.setdefault("objective", ERM())
     return Method(**built)  # type: ignore[arg-type]

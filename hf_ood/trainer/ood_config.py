@@ -49,10 +49,12 @@ class OODConfig(TrainingArguments):
     greater_is_better: bool | None = option(True, "Whether the metric grows as models get better.")
     logging_steps: float = option(50, "Log every so many optimizer steps.")
     logging_nan_inf_filter: bool = option(False, "Off: a loss that is not finite stops the training.")
-    dataloader_drop_last: bool = option(True, "Leave out the last incomplete batch: penalties on it are noise.")
+    dataloader_drop_last: bool = option(
+        True, "Leave out the last incomplete batch: penalties on it are noise."
+    )
     dataloader_pin_memory: bool = option(torch.cuda.is_available(), "Pin batches for faster copies to a GPU.")
     ddp_find_unused_parameters: bool | None = option(False, "Search for unused parameters under DDP.")
-    remove_unused_columns: bool | None = option(False, "Must stay off: the environment column is needed.")
+    remove_unused_columns: bool = option(False, "Must stay off: the environment column is needed.")
 
     def __post_init__(self) -> None:
         if self.environment_proportions not in ("equal", "natural"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any, ClassVar
 
 import torch
@@ -15,12 +14,20 @@ from ..data import EnvironmentDataset, EnvironmentSampler, as_environment_datase
 from ..evaluation import EnvironmentMetrics
 from ..masking import FeatureTransform
 from ..objectives import ERM, Objective, Outputs, Sums
-from ..objectives.functional import environment_sums
 from .callbacks import EnvironmentProgress
 from .checkpoints import last_whole_checkpoint, load_objective, require_whole, save_objective
+from .checks import check_class, check_data, check_divisible, check_transform, common_environment_names
 from .ood_config import OODConfig
 from .record import NonFiniteLossError, TrainingRecord
-from .step import OptimizerStep, add, preserved_buffers, random_state, reduce_sums, restore_random_state
+from .step import (
+    OptimizerStep,
+    add,
+    environment_counts,
+    preserved_buffers,
+    random_state,
+    reduce_sums,
+    restore_random_state,
+)
 
 
 class OODTrainer(Trainer):
@@ -30,7 +37,7 @@ class OODTrainer(Trainer):
     of processes. A feature transform acts inside the model's forward pass, while training only.
 
     Args, besides those of `Trainer`:
-        objective: what is minimised; the class's `objective_class` with its defaults if not given.
+        objective: what is minimised; ERM if not given.
         feature_transform: what is done to features on the way forward, or None.
         train_dataset: an `EnvironmentDataset`, or a `datasets.Dataset` with `image`, `label` and `environment`.
         eval_dataset: one such dataset (the validation set), or a dict, usually of `validation` and `test`.
@@ -40,10 +47,17 @@ class OODTrainer(Trainer):
                    feature_transform=RSC(drop_rate=1/3), train_dataset=data["train"]).train()
     """
 
-    objective_class: ClassVar[type[Objective]] = ERM
+    objective_class: ClassVar[type[Objective]] = Objective
+    """What a named trainer minimises; the engine takes any objective."""
     feature_transform_class: ClassVar[type[FeatureTransform] | None] = None
+    """What a named trainer does to features; the engine takes any transform, or none."""
     loss_is_scaled_for_ga = True  # compute_loss returns a micro-batch's share of the whole step's loss
+
+    objective: Objective
+    feature_transform: FeatureTransform | None
     args: OODConfig
+    model: nn.Module
+    train_dataset: EnvironmentDataset | None
 
     def __init__(
         self,
@@ -57,79 +71,45 @@ class OODTrainer(Trainer):
         **kwargs: Any,
     ):
         args = args or OODConfig(output_dir="runs/ood")
-        self.objective = objective or self.objective_class()
+        if objective is None:
+            objective = ERM() if self.objective_class is Objective else self.objective_class()
         if feature_transform is None and self.feature_transform_class is not None:
             feature_transform = self.feature_transform_class()
-        self.feature_transform = feature_transform
+        self.objective, self.feature_transform = objective, feature_transform
         train_dataset = as_environment_dataset(train_dataset) if train_dataset is not None else None
-        eval_dataset = _as_eval_datasets(eval_dataset)
-        self.environment_names = _environment_names(train_dataset, eval_dataset)
-        if not eval_dataset:
-            args.eval_strategy, args.load_best_model_at_end = "no", False
+        evaluated = _as_eval_datasets(eval_dataset)
+        present = {} if train_dataset is None else {"train": train_dataset}
+        self.environment_names = common_environment_names({**present, **evaluated})
+        if not evaluated:
+            args.eval_strategy = "no"
+        if "validation" not in evaluated and str(args.metric_for_best_model).startswith("eval_validation_"):
+            args.load_best_model_at_end = False  # nothing to choose by: the last step stays
         kwargs.setdefault("data_collator", collate)
         kwargs.setdefault("compute_metrics", EnvironmentMetrics(self.environment_names))
-        super().__init__(model, args, train_dataset=train_dataset, eval_dataset=eval_dataset, **kwargs)
+        super().__init__(model, args, train_dataset=train_dataset, eval_dataset=evaluated or None, **kwargs)
         self._check()
         if any(isinstance(callback, ProgressCallback) for callback in self.callback_handler.callbacks):
             self.remove_callback(ProgressCallback)
             self.add_callback(EnvironmentProgress())
-        self._optimizer_step: OptimizerStep | None = None
         self.record = TrainingRecord(self.environment_names, self.args.device)
+        self._optimizer_step: OptimizerStep | None = None
 
     def _check(self) -> None:
-        """Refuse, before any training starts, what could not work or would silently compute something else."""
-        _require_class(self.objective, self.objective_class, Objective, type(self).__name__)
+        check_class(type(self).__name__, self.objective, self.objective_class)
         if self.feature_transform is not None:
-            _require_class(
-                self.feature_transform, self.feature_transform_class, FeatureTransform, type(self).__name__
+            check_class(
+                type(self).__name__, self.feature_transform, self.feature_transform_class or FeatureTransform
             )
-            if "feature_transform" not in inspect.signature(self.model.forward).parameters:
-                raise ValueError(
-                    f"{self.feature_transform.name} acts between features and head, but "
-                    f"{type(self.model).__name__}.forward takes no `feature_transform`."
-                )
-        divided = self.args.gradient_accumulation_steps > 1 or self.accelerator.num_processes > 1
-        if not self.objective.additive and divided:
-            raise ValueError(
-                f"{self.objective.name} is not a function of sums over samples: on parts of a batch it is another "
-                "objective. Use one process and gradient_accumulation_steps=1 (with a larger batch), or another method."
-            )
+            check_transform(self.feature_transform, self.model)
+        processes = self.accelerator.num_processes
+        check_divisible(self.objective, self.args, processes)
         if self.train_dataset is not None:
-            self._check_data(self.train_dataset)
-
-    def _check_data(self, dataset: EnvironmentDataset) -> None:
-        counts = dataset.environment_counts()
-        if len(counts) < self.objective.min_environments:
-            raise ValueError(
-                f"{self.objective.name} compares environments: it needs at least {self.objective.min_environments}, "
-                f"the training set has {len(counts)} ({', '.join(counts)}). Train on more, or use erm or rsc."
-            )
-        config = getattr(self.model, "config", None)
-        num_labels = getattr(config, "num_labels", None)
-        if num_labels is not None and int(dataset.labels.max()) >= num_labels:
-            raise ValueError(
-                f"Labels reach {int(dataset.labels.max())}, but the model has {num_labels} classes: build it with "
-                f"num_labels={len(dataset.label_names)}."
-            )
-        batch = self.args.per_device_train_batch_size
-        if len(dataset) < batch * self.accelerator.num_processes and self.args.dataloader_drop_last:
-            raise ValueError(
-                f"{len(dataset)} training samples do not fill one batch of {batch} on "
-                f"{self.accelerator.num_processes} process(es): lower per_device_train_batch_size."
-            )
-        if self.args.environment_proportions == "equal" and not self.args.sample_with_replacement:
-            smallest = min(counts, key=counts.__getitem__)
-            if counts[smallest] < batch // len(counts):
-                raise ValueError(
-                    f"Environment {smallest!r} has {counts[smallest]} samples, fewer than its {batch // len(counts)} "
-                    f"of a batch of {batch}: lower per_device_train_batch_size, or set environment_proportions="
-                    "'natural' or sample_with_replacement=True."
-                )
+            check_data(self.train_dataset, self.objective, self.model, self.args, processes)
 
     # Data
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler:
-        dataset = train_dataset if train_dataset is not None else self.train_dataset
+        dataset = as_environment_dataset(train_dataset if train_dataset is not None else self.train_dataset)
         return EnvironmentSampler(
             dataset.environments,
             proportions=self.args.environment_proportions,
@@ -162,7 +142,7 @@ class OODTrainer(Trainer):
         In evaluation: the plain mean cross-entropy, comparable over methods.
         """
         if not model.training:
-            outputs = model(**{name: value for name, value in inputs.items() if name != "environment"})
+            outputs = self.forward(model, _without_environment(inputs))
             return (outputs.loss, outputs) if return_outputs else outputs.loss
         step = self._optimizer_step or OptimizerStep([inputs])
         if step.position == 0:
@@ -170,7 +150,8 @@ class OODTrainer(Trainer):
         if step.random_states:
             restore_random_state(step.random_states[step.position])
         outputs, sums = self._sums(model, inputs)
-        if self.objective.linear and step.counts is not None:
+        self.record.add_batch(outputs.logits.detach(), inputs["labels"], inputs["environment"])
+        if step.counts is not None:
             step.solve(self.objective, {**sums, "count": step.counts}, self.state.global_step)
         elif step.loss is None:
             step.solve(self.objective, reduce_sums(sums, self._add_over_processes), self.state.global_step)
@@ -187,52 +168,48 @@ class OODTrainer(Trainer):
             self.feature_transform.progress = self.state.global_step / max(self.state.max_steps, 1)
         if self.optimizer is not None and self.objective.resets_optimizer(self.state.global_step):
             self.optimizer.state.clear()  # in place: Accelerate's wrapper and the scheduler keep their reference
-        if len(step.batches) == 1 and (self.accelerator.num_processes == 1 or not self.objective.linear):
-            return
-        batches = [self._prepare_inputs(batch) for batch in step.batches]
-        if self.objective.linear:
-            ones = [torch.ones_like(batch["environment"], dtype=torch.float32) for batch in batches]
-            counts = [
-                environment_sums(one, batch["environment"], len(self.environment_names))
-                for one, batch in zip(ones, batches, strict=True)
-            ]
-            step.counts = self._add_over_processes(torch.stack(counts).sum(0))
-            return
-        totals = []
-        with torch.no_grad(), preserved_buffers(model):
-            for batch in batches:
-                step.random_states.append(random_state(batch))
-                totals.append(self._sums(model, batch, record=False)[1])
-        step.solve(self.objective, reduce_sums(add(totals), self._add_over_processes), self.state.global_step)
+        divided = len(step.batches) > 1
+        if self.objective.linear and (divided or self.accelerator.num_processes > 1):
+            counts = environment_counts(
+                [batch["environment"] for batch in step.batches], len(self.environment_names)
+            )
+            step.counts = self._add_over_processes(counts.to(self.args.device))
+        elif divided:
+            totals = []
+            with torch.no_grad(), preserved_buffers(model):
+                for batch in step.batches:
+                    prepared = self._prepare_inputs(batch)
+                    step.random_states.append(random_state(prepared))
+                    totals.append(self._sums(model, prepared)[1])
+            step.solve(
+                self.objective, reduce_sums(add(totals), self._add_over_processes), self.state.global_step
+            )
 
-    def _sums(self, model: nn.Module, inputs: dict[str, Any], record: bool = True) -> tuple[Any, Sums]:
+    def _sums(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Any, Sums]:
         """One forward pass -> the model's outputs and this micro-batch's sums."""
-        environments = inputs["environment"]
-        outputs = self.forward(model, {name: value for name, value in inputs.items() if name != "environment"})
-        if record:
-            self.record.add_batch(outputs.logits.detach(), inputs["labels"], environments)
-        seen = Outputs(outputs.logits, inputs["labels"], environments, len(self.environment_names))
+        outputs = self.forward(model, _without_environment(inputs))
+        seen = Outputs(outputs.logits, inputs["labels"], inputs["environment"], len(self.environment_names))
         return outputs, self.objective.sums(seen)
 
     def _share_of_loss(self, model: nn.Module, step: OptimizerStep, sums: Sums) -> Tensor:
-        """A tensor with the gradient of this micro-batch's share and, added up over micro-batches and averaged over
-        processes (as Trainer does), the value of the loss."""
+        """A tensor with the gradient of this micro-batch's share. Added up over micro-batches and averaged over
+        processes, as `Trainer` does, its value is the loss."""
         assert step.loss is not None
         processes = self.accelerator.num_processes
-        share = step.share(sums) * processes  # DDP averages gradients over processes; the share wants their sum
-        if step.counts is not None:  # linear: the share itself is this micro-batch's part of the value
-            value = step.loss * processes
-        else:
-            value = step.loss / len(step.batches)
+        share = (
+            step.share(sums) * processes
+        )  # DDP averages gradients over processes; they have to be added up
+        # With known counts step.loss is this micro-batch's own part of the loss; otherwise it is the whole.
+        value = step.loss * processes if step.counts is not None else step.loss / len(step.batches)
         loss = share + (value - share).detach()
         trainable = (parameter for parameter in model.parameters() if parameter.requires_grad)
         penalty = self.objective.parameter_penalty(trainable, self.state.global_step)
         return loss if penalty is None else loss + penalty / len(step.batches)
 
     def _add_over_processes(self, tensor: Tensor) -> Tensor:
-        if self.accelerator.num_processes == 1:
-            return tensor
-        return self.accelerator.reduce(tensor, reduction="sum")  # type: ignore[return-value]
+        return (
+            self.accelerator.reduce(tensor, reduction="sum") if self.accelerator.num_processes > 1 else tensor
+        )
 
     # Logs and checkpoints
 
@@ -246,7 +223,7 @@ class OODTrainer(Trainer):
     def _require_finite(self) -> None:
         broken = self.record.broken_environments(self._add_over_processes)
         if broken:
-            checkpoint = last_whole_checkpoint(self.args.output_dir)
+            checkpoint = last_whole_checkpoint(str(self.args.output_dir))
             way_out = f"resume with --resume_from_checkpoint {checkpoint}" if checkpoint else "start again"
             raise NonFiniteLossError(
                 f"The loss is no longer finite (noticed at step {self.state.global_step}), first in environment "
@@ -257,16 +234,16 @@ class OODTrainer(Trainer):
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         return 0  # Trainer would walk all parameters at every step for a number nobody reads
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """As `Trainer.train`; `resume_from_checkpoint=True` takes the latest checkpoint that is whole."""
         if resume_from_checkpoint is True:
-            resume_from_checkpoint = last_whole_checkpoint(self.args.output_dir)
+            resume_from_checkpoint = last_whole_checkpoint(str(self.args.output_dir))
             if resume_from_checkpoint is None:
                 raise ValueError(f"There is no whole checkpoint in {self.args.output_dir} to resume from.")
         elif resume_from_checkpoint:
             require_whole(resume_from_checkpoint)
         self.record.reset()
-        return super().train(resume_from_checkpoint=resume_from_checkpoint or None, **kwargs)
+        return super().train(resume_from_checkpoint or None, *args, **kwargs)
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         self._require_finite()
@@ -283,31 +260,14 @@ class OODTrainer(Trainer):
             load_objective(self.objective, checkpoint)
 
 
+def _without_environment(inputs: dict[str, Any]) -> dict[str, Any]:
+    """What the network takes: it need not know environments."""
+    return {name: value for name, value in inputs.items() if name != "environment"}
+
+
 def _as_eval_datasets(eval_dataset: Any) -> dict[str, EnvironmentDataset]:
     if eval_dataset is None:
         return {}
     if not isinstance(eval_dataset, dict):
         eval_dataset = {"validation": eval_dataset}
     return {split: as_environment_dataset(dataset) for split, dataset in eval_dataset.items() if len(dataset)}
-
-
-def _environment_names(
-    train_dataset: EnvironmentDataset | None, eval_datasets: dict[str, EnvironmentDataset]
-) -> list[str]:
-    datasets = {"train": train_dataset, **eval_datasets}
-    names = {split: dataset.environment_names for split, dataset in datasets.items() if dataset is not None}
-    for split, own in names.items():
-        first = next(iter(names))
-        if own != names[first]:
-            raise ValueError(
-                f"The splits name their environments differently: {first} has {names[first]}, {split} has {own}. "
-                "Give all splits one ClassLabel with all names."
-            )
-    return next(iter(names.values()), [])
-
-
-def _require_class(method: Any, expected: type | None, base: type, trainer: str) -> None:
-    """A named trainer runs its own method; the engine itself (expected is its default) runs any."""
-    allowed = base if trainer == OODTrainer.__name__ or expected in (None, ERM) else expected
-    if not isinstance(method, allowed):
-        raise TypeError(f"{trainer} takes a {allowed.__name__}, not {type(method).__name__}; OODTrainer takes any.")

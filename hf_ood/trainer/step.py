@@ -20,7 +20,9 @@ RandomState = tuple[Tensor, list[int], list[Tensor]]
 class OptimizerStep:
     """The micro-batches of one optimizer step, and the loss that they share.
 
-    `loss`: f(totals), known once the totals are. `slopes`: df/dtotals. `parts`: what the objective wants logged.
+    `loss`: f(totals), once they are known. `slopes`: df/dtotals. `parts`: what the objective wants logged.
+    `counts`: samples of each environment in the whole step, for linear objectives. `random_states`: those in
+    which the totals were collected, one for each micro-batch.
     """
 
     batches: list[dict[str, Any]]
@@ -41,7 +43,9 @@ class OptimizerStep:
             slopes = torch.autograd.grad(loss, list(variables.values()), allow_unused=True)
         self.loss = loss.detach()
         self.parts = {name: part.detach() for name, part in parts.items()}
-        self.slopes = {name: slope for name, slope in zip(variables, slopes, strict=True) if slope is not None}
+        self.slopes = {
+            name: slope for name, slope in zip(variables, slopes, strict=True) if slope is not None
+        }
 
     def share(self, sums: Sums) -> Tensor:
         """A scalar whose gradient is this micro-batch's part of the gradient of the loss."""
@@ -51,6 +55,11 @@ class OptimizerStep:
 def add(sums: list[Sums]) -> Sums:
     """Add up the sums of several micro-batches."""
     return {name: torch.stack([part[name] for part in sums]).sum(0) for name in sums[0]}
+
+
+def environment_counts(environments: list[Tensor], num_environments: int) -> Tensor:
+    """Samples of each environment over several micro-batches -> float [E]."""
+    return torch.bincount(torch.cat(environments), minlength=num_environments).float()
 
 
 def reduce_sums(sums: Sums, reduce: Callable[[Tensor], Tensor]) -> Sums:
@@ -73,7 +82,7 @@ def restore_random_state(state: RandomState) -> None:
 
 @contextmanager
 def preserved_buffers(model: nn.Module) -> Iterator[None]:
-    """Undo what a forward pass does to buffers (batch statistics), so that they advance once per micro-batch."""
+    """Undo what a forward pass does to buffers (batch statistics): they advance once per micro-batch."""
     saved = {name: buffer.clone() for name, buffer in model.named_buffers()}
     try:
         yield

@@ -1,6 +1,6 @@
 """One optimizer step of every additive objective, on one or several processes; the gradients go to a file.
 
-    torchrun --nproc_per_node 2 tests/invariants/one_step.py FOLDER
+torchrun --nproc_per_node 2 tests/invariants/one_step.py FOLDER
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def make_data(counts: tuple[int, ...]) -> EnvironmentDataset:
     )
 
 
-def gradients(objective: Objective, data: EnvironmentDataset, batch: int, accumulation: int, folder: Path) -> Any:
+def gradients(
+    objective: Objective, data: EnvironmentDataset, batch: int, accumulation: int, folder: Path
+) -> Any:
     """The gradients of the first step, and the loss that was logged for it."""
     set_seed(0)
     keep = KeepGradients()

@@ -1,4 +1,4 @@
-"""One batch = the same batch in micro-batches = the same batch over two real processes, for every additive objective."""
+"""One batch = the same in micro-batches = the same over two real processes, for every additive objective."""
 
 from __future__ import annotations
 
@@ -24,9 +24,21 @@ DIVIDED = [f"{processes}x{b}x{a}" for processes, layouts in LAYOUTS.items() for 
 def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("exactness")
     worker = Path(__file__).with_name("one_step.py")
-    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(worker), str(folder)]
+    command = [
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+        str(worker),
+        str(folder),
+    ]
     subprocess.run(
-        [sys.executable, *command], check=True, timeout=180, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True
+        [sys.executable, *command],
+        check=True,
+        timeout=180,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
     )
     main(folder)
     return torch.load(folder / "1.pt") | torch.load(folder / "2.pt")
@@ -42,7 +54,9 @@ def test_a_divided_batch_has_the_gradient_of_the_whole(
     scale = max(gradient.abs().max() for gradient in whole["gradients"].values())
     assert scale > 1e-4
     for parameter, gradient in whole["gradients"].items():
-        torch.testing.assert_close(divided["gradients"][parameter], gradient, rtol=1e-4, atol=1e-5 * scale.item())
+        torch.testing.assert_close(
+            divided["gradients"][parameter], gradient, rtol=1e-4, atol=1e-5 * scale.item()
+        )
     assert divided["loss"] == pytest.approx(whole["loss"], rel=1e-5)
 
 

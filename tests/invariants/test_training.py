@@ -1,4 +1,4 @@
-"""Laws of training: every parameter moves, runs can be repeated and resumed, environment ids arrive intact."""
+"""Laws of training: all parameters move, runs repeat and resume exactly, environment ids arrive intact."""
 
 from __future__ import annotations
 
@@ -17,11 +17,19 @@ from hf_ood.data import EnvironmentDataset
 from hf_ood.objectives import Objective, Outputs, Sums
 from hf_ood.trainer.methods import FEATURE_TRANSFORMS, OBJECTIVES, build_method
 
-ALL_METHODS = [*OBJECTIVES, *FEATURE_TRANSFORMS, *(f"{o}+{t}" for o in OBJECTIVES for t in FEATURE_TRANSFORMS)]
+ALL_METHODS = [
+    *OBJECTIVES,
+    *FEATURE_TRANSFORMS,
+    *(f"{o}+{t}" for o in OBJECTIVES for t in FEATURE_TRANSFORMS),
+]
 
 
 def make_trainer(
-    folder: Path, method: str = "erm", data: EnvironmentDataset | None = None, model: nn.Module | None = None, **args: Any
+    folder: Path,
+    method: str = "erm",
+    data: EnvironmentDataset | None = None,
+    model: nn.Module | None = None,
+    **args: Any,
 ) -> OODTrainer:
     set_seed(0)
     built = build_method(method, {name: {"warmup_steps": 3} for name in ("irm", "vrex") if name in method})
@@ -57,8 +65,13 @@ def test_every_parameter_moves(method: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("accumulation", [1, 2])
 @pytest.mark.parametrize("method", ALL_METHODS)
-def test_a_resumed_run_ends_where_the_uninterrupted_one_does(method: str, accumulation: int, tmp_path: Path) -> None:
-    settings = {"gradient_accumulation_steps": accumulation, "per_device_train_batch_size": 24 // accumulation}
+def test_a_resumed_run_ends_where_the_uninterrupted_one_does(
+    method: str, accumulation: int, tmp_path: Path
+) -> None:
+    settings = {
+        "gradient_accumulation_steps": accumulation,
+        "per_device_train_batch_size": 24 // accumulation,
+    }
     whole = make_trainer(tmp_path / "whole", method, **settings)
     whole.train()
     make_trainer(tmp_path / "parts", method, save_strategy="steps", save_steps=4, **settings).train()
@@ -70,7 +83,7 @@ def test_a_resumed_run_ends_where_the_uninterrupted_one_does(method: str, accumu
 
 @dataclass
 class Counting(ERM):
-    """ERM that counts its updates, to see that an objective's state is saved, restored, and advanced once a step."""
+    """ERM that counts its updates: an objective's state is saved, restored, and advanced once a step."""
 
     name = "counting"
     linear = False
@@ -146,7 +159,11 @@ def test_environment_ids_arrive_with_their_samples(proportions: str, tmp_path: P
     environments = torch.repeat_interleave(torch.arange(3), torch.tensor(counts))
     environments = environments[torch.randperm(101, generator=torch.Generator().manual_seed(3))]
     data = EnvironmentDataset(
-        torch.zeros(101, 3, 28, 28, dtype=torch.uint8), (environments + 1) % 3, environments, ["a", "b", "c"], ["x", "y", "z"]
+        torch.zeros(101, 3, 28, 28, dtype=torch.uint8),
+        (environments + 1) % 3,
+        environments,
+        ["a", "b", "c"],
+        ["x", "y", "z"],
     )
     seen.clear()
     trainer = make_trainer(
@@ -184,12 +201,21 @@ def test_renaming_environments_changes_nothing_else(method: str, tmp_path: Path)
     data = make_dataset((60, 60, 60))
     renaming = torch.tensor([2, 0, 1])
     renamed = EnvironmentDataset(
-        data.columns["pixel_values"], data.labels, renaming[data.environments], data.label_names, ["1", "2", "0"]
+        data.columns["pixel_values"],
+        data.labels,
+        renaming[data.environments],
+        data.label_names,
+        ["1", "2", "0"],
     )
     found = []
     for number, dataset in enumerate((data, renamed)):
         trainer = make_trainer(
-            tmp_path / str(number), method, dataset, per_device_train_batch_size=180, optim="sgd", learning_rate=0.1
+            tmp_path / str(number),
+            method,
+            dataset,
+            per_device_train_batch_size=180,
+            optim="sgd",
+            learning_rate=0.1,
         )
         trainer.train()
         found.append(weights(trainer))

@@ -129,7 +129,9 @@ def test_threshold_restores_insignificant_drops_partially_on_request() -> None:
     challenged = RSC(mask="channel", restoration="none")(features, head, labels)
     drop = confidence(head, features, labels) - confidence(head, challenged, labels)
     tau = drop.median().item()
-    result = RSC(mask="channel", restoration="threshold", tau=tau, restoration_strength=0.5)(features, head, labels)
+    result = RSC(mask="channel", restoration="threshold", tau=tau, restoration_strength=0.5)(
+        features, head, labels
+    )
     significant = drop >= tau
     torch.testing.assert_close(result[significant], challenged[significant])
     torch.testing.assert_close(result[~significant], (challenged + features)[~significant] / 2)
@@ -165,7 +167,8 @@ def test_gradient_reaches_the_body_only_through_kept_features() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"mask": "chanel"}, {"drop_rate": 1.2}, {"restoration": "all"}, {"schedule": "step"}, {"alpha": -0.1}]
+    "wrong",
+    [{"mask": "chanel"}, {"drop_rate": 1.2}, {"restoration": "all"}, {"schedule": "step"}, {"alpha": -0.1}],
 )
 def test_wrong_options_are_named(wrong: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):

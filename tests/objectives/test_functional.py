@@ -40,7 +40,9 @@ def test_environment_risks_are_the_mean_losses(counts: list[int]) -> None:
     risks = F_ood.environment_risks(logits, labels, environments, number)
     for environment, count in enumerate(counts):
         rows = environments == environment
-        expected = F.cross_entropy(logits[rows], labels[rows]) if count else torch.zeros((), dtype=torch.float64)
+        expected = (
+            F.cross_entropy(logits[rows], labels[rows]) if count else torch.zeros((), dtype=torch.float64)
+        )
         torch.testing.assert_close(risks[environment], expected)
 
 
@@ -48,7 +50,9 @@ def test_environment_risks_are_the_mean_losses(counts: list[int]) -> None:
 def test_irm_penalty_is_the_autograd_penalty(counts: list[int]) -> None:
     logits, labels, environments, number = make_batch(counts)
     present = [environment for environment, count in enumerate(counts) if count]
-    squares = [slope_by_autograd(logits[environments == e], labels[environments == e]).square() for e in present]
+    squares = [
+        slope_by_autograd(logits[environments == e], labels[environments == e]).square() for e in present
+    ]
     ours = F_ood.irm_penalty(logits, labels, environments, number)
     same_value_and_gradient(ours, torch.stack(squares).mean(), logits)
 
@@ -59,7 +63,9 @@ def test_irm_slopes_are_the_autograd_slopes(counts: list[int]) -> None:
     slopes = F_ood.irm_slopes(logits, labels, environments, number)
     for environment, count in enumerate(counts):
         rows = environments == environment
-        expected = slope_by_autograd(logits[rows], labels[rows]) if count else torch.zeros((), dtype=torch.float64)
+        expected = (
+            slope_by_autograd(logits[rows], labels[rows]) if count else torch.zeros((), dtype=torch.float64)
+        )
         torch.testing.assert_close(slopes[environment], expected)
 
 
@@ -94,7 +100,12 @@ def test_half_precision_logits_are_summed_in_float32() -> None:
     with torch.no_grad():
         risks = F_ood.environment_risks(logits.bfloat16(), labels, environments, number)
     assert risks.dtype == torch.float32
-    torch.testing.assert_close(risks.double(), F_ood.environment_risks(logits, labels, environments, number).detach(), rtol=0.02, atol=0.02)
+    torch.testing.assert_close(
+        risks.double(),
+        F_ood.environment_risks(logits, labels, environments, number).detach(),
+        rtol=0.02,
+        atol=0.02,
+    )
 
 
 def test_renaming_environments_changes_nothing_else() -> None:

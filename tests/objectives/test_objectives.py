@@ -56,7 +56,9 @@ def test_vrex_adds_the_variance_of_present_environments() -> None:
     torch.testing.assert_close(vrex.loss(vrex.sums(outputs), step=0)[0], expected)
 
 
-@pytest.mark.parametrize("objective", [ERM(), IRM(warmup_steps=0), VREx(warmup_steps=0)], ids=lambda o: o.name)
+@pytest.mark.parametrize(
+    "objective", [ERM(), IRM(warmup_steps=0), VREx(warmup_steps=0)], ids=lambda o: o.name
+)
 def test_an_absent_environment_is_left_out(objective: ERM | IRM | VREx) -> None:
     outputs = make_outputs()
     with_absent = outputs._replace(num_environments=7)

@@ -53,7 +53,7 @@ class LeNetPreTrainedModel(PreTrainedModel):
     config: LeNetConfig
     base_model_prefix = "lenet"
     main_input_name = "pixel_values"
-    input_modalities = ("image",)
+    input_modalities = ["image"]  # noqa: RUF012 (the base class reads it from the class)
     supports_gradient_checkpointing = False
 
     @torch.no_grad()
@@ -89,7 +89,7 @@ class LeNetForImageClassification(LeNetPreTrainedModel):
             nn.ReLU(),
             nn.Linear(config.hidden_sizes[0], config.hidden_sizes[1]),
             nn.ReLU(),
-            nn.Linear(config.hidden_sizes[1], config.num_labels),
+            nn.Linear(config.hidden_sizes[1], config.num_labels or 2),
         )
         self.post_init()
 
@@ -115,7 +115,8 @@ class LeNetForImageClassification(LeNetPreTrainedModel):
         self,
         pixel_values: Tensor,
         labels: Tensor | None = None,
-        feature_transform: Callable[[Tensor, Callable[[Tensor], Tensor], Tensor | None], Tensor] | None = None,
+        feature_transform: Callable[[Tensor, Callable[[Tensor], Tensor], Tensor | None], Tensor]
+        | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> ImageClassifierOutputWithNoAttention:

@@ -23,7 +23,7 @@ class MLPForImageClassification(PreTrainedModel):
     config_class = MLPConfig
     base_model_prefix = "mlp"
     main_input_name = "pixel_values"
-    input_modalities = ("image",)
+    input_modalities = ["image"]  # noqa: RUF012 (the base class reads it from the class)
 
     def __init__(self, config: MLPConfig):
         super().__init__(config)
@@ -34,7 +34,7 @@ class MLPForImageClassification(PreTrainedModel):
             nn.Linear(config.hidden_size, config.hidden_size),
             nn.ReLU(),
         )
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels or 2)
         self.post_init()
 
     @torch.no_grad()
@@ -56,7 +56,8 @@ class MLPForImageClassification(PreTrainedModel):
         self,
         pixel_values: Tensor,
         labels: Tensor | None = None,
-        feature_transform: Callable[[Tensor, Callable[[Tensor], Tensor], Tensor | None], Tensor] | None = None,
+        feature_transform: Callable[[Tensor, Callable[[Tensor], Tensor], Tensor | None], Tensor]
+        | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> ImageClassifierOutputWithNoAttention:
