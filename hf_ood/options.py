@@ -1,4 +1,5 @@
-"""How every dataclass of this package declares an option: its default and the sentence that `--help` shows."""
+"""How every dataclass of this package declares an option: its default and the sentence that `--help`
+shows."""
 
 from dataclasses import field
 from typing import Any

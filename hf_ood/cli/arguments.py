@@ -67,10 +67,40 @@ class RunArguments:
 
 
 TOPICS: dict[str, list[str]] = {
-    "training": ["num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "optim", "max_grad_norm", "seed", "data_seed"],
+    "training": [
+        "num_train_epochs",
+        "max_steps",
+        "per_device_train_batch_size",
+        "gradient_accumulation_steps",
+        "learning_rate",
+        "lr_scheduler_type",
+        "warmup_steps",
+        "weight_decay",
+        "optim",
+        "max_grad_norm",
+        "seed",
+        "data_seed",
+    ],
     "environments": ["environment_proportions", "sample_with_replacement"],
-    "evaluation and choice of the checkpoint": ["eval_strategy", "eval_steps", "per_device_eval_batch_size", "load_best_model_at_end", "metric_for_best_model", "greater_is_better"],
-    "output": ["output_dir", "resume_from_checkpoint", "save_strategy", "save_steps", "save_total_limit", "logging_steps", "report_to", "run_name", "disable_tqdm"],
+    "evaluation and choice of the checkpoint": [
+        "eval_strategy",
+        "eval_steps",
+        "per_device_eval_batch_size",
+        "load_best_model_at_end",
+        "metric_for_best_model",
+        "greater_is_better",
+    ],
+    "output": [
+        "output_dir",
+        "resume_from_checkpoint",
+        "save_strategy",
+        "save_steps",
+        "save_total_limit",
+        "logging_steps",
+        "report_to",
+        "run_name",
+        "disable_tqdm",
+    ],
     "hardware": ["use_cpu", "ddp_backend", "bf16", "fp16", "torch_compile", "dataloader_num_workers"],
 }
 OTHERS = "everything else of transformers.TrainingArguments"
@@ -296,7 +326,8 @@ def _unknown(name: str, known: Sequence[str], what: str) -> str:
 
 
 def _refuse_useless(flags: Sequence[str], chosen: set[str], run: RunArguments) -> None:
-    """A dotted flag of something that is not used would silently do nothing (recipes may keep such sections)."""
+    """A dotted flag of something that is not used would silently do nothing (recipes may keep such
+    sections)."""
     for flag in flags:
         section, dot, _ = flag.removeprefix("--").partition("=")[0].partition(".")
         if flag.startswith("--") and dot and section in sections() and section not in chosen:

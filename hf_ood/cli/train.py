@@ -87,7 +87,8 @@ def cores_per_process() -> int:
 
 
 def default_output_dir(arguments: Arguments) -> str:
-    """`runs/<configuration>-<method>-seed<seed>-<hash of all that was given>`: other arguments, another folder."""
+    """`runs/<configuration>-<method>-seed<seed>-<hash of all that was given>`: other arguments, another
+    folder."""
     run = arguments.run
     digest = hashlib.sha256(repr(sorted(_comparable(arguments.given).items())).encode()).hexdigest()[:6]
     return f"runs/{run.dataset_config}-{run.method.replace('+', '-')}-seed{arguments.training.seed}-{digest}"
@@ -246,7 +247,8 @@ def predict_report(trainer: OODTrainer, dataset: EnvironmentDataset) -> Environm
 
 
 def write_run(trainer: OODTrainer, results: dict[str, Any]) -> None:
-    """Everything a run leaves behind; weights and code first, results last: where they are, the run is whole."""
+    """Everything a run leaves behind; weights and code first, results last: where they are, the run is
+    whole."""
     folder = Path(str(trainer.args.output_dir))
     model = trainer.accelerator.unwrap_model(trainer.model)
     model.save_pretrained(folder)

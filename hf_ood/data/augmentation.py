@@ -30,7 +30,8 @@ class RandomGrayscale(nn.Module):
 
 
 class RandomResizedCrop(nn.Module):
-    """Crop a random box (area and aspect ratio drawn from `scale` and `ratio`) and resize it back, bilinearly."""
+    """Crop a random box (area and aspect ratio drawn from `scale` and `ratio`) and resize it back,
+    bilinearly."""
 
     def __init__(self, scale: tuple[float, float] = (0.5, 1.0), ratio: tuple[float, float] = (3 / 4, 4 / 3)):
         super().__init__()
@@ -99,7 +100,8 @@ class RandomGeometry(nn.Module):
 
 
 class ReportAugmentation(nn.Module):
-    """Random colours, grayscale, resized crop and erasing: the report's training set 2b, drawn anew each time."""
+    """Random colours, grayscale, resized crop and erasing: the report's training set 2b, drawn anew each
+    time."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,5 @@
-"""Colored MNIST: six configurations of diversity and correlation shift, as a `datasets` builder or as tensors."""
+"""Colored MNIST: six configurations of diversity and correlation shift, as a `datasets` builder or as
+tensors."""
 
 from __future__ import annotations
 
@@ -51,7 +52,8 @@ def features(config: ColoredMNISTConfig) -> Features:
 
 
 def _code_hash() -> str:
-    """Changes with every edit of the code that makes the data: no edit is ever answered from a stale cache."""
+    """Changes with every edit of the code that makes the data: no edit is ever answered from a stale
+    cache."""
     modules = [configurations, planning, coloring, augmentation, mnist, inspect.getmodule(_code_hash)]
     return hashlib.sha256(
         "".join(inspect.getsource(module) for module in modules if module).encode()

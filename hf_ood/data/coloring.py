@@ -22,7 +22,8 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in Pillow's and torchvision's g
 
 
 def parse_color_pair(name: str) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    """`"red_on_black"` -> its digit and background colour (RGB, 0-255). Raises `ValueError` for other names."""
+    """`"red_on_black"` -> its digit and background colour (RGB, 0-255). Raises `ValueError` for other
+    names."""
     digit, separator, background = name.partition("_on_")
     if not separator or digit not in PALETTE or background not in PALETTE:
         raise ValueError(
@@ -53,7 +54,8 @@ def uncolorize(images: Tensor, digit_color: Tensor, background_color: Tensor) ->
 def draw_color_pairs(
     count: int, min_distance: float, generator: torch.Generator | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Uniform random colours for `count` digits and backgrounds; pairs closer than `min_distance` are redrawn.
+    """Uniform random colours for `count` digits and backgrounds; pairs closer than `min_distance` are
+    redrawn.
 
     `min_distance`: Euclidean distance in RGB, 0-255 per channel (the largest possible is 441.7; below 360 the
     redraw ends quickly). Returns two uint8 tensors [count, 3]. Source: report, section 3.
@@ -99,8 +101,9 @@ class RandomColor(nn.Module):
             grey = images[:, 0]
         else:
             raise ValueError(
-                "RandomColor repaints grey images, or coloured ones whose colours are known: give digit_color and "
-                "background_color (dataset columns of these names), or use another augmentation."
+                "RandomColor repaints grey images, or coloured ones whose colours are known: give "
+                "digit_color and background_color (dataset columns of these names), or use another "
+                "augmentation."
             )
         digit, background = draw_color_pairs(len(grey), self.min_color_distance, generator)
         return colorize(grey, digit.to(grey) / 255, background.to(grey) / 255)

@@ -37,10 +37,11 @@ LABEL_NAMES: dict[str, list[str]] = {
 class ColoredMNISTConfig(BuilderConfig):
     """Options of a Colored MNIST configuration. The data are a pure function of these and of the source.
 
-    Colours are the names of `coloring.PALETTE` (RGB: black 0 0 0, white 255 255 255, red 255 0 0, green 0 255 0,
-    blue 0 0 255, yellow 255 255 0); a pair is written `<digit>_on_<background>`. Train and validation images come
-    from the source's training images, test images from its test images; `label_noise_shortcut` differs as the
-    paper's code does (first 5/6 of the training images train, the rest test; test images validate).
+    Colours are the names of `coloring.PALETTE` (RGB: black 0 0 0, white 255 255 255, red 255 0 0, green 0
+    255 0, blue 0 0 255, yellow 255 255 0); a pair is written `<digit>_on_<background>`. Train and validation
+    images come from the source's training images, test images from its test images;
+    `label_noise_shortcut` differs as the paper's code does (first 5/6 of the training images train, the
+    rest test; test images validate).
     """
 
     seed: int = option(0, "Seed of every random choice: order, colours, label noise, transforms.")
@@ -200,9 +201,9 @@ def unknown_name(kind: str, name: str, known: list[str]) -> str:
 
 def make_config(name: str, **options: Any) -> ColoredMNISTConfig:
     """A configuration by name. Raises `ValueError` with the nearest match for an unknown name or option."""
-    for option in options:
-        if option not in OPTIONS:
-            raise ValueError(unknown_name("option", option, OPTIONS))
+    for name_given in options:
+        if name_given not in OPTIONS:
+            raise ValueError(unknown_name("option", name_given, OPTIONS))
     return ColoredMNISTConfig(name=name, version=VERSION, description=CONFIGURATIONS.get(name), **options)
 
 

@@ -74,8 +74,9 @@ class EnvironmentDataset(Dataset):
         for column in (image_column, label_column, environment_column):
             if column not in dataset.column_names:
                 raise ValueError(
-                    f"The dataset has no column {column!r}; its columns are {', '.join(dataset.column_names)}. "
-                    "Name the right one, or add an environment column (dataset.add_column)."
+                    f"The dataset has no column {column!r}; its columns are "
+                    f"{', '.join(dataset.column_names)}. Name the right one, or add an environment column "
+                    "(dataset.add_column)."
                 )
         if not isinstance(dataset.features[image_column], Image):
             raise ValueError(
@@ -169,7 +170,8 @@ def _ids(dataset: HFDataset, column: str) -> list[int]:
 
 
 def collate(batch: Batch | list[Batch]) -> Batch:
-    """What the model and the objective take: float images in 0..1, labels, environment; extras stay behind."""
+    """What the model and the objective take: float images in 0..1, labels, environment; extras stay
+    behind."""
     if isinstance(batch, list):
         batch = {name: torch.stack([row[name] for row in batch]) for name in batch[0]}
     images = batch["pixel_values"]
@@ -183,13 +185,14 @@ def collate(batch: Batch | list[Batch]) -> Batch:
 class EnvironmentSampler(Sampler[int]):
     """An order in which every run of consecutive indices holds the environments in the asked proportions.
 
-    Batches of any size, accumulation windows and the shards of any number of processes are runs of this order,
-    so all of them are balanced, and the samples of a global batch do not depend on how it is divided.
+    Batches of any size, accumulation windows and the shards of any number of processes are runs of this
+    order, so all of them are balanced, and the samples of a global batch do not depend on how it is divided.
 
-    `environments`: int64 [N]. `proportions`: `"equal"` (each environment once per round, so k consecutive rounds
-    hold k of each) or `"natural"` (as in the data, up to one or two samples). `replacement`: draw independently
-    within each environment. An epoch has N samples; with equal proportions a small environment is reshuffled and
-    repeated. Call `set_epoch` for another order; the order is a function of (seed, epoch).
+    `environments`: int64 [N]. `proportions`: `"equal"` (each environment once per round, so k consecutive
+    rounds hold k of each) or `"natural"` (as in the data, up to one or two samples). `replacement`: draw
+    independently within each environment. An epoch has N samples; with equal proportions a small
+    environment is reshuffled and repeated. Call `set_epoch` for another order; the order is a function of
+    (seed, epoch).
     """
 
     def __init__(

@@ -20,6 +20,10 @@ _PIXEL_SHA256 = {
     "test": "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
 }
 
+_REINSTALL = (
+    "Reinstall the package: pip install --force-reinstall --no-deps hf_ood (or `git checkout` the file)."
+)
+
 
 class CorruptDataError(RuntimeError):
     """A data file is damaged; the message names the file and the way out."""
@@ -43,11 +47,12 @@ def load_grey_images(source: str = EMBEDDED) -> GreyImages:
     """Load 28x28 grey images.
 
     `source`: `"embedded"` (real MNIST, shipped with this package, needs no network), a Hub dataset id such as
-    `"ylecun/mnist"` or `"zalando-datasets/fashion_mnist"`, or a local folder that `datasets.load_dataset` reads.
-    A dataset needs an image column, a label column with at most ten classes, and the splits `train` and `test`;
-    other image sizes are resized.
+    `"ylecun/mnist"` or `"zalando-datasets/fashion_mnist"`, or a local folder that `datasets.load_dataset`
+    reads. A dataset needs an image column, a label column with at most ten classes, and the splits
+    `train` and `test`; other image sizes are resized.
 
-    Raises `CorruptDataError` for damaged embedded files, `ConnectionError` when a Hub id cannot be reached, and
+    Raises `CorruptDataError` for damaged embedded files, `ConnectionError` when a Hub id cannot be
+    reached, and
     `ValueError` when the dataset does not have what is needed.
     """
     return _load_embedded() if source == EMBEDDED else _load_with_datasets(source)
@@ -95,11 +100,6 @@ def read_digit_file(path: Path, pixel_sha256: str) -> tuple[np.ndarray, np.ndarr
     return pixels.reshape(-1, IMAGE_SIZE, IMAGE_SIZE), table["label"].to_numpy().astype(np.int64)
 
 
-_REINSTALL = (
-    "Reinstall the package: pip install --force-reinstall --no-deps hf_ood (or `git checkout` the file)."
-)
-
-
 @lru_cache(maxsize=2)
 def _load_with_datasets(source: str) -> GreyImages:
     try:
@@ -107,8 +107,8 @@ def _load_with_datasets(source: str) -> GreyImages:
     except (ConnectionError, OSError) as error:
         raise ConnectionError(
             f"Cannot load the image source {source!r}: {error}\n"
-            "It is neither a local folder nor a dataset that the Hub delivers just now. Offline, use the MNIST "
-            'that ships with this package: source="embedded" (the default), or name a local folder.'
+            "It is neither a local folder nor a dataset that the Hub delivers just now. Offline, use the "
+            'MNIST that ships with this package: source="embedded" (the default), or name a local folder.'
         ) from error
     if not isinstance(dataset, DatasetDict) or not {"train", "test"} <= set(dataset):
         raise ValueError(f"Source {source!r} needs the splits 'train' and 'test'; it has {sorted(dataset)}.")

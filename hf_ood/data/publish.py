@@ -65,7 +65,8 @@ def write_dataset_folder(
 def _describe(built: Mapping[str, DatasetDict], options: Mapping[str, Any]) -> str:
     """What shifts, and the counts of every environment in every split."""
     lines = [
-        "Real MNIST digits in colour; every image has an `environment`. Made with `hf_ood` from MNIST (Yann LeCun and",
+        "Real MNIST digits in colour; every image has an `environment`. Made with `hf_ood` from MNIST "
+        "(Yann LeCun and",
         "Corinna Cortes, CC BY-SA 3.0)" + (f", options {dict(options)}." if options else "."),
         "",
         "| configuration | split | images per environment |",

@@ -20,9 +20,11 @@ def summarize(
 ) -> dict[str, Any]:
     """Per-environment entries and their summary.
 
-    Training environments are reported on their held-out samples (split `validation`), test environments on the
-    test split; a name in both is written `test/<name>` there. Mean and worst accuracy are over test environments;
-    `train_accuracy` is the mean over training environments on the samples trained on; `gap` is the difference.
+    Training environments are reported on their held-out samples (split `validation`), test environments
+    on the test split; a name in both is written `test/<name>` there. Mean and worst accuracy are over test
+    environments;
+    `train_accuracy` is the mean over training environments on the samples trained on; `gap` is the
+    difference.
     """
     environments = {name: {**entry, "split": "validation"} for name, entry in validation.items()}
     for name, entry in test.items():
@@ -38,10 +40,11 @@ def summarize(
 
 
 def history(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """`Trainer`'s log as one record per evaluation: step, epoch, training means since the last, losses, accuracies.
+    """`Trainer`'s log as one record per evaluation: step, epoch, training means since the last, losses,
+    accuracies.
 
-    `train_loss` is the objective, `train_cross_entropy` and `train_accuracy` are of the training batches as seen
-    (augmented, challenged).
+    `train_loss` is the objective, `train_cross_entropy` and `train_accuracy` are of the training batches
+    as seen (augmented, challenged).
     """
     records: dict[int, dict[str, Any]] = {}
     seen: list[Mapping[str, Any]] = []

@@ -11,7 +11,8 @@ TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
 
 
 def build_model_card(results: dict[str, Any]) -> ModelCard:
-    """A card with YAML metadata (`model-index`: one result per environment, mean, worst) and readable text."""
+    """A card with YAML metadata (`model-index`: one result per environment, mean, worst) and readable
+    text."""
     name = f"{results['hyperparameters']['model']['name']}-{results['config']}-{results['method']}".replace(
         "+", "-"
     )

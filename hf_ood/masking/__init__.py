@@ -1,4 +1,5 @@
-"""What is done to features on the way forward. A new one is one file here, and its name in `FEATURE_TRANSFORMS`."""
+"""What is done to features on the way forward. A new one is one file here, and its name in
+`FEATURE_TRANSFORMS`."""
 
 from .base import FeatureTransform
 from .rsc import RSC

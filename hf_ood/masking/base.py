@@ -15,13 +15,14 @@ Head = Callable[[Tensor], Tensor]
 class FeatureTransform:
     """Base class of forward-side methods. A method is a dataclass: its fields are its hyper-parameters.
 
-    The model calls it between features and head, in training only. `progress`, the share of the training that is
-    done (0..1), is set by the trainer before each step.
+    The model calls it between features and head, in training only. `progress`, the share of the training
+    that is done (0..1), is set by the trainer before each step.
     """
 
     name: ClassVar[str]
     progress: float = field(default=0.0, init=False, repr=False, compare=False)
 
     def __call__(self, features: Tensor, head: Head, labels: Tensor | None) -> Tensor:
-        """`features` [B, ...], `head` (features -> logits [B, C]), `labels` int64 [B] -> features, same shape."""
+        """`features` [B, ...], `head` (features -> logits [B, C]), `labels` int64 [B] -> features, same
+        shape."""
         raise NotImplementedError

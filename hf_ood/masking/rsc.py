@@ -1,8 +1,8 @@
 """Representation self-challenging: suppress the features that the prediction leans on most.
 
-Huang et al. 2020, "Self-Challenging Improves Cross-Domain Generalization", ECCV, arXiv:2007.02454; the report,
-sections 4.1, 4.4, 5.3 and 5.4. Features are maps [B, C, H, W] of any size; vectors [B, D] count as D channels of
-one cell.
+Huang et al. 2020, "Self-Challenging Improves Cross-Domain Generalization", ECCV, arXiv:2007.02454; the
+report, sections 4.1, 4.4, 5.3 and 5.4. Features are maps [B, C, H, W] of any size; vectors [B, D] count as D
+channels of one cell.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def challenge_mask(importance: Tensor, drop_rate: float) -> Tensor:
 def true_class_gradient(features: Tensor, head: Head, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Gradient of each sample's true-class logit in its own features (report, equation 1), and the logits.
 
-    Works under `no_grad` and inside a DDP forward: the features are detached and no parameter gets a gradient.
+    Works under `no_grad` and inside a DDP forward: the features are detached and no parameter gets a
+    gradient.
     """
     with torch.enable_grad():
         leaf = features.detach().requires_grad_()
@@ -66,8 +67,8 @@ def true_class_gradient(features: Tensor, head: Head, labels: Tensor) -> tuple[T
 class RSC(FeatureTransform):
     """The RSC feature transform; evaluation never masks.
 
-    Defaults are the authors' code (coin per batch, class activation for cells) with the paper's 1/3 for both the
-    share of features that is dropped and the share of the batch that stays challenged.
+    Defaults are the authors' code (coin per batch, class activation for cells) with the paper's 1/3 for
+    both the share of features that is dropped and the share of the batch that stays challenged.
     """
 
     name: ClassVar[str] = "rsc"
@@ -84,8 +85,8 @@ class RSC(FeatureTransform):
     )
     restoration: str = option(
         "share",
-        "Which samples get their features back: share (all but the batch_share with the largest confidence drop, "
-        "as the authors) | threshold (a drop below tau; report 4.1.5) | none.",
+        "Which samples get their features back: share (all but the batch_share with the largest confidence "
+        "drop, as the authors) | threshold (a drop below tau; report 4.1.5) | none.",
     )
     batch_share: float = option(1 / 3, "Share of the batch that stays challenged with 'share' (paper: 1/3).")
     tau: float = option(1e-4, "Smallest significant drop of the true class's probability with 'threshold'.")

@@ -27,19 +27,21 @@ class Outputs(NamedTuple):
 class Objective:
     """Base class of what is minimised. A method is a dataclass: its fields are its hyper-parameters.
 
-    The loss is `f(totals)`: `sums` gives what one micro-batch contributes (with graph), the trainer adds that up
-    over micro-batches and processes, and `loss` is evaluated once, at the totals.
+    The loss is `f(totals)`: `sums` gives what one micro-batch contributes (with graph), the trainer adds
+    that up over micro-batches and processes, and `loss` is evaluated once, at the totals.
     """
 
     name: ClassVar[str]
     additive: ClassVar[bool] = True
-    """False: the loss is no function of sums (pairwise kernels); accumulation and processes are then refused."""
+    """False: the loss is no function of sums (pairwise kernels); accumulation and processes are then
+    refused."""
     linear: ClassVar[bool] = False
     """True: the loss is linear in all sums but `count`, so accumulation needs no forward pass in advance."""
     min_environments: ClassVar[int] = 1
 
     def sums(self, outputs: Outputs) -> Sums:
-        """Per-environment sums over this micro-batch's samples: `count` [E], `loss` [E], and what the method needs."""
+        """Per-environment sums over this micro-batch's samples: `count` [E], `loss` [E], and what the
+        method needs."""
         losses = F_ood.sample_losses(outputs.logits, outputs.labels)
         columns = torch.stack([torch.ones_like(losses), losses], dim=1)
         count, loss = F_ood.environment_sums(columns, outputs.environments, outputs.num_environments).unbind(
@@ -48,10 +50,12 @@ class Objective:
         return {"count": count, "loss": loss}
 
     def update(self, totals: Sums, step: int) -> None:
-        """Advance state that lives between steps; called once per optimizer step, before `loss`, without graph."""
+        """Advance state that lives between steps; called once per optimizer step, before `loss`, without
+        graph."""
 
     def loss(self, totals: Sums, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """The objective at the totals of optimizer step `step` (from 0) -> loss [], and parts worth logging."""
+        """The objective at the totals of optimizer step `step` (from 0) -> loss [], and parts worth
+        logging."""
         raise NotImplementedError
 
     def parameter_penalty(self, parameters: Iterable[nn.Parameter], step: int) -> Tensor | None:

@@ -18,10 +18,10 @@ from .functional import environment_means, environment_sums, mean_over_present, 
 class IRM(Objective):
     """IRMv1: `mean_e R_e + weight * mean_e (dR_e/dw at w = 1)^2 + l2 * ||parameters||^2`.
 
-    Reference: Arjovsky et al. 2019, arXiv:1907.02893, and the report, equation 9. The slope has a closed form in
-    the logits, so an IRM step costs what an ERM step costs. Defaults of weight and warm-up are DomainBed's; the
-    paper's own for its Colored MNIST, chosen on the test environment, are weight 91257, warm-up 190 of 501 steps,
-    l2 0.0011.
+    Reference: Arjovsky et al. 2019, arXiv:1907.02893, and the report, equation 9. The slope has a closed
+    form in the logits, so an IRM step costs what an ERM step costs. Defaults of weight and warm-up are
+    DomainBed's; the paper's own for its Colored MNIST, chosen on the test environment, are weight 91257,
+    warm-up 190 of 501 steps, l2 0.0011.
     """
 
     name: ClassVar[str] = "irm"

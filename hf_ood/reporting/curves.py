@@ -14,7 +14,8 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 
 
 def draw_curves(results: dict[str, Any], file: Path) -> None:
-    """Two panels over epochs: losses; accuracies, one line per environment (dashed: held-out, solid: test)."""
+    """Two panels over epochs: losses; accuracies, one line per environment (dashed: held-out, solid:
+    test)."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     loss_axes, accuracy_axes = figure.subplots(1, 2)
     history = results["history"]

@@ -9,7 +9,8 @@ from transformers.trainer_callback import ProgressCallback
 
 
 class EnvironmentProgress(ProgressCallback):
-    """A progress bar with the running loss, and one line of accuracies per environment for each evaluation."""
+    """A progress bar with the running loss, and one line of accuracies per environment for each
+    evaluation."""
 
     def on_log(
         self,

@@ -45,7 +45,8 @@ def find_damage(checkpoint: Path) -> str | None:
 
 
 def last_whole_checkpoint(output_dir: str | Path) -> str | None:
-    """The latest checkpoint that was written to its end; damaged ones are named in a warning and passed over."""
+    """The latest checkpoint that was written to its end; damaged ones are named in a warning and passed
+    over."""
     found = [path for path in Path(output_dir).glob("checkpoint-*") if path.name[11:].isdigit()]
     for checkpoint in sorted(found, key=lambda path: int(path.name[11:]), reverse=True):
         damage = find_damage(checkpoint)
@@ -60,8 +61,8 @@ def require_whole(checkpoint: str | Path) -> None:
     damage = find_damage(Path(checkpoint))
     if damage:
         raise CorruptCheckpointError(
-            f"Cannot resume: {damage}. Resume from an earlier checkpoint, or with --resume_from_checkpoint true, "
-            "which takes the latest whole one."
+            f"Cannot resume: {damage}. Resume from an earlier checkpoint, or with --resume_from_checkpoint "
+            "true, which takes the latest whole one."
         )
 
 

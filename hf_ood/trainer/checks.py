@@ -33,32 +33,34 @@ def check_transform(transform: FeatureTransform, model: nn.Module) -> None:
 def check_divisible(objective: Objective, args: OODConfig, processes: int) -> None:
     if not objective.additive and (args.gradient_accumulation_steps > 1 or processes > 1):
         raise ValueError(
-            f"{objective.name} is not a function of sums over samples: on parts of a batch it is another objective. "
-            "Use one process and gradient_accumulation_steps=1 (with a larger batch), or another method."
+            f"{objective.name} is not a function of sums over samples: on parts of a batch it is another "
+            "objective. Use one process and gradient_accumulation_steps=1 (with a larger batch), or "
+            "another method."
         )
 
 
 def check_data(
     dataset: EnvironmentDataset, objective: Objective, model: nn.Module, args: OODConfig, processes: int
 ) -> None:
-    """Enough environments, labels in range, at least one batch, no environment smaller than its part of a batch."""
+    """Enough environments, labels in range, at least one batch, no environment smaller than its part of a
+    batch."""
     counts = dataset.environment_counts()
     if len(counts) < objective.min_environments:
         raise ValueError(
-            f"{objective.name} compares environments: it needs at least {objective.min_environments}, the training "
-            f"set has {len(counts)} ({', '.join(counts)}). Train on more, or use erm or rsc."
+            f"{objective.name} compares environments: it needs at least {objective.min_environments}, the "
+            f"training set has {len(counts)} ({', '.join(counts)}). Train on more, or use erm or rsc."
         )
     num_labels = getattr(getattr(model, "config", None), "num_labels", None)
     if num_labels is not None and int(dataset.labels.max()) >= num_labels:
         raise ValueError(
-            f"Labels reach {int(dataset.labels.max())}, but the model has {num_labels} classes: build it with "
-            f"num_labels={len(dataset.label_names)}."
+            f"Labels reach {int(dataset.labels.max())}, but the model has {num_labels} classes: build it "
+            f"with num_labels={len(dataset.label_names)}."
         )
     batch = args.per_device_train_batch_size
     if len(dataset) < batch * processes and args.dataloader_drop_last:
         raise ValueError(
-            f"{len(dataset)} training samples do not fill one batch of {batch} on each of {processes} process(es): "
-            "lower per_device_train_batch_size."
+            f"{len(dataset)} training samples do not fill one batch of {batch} on each of {processes} "
+            "process(es): lower per_device_train_batch_size."
         )
     smallest = min(counts, key=counts.__getitem__)
     share = batch // len(counts)
@@ -68,8 +70,8 @@ def check_data(
         and counts[smallest] < share
     ):
         raise ValueError(
-            f"Environment {smallest!r} has {counts[smallest]} samples, fewer than its {share} of a batch of {batch}: "
-            "lower per_device_train_batch_size, or set environment_proportions='natural' or "
+            f"Environment {smallest!r} has {counts[smallest]} samples, fewer than its {share} of a batch of "
+            f"{batch}: lower per_device_train_batch_size, or set environment_proportions='natural' or "
             "sample_with_replacement=True."
         )
 
@@ -81,7 +83,7 @@ def common_environment_names(datasets: Mapping[str, EnvironmentDataset]) -> list
     for split, own in names.items():
         if own != names[first]:
             raise ValueError(
-                f"The splits name their environments differently: {first} has {names[first]}, {split} has {own}. "
-                "Give all splits one ClassLabel with all names."
+                f"The splits name their environments differently: {first} has {names[first]}, {split} has "
+                f"{own}. Give all splits one ClassLabel with all names."
             )
     return names.get(first, [])

@@ -14,10 +14,11 @@ from ..options import option
 class OODConfig(TrainingArguments):
     """`transformers.TrainingArguments` plus how environments are sampled.
 
-    Changed defaults, after DomainBed's (Gulrajani & Lopez-Paz 2021, arXiv:2007.01434) for MNIST-sized images: Adam
-    with a constant learning rate of 1e-3 and no clipping. Evaluation, checkpoint and choice of the best checkpoint
-    happen every epoch, by the mean accuracy over the training environments' held-out samples. Batches drop the last
-    incomplete one and keep all their columns; parts of the loss are logged every 50 steps.
+    Changed defaults, after DomainBed's (Gulrajani & Lopez-Paz 2021, arXiv:2007.01434) for MNIST-sized
+    images: Adam with a constant learning rate of 1e-3 and no clipping. Evaluation, checkpoint and choice
+    of the best checkpoint happen every epoch, by the mean accuracy over the training environments'
+    held-out samples. Batches drop the last incomplete one and keep all their columns; parts of the loss
+    are logged every 50 steps.
     """
 
     environment_proportions: str = option(
@@ -38,19 +39,19 @@ class OODConfig(TrainingArguments):
     save_total_limit: int | None = option(2, "Checkpoints kept: the best and the latest.")
     load_best_model_at_end: bool | None = option(  # type: ignore[assignment]
         None,
-        "End with the checkpoint that --metric_for_best_model chooses. Default: yes, where evaluating and saving "
-        "happen at the same time.",
+        "End with the checkpoint that --metric_for_best_model chooses. Default: yes, where evaluating and "
+        "saving happen at the same time.",
     )
     metric_for_best_model: str | None = option(
         "eval_validation_mean_accuracy",
-        "What chooses the checkpoint. The default looks at training environments only; a metric of eval_test_... is "
-        "an oracle and is labelled so.",
+        "What chooses the checkpoint. The default looks at training environments only; a metric of "
+        "eval_test_... is an oracle and is labelled so.",
     )
     greater_is_better: bool | None = option(True, "Whether the metric grows as models get better.")
     logging_steps: float = option(50, "Log every so many optimizer steps.")
     logging_nan_inf_filter: bool = option(False, "Off: a loss that is not finite stops the training.")
     dataloader_drop_last: bool = option(
-        True, "Leave out the last incomplete batch: penalties on it are noise."
+        True, "Leave out the last incomplete training batch: penalties on it are noise."
     )
     dataloader_pin_memory: bool = option(torch.cuda.is_available(), "Pin batches for faster copies to a GPU.")
     ddp_find_unused_parameters: bool | None = option(False, "Search for unused parameters under DDP.")

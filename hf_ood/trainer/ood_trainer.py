@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Sampler
 from transformers import PreTrainedModel, Trainer
 from transformers.trainer_callback import ProgressCallback
 
@@ -33,13 +33,14 @@ from .step import (
 class OODTrainer(Trainer):
     """`Trainer` for data with environments.
 
-    The loss is the objective at the sums of the whole batch, whatever the number of gradient-accumulation steps and
-    of processes. A feature transform acts inside the model's forward pass, while training only.
+    The loss is the objective at the sums of the whole batch, whatever the number of gradient-accumulation
+    steps and of processes. A feature transform acts inside the model's forward pass, while training only.
 
     Args, besides those of `Trainer`:
         objective: what is minimised; ERM if not given.
         feature_transform: what is done to features on the way forward, or None.
-        train_dataset: an `EnvironmentDataset`, or a `datasets.Dataset` with `image`, `label` and `environment`.
+        train_dataset: an `EnvironmentDataset`, or a `datasets.Dataset` with `image`, `label` and
+        `environment`.
         eval_dataset: one such dataset (the validation set), or a dict, usually of `validation` and `test`.
 
     Example:
@@ -117,6 +118,15 @@ class OODTrainer(Trainer):
             seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
         )
 
+    def _get_dataloader(self, *args: Any, is_training: bool = False, **kwargs: Any) -> DataLoader:
+        # Trainer would drop the last incomplete batch in evaluation too, and with it samples of the results.
+        asked = self.args.dataloader_drop_last
+        self.args.dataloader_drop_last = asked and is_training
+        try:
+            return super()._get_dataloader(*args, is_training=is_training, **kwargs)
+        finally:
+            self.args.dataloader_drop_last = asked
+
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list, Any]:
         batches, num_items = super().get_batch_samples(*args, **kwargs)
         self._optimizer_step = OptimizerStep(batches)
@@ -137,7 +147,8 @@ class OODTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """The objective. While training: this micro-batch's share of the whole step's loss, exact in gradient.
+        """The objective. While training: this micro-batch's share of the whole step's loss, exact in
+        gradient.
 
         In evaluation: the plain mean cross-entropy, comparable over methods.
         """
@@ -167,7 +178,7 @@ class OODTrainer(Trainer):
         if self.feature_transform is not None:
             self.feature_transform.progress = self.state.global_step / max(self.state.max_steps, 1)
         if self.optimizer is not None and self.objective.resets_optimizer(self.state.global_step):
-            self.optimizer.state.clear()  # in place: Accelerate's wrapper and the scheduler keep their reference
+            self.optimizer.state.clear()  # in place: Accelerate's wrapper and the scheduler hold on to it
         divided = len(step.batches) > 1
         if self.objective.linear and (divided or self.accelerator.num_processes > 1):
             counts = environment_counts(
@@ -192,8 +203,8 @@ class OODTrainer(Trainer):
         return outputs, self.objective.sums(seen)
 
     def _share_of_loss(self, model: nn.Module, step: OptimizerStep, sums: Sums) -> Tensor:
-        """A tensor with the gradient of this micro-batch's share. Added up over micro-batches and averaged over
-        processes, as `Trainer` does, its value is the loss."""
+        """A tensor with the gradient of this micro-batch's share. Added up over micro-batches and
+        averaged over processes, as `Trainer` does, its value is the loss."""
         assert step.loss is not None
         processes = self.accelerator.num_processes
         share = (
@@ -226,9 +237,9 @@ class OODTrainer(Trainer):
             checkpoint = last_whole_checkpoint(str(self.args.output_dir))
             way_out = f"resume with --resume_from_checkpoint {checkpoint}" if checkpoint else "start again"
             raise NonFiniteLossError(
-                f"The loss is no longer finite (noticed at step {self.state.global_step}), first in environment "
-                f"{', '.join(broken)}. No checkpoint was written since. Lower the learning rate or the penalty's "
-                f"weight, or set max_grad_norm, and {way_out}."
+                f"The loss is no longer finite (noticed at step {self.state.global_step}), first in "
+                f"environment {', '.join(broken)}. No checkpoint was written since. Lower the learning rate "
+                f"or the penalty's weight, or set max_grad_norm, and {way_out}."
             )
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:

@@ -11,11 +11,13 @@ from ..objectives.functional import environment_sums, sample_losses
 
 
 class NonFiniteLossError(FloatingPointError):
-    """The training loss became infinite or NaN; the message names the environment and the last good checkpoint."""
+    """The training loss became infinite or NaN; the message names the environment and the last good
+    checkpoint."""
 
 
 class TrainingRecord:
-    """Running sums since the last log entry: samples, correct predictions, losses by environment; loss parts."""
+    """Running sums since the last log entry: samples, correct predictions, losses by environment; loss
+    parts."""
 
     def __init__(self, environment_names: Sequence[str], device: torch.device):
         self.environment_names = environment_names

@@ -7,18 +7,20 @@ from torch import Tensor
 def canonicalize_colors(images: Tensor) -> Tensor:
     """Recover the grey image of which every channel is an affine copy.
 
-    If each pixel is `background + grey * (ink - background)`, the colours of an image lie on a line: the principal
-    axis of its pixels' colour covariance. Projected on it, the image is the grey one up to sign and scale. The sign
-    follows from skewness (ink is the minority of the pixels, so its side has the longer tail), the scale from
-    minimum and maximum. The result is exact, and so the same for every pair of colours, when (a) there are just
-    two colours and their blends, (b) the grey levels are positively skewed, as for strokes on an empty ground, and
-    (c) both extremes are present. It is exact up to the rounding of the colours to 8 bits.
+    If each pixel is `background + grey * (ink - background)`, the colours of an image lie on a line: the
+    principal axis of its pixels' colour covariance. Projected on it, the image is the grey one up to sign and
+    scale. The sign follows from skewness (ink is the minority of the pixels, so its side has the longer
+    tail), the scale from minimum and maximum. The result is exact, and so the same for every pair of
+    colours, when (a) there are just two colours and their blends, (b) the grey levels are positively
+    skewed, as for strokes on an empty ground, and (c) both extremes are present. It is exact up to the
+    rounding of the colours to 8 bits.
 
-    Where that fails: a constant image becomes all zeros; an image with a second background colour is projected on
-    its strongest contrast, so the grey depends on the colours again; an image that is mostly ink is inverted.
+    Where that fails: a constant image becomes all zeros; an image with a second background colour is
+    projected on its strongest contrast, so the grey depends on the colours again; an image that is mostly
+    ink is inverted.
 
-    `images`: float [B, C, H, W] in any unit. Returns float [B, 1, H, W], 0 = background, 1 = ink. Differentiable
-    almost everywhere.
+    `images`: float [B, C, H, W] in any unit. Returns float [B, 1, H, W], 0 = background, 1 = ink.
+    Differentiable almost everywhere.
     """
     pixels = images.float().flatten(2)
     pixels = pixels - pixels.mean(2, keepdim=True)

@@ -5,7 +5,8 @@ from transformers.image_utils import PILImageResampling
 
 
 class LeNetImageProcessor(PilBackend):
-    """Convert to RGB, resize to 28x28 (bilinear), divide by 255; output `pixel_values` float [B, 3, 28, 28]."""
+    """Convert to RGB, resize to 28x28 (bilinear), divide by 255; output `pixel_values` float [B, 3, 28,
+    28]."""
 
     size = {"height": 28, "width": 28}  # noqa: RUF012 (the base class reads it from the class)
     resample = PILImageResampling.BILINEAR

@@ -58,16 +58,17 @@ class LeNetPreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        # PreTrainedModel's own N(0, 0.02) makes a network of this size untrainable; these are torch's defaults.
+        # torch's defaults; PreTrainedModel's own N(0, 0.02) makes a network of this size untrainable.
         if isinstance(module, (nn.Linear, nn.Conv2d, nn.InstanceNorm2d)):
             module.reset_parameters()
 
 
 class LeNetForImageClassification(LeNetPreTrainedModel):
-    """Two convolutions and three linear layers; features are what the head's first linear layer sees, as a map.
+    """Two convolutions and three linear layers; features are what the head's first linear layer sees, as
+    a map.
 
-    Reference: LeCun et al. 1998, "Gradient-based learning applied to document recognition"; ReLU, RGB input and
-    the three options of `LeNetConfig` as in the report, sections 2.1 and 4.4.
+    Reference: LeCun et al. 1998, "Gradient-based learning applied to document recognition"; ReLU, RGB
+    input and the three options of `LeNetConfig` as in the report, sections 2.1 and 4.4.
     """
 
     def __init__(self, config: LeNetConfig):
@@ -121,9 +122,10 @@ class LeNetForImageClassification(LeNetPreTrainedModel):
         return_dict: bool | None = None,
     ) -> ImageClassifierOutputWithNoAttention:
         """
-        `pixel_values`: float [B, C, H, W] in 0..1. `labels`: int64 [B]; with them the output has a cross-entropy
-        `loss`. `feature_transform`: called with (features, head, labels), its result replaces the features; RSC is
-        one. `output_hidden_states`: return the feature map too.
+        `pixel_values`: float [B, C, H, W] in 0..1. `labels`: int64 [B]; with them the output has a
+        cross-entropy
+        `loss`. `feature_transform`: called with (features, head, labels), its result replaces the
+        features; RSC is one. `output_hidden_states`: return the feature map too.
         """
         features = self.forward_features(pixel_values)
         if feature_transform is not None:

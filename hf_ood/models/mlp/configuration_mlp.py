@@ -7,11 +7,12 @@ from transformers import PreTrainedConfig
 @strict
 class MLPConfig(PreTrainedConfig):
     r"""
-    Configuration of [`MLPForImageClassification`]. Defaults: Arjovsky et al. 2019, arXiv:1907.02893, Colored MNIST.
+    Configuration of [`MLPForImageClassification`]. Defaults: Arjovsky et al. 2019, arXiv:1907.02893,
+    Colored MNIST.
 
     Args:
-        num_channels (`int`, *optional*, defaults to 2): How many of the image's first channels are used. The paper's
-            images have red and green only; set 3 for images in which blue matters.
+        num_channels (`int`, *optional*, defaults to 2): How many of the image's first channels are used.
+            The paper's images have red and green only; set 3 for images in which blue matters.
         image_size (`int`, *optional*, defaults to 28): Height and width of the input, in pixels.
         stride (`int`, *optional*, defaults to 2): Every which pixel is kept, in both directions.
         hidden_size (`int`, *optional*, defaults to 390): Width of the two hidden layers.

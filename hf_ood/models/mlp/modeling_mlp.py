@@ -15,8 +15,8 @@ from .configuration_mlp import MLPConfig
 class MLPForImageClassification(PreTrainedModel):
     """Every second pixel in both directions, two hidden ReLU layers, Xavier weights, zero biases.
 
-    Reference: Arjovsky et al. 2019, arXiv:1907.02893, section 5.2. The paper's single logit is the difference of
-    this network's two, so loss and IRM penalty are the same functions.
+    Reference: Arjovsky et al. 2019, arXiv:1907.02893, section 5.2. The paper's single logit is the
+    difference of this network's two, so loss and IRM penalty are the same functions.
     """
 
     config: MLPConfig

@@ -1,0 +1,201 @@
+"""Speed as ratios, measured interleaved in one run: `python tests/benchmarks/benchmark.py [--rounds 5]`.
+
+A step is timed from fetching its batch to updating the weights; every figure is the median over rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import multiprocessing
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+import torch
+import torch.nn.functional as F
+from torch.utils.data import DataLoader
+from transformers import TrainerCallback, set_seed
+
+from hf_ood import ERM, IRM, RSC, LeNetConfig, LeNetForImageClassification, OODConfig, OODTrainer
+from hf_ood.data import (
+    EnvironmentDataset,
+    EnvironmentSampler,
+    collate,
+    colored_mnist_tensors,
+    load_colored_mnist,
+)
+from hf_ood.objectives import Objective
+
+BATCH, STEPS, WARM_UP = 192, 60, 10
+
+
+class Clock(TrainerCallback):
+    """Seconds per step, after the first `WARM_UP` steps."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == WARM_UP:
+            self.start = time.perf_counter()
+        if state.global_step == STEPS:
+            self.seconds = (time.perf_counter() - self.start) / (STEPS - WARM_UP)
+
+
+def trainer_step(
+    data: EnvironmentDataset, batch: int, objective: Objective, transform: RSC | None = None
+) -> float:
+    set_seed(0)
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = OODTrainer(
+            LeNetForImageClassification(LeNetConfig()),
+            OODConfig(
+                output_dir=folder,
+                per_device_train_batch_size=batch,
+                max_steps=STEPS,
+                save_strategy="no",
+                disable_tqdm=True,
+                logging_strategy="no",
+                use_cpu=True,
+                sample_with_replacement=True,
+            ),
+            objective=objective,
+            feature_transform=transform,
+            train_dataset=data,
+            callbacks=[clock],
+        )
+        trainer.train()
+    return clock.seconds
+
+
+def hand_written_step(data: EnvironmentDataset) -> float:
+    set_seed(0)
+    model = LeNetForImageClassification(LeNetConfig()).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0, fused=True)
+    images, labels = data.columns["pixel_values"], data.labels
+    order = torch.randperm(len(labels))
+    start = 0.0
+    for step in range(STEPS):
+        if step == WARM_UP:
+            start = time.perf_counter()
+        rows = order[step * BATCH : (step + 1) * BATCH]
+        loss = F.cross_entropy(model(images[rows].float() / 255).logits, labels[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return (time.perf_counter() - start) / (STEPS - WARM_UP)
+
+
+def with_environments(data: EnvironmentDataset, number: int) -> EnvironmentDataset:
+    return EnvironmentDataset(
+        data.columns["pixel_values"],
+        data.labels,
+        torch.arange(len(data)) % number,
+        data.label_names,
+        [str(environment) for environment in range(number)],
+    )
+
+
+def input_pipeline(data: EnvironmentDataset) -> float:
+    """Images per second from the dataset to float batches, through the DataLoader."""
+    loader = DataLoader(data, BATCH, sampler=EnvironmentSampler(data.environments), collate_fn=collate)
+    start = time.perf_counter()
+    total = sum(len(batch["labels"]) for batch in loader)
+    return total / (time.perf_counter() - start)
+
+
+class PeakMemory:
+    """The most memory this process holds inside the block, beyond what it held before, in bytes."""
+
+    def __enter__(self) -> PeakMemory:
+        self.process, self.done = psutil.Process(), threading.Event()
+        self.before = self.peak = self.process.memory_info().rss
+        self.thread = threading.Thread(target=self.watch)
+        self.thread.start()
+        return self
+
+    def watch(self) -> None:
+        while not self.done.wait(0.002):
+            self.peak = max(self.peak, self.process.memory_info().rss)
+
+    def __exit__(self, *exception: Any) -> None:
+        self.done.set()
+        self.thread.join()
+        self.growth = self.peak - self.before
+
+
+def build(as_dataset: bool, result: Any) -> None:
+    """Build 70,000 images in this process, from a cold start -> seconds, and growth of the peak memory."""
+    torch.set_num_threads(1)
+    gc.collect()
+    with tempfile.TemporaryDirectory() as folder, PeakMemory() as memory:
+        start = time.perf_counter()
+        if as_dataset:
+            load_colored_mnist("unseen_colors", cache_dir=folder)
+        else:
+            colored_mnist_tensors("unseen_colors")
+        seconds = time.perf_counter() - start
+    result.put((seconds, memory.growth))
+
+
+def measure_build(as_dataset: bool) -> tuple[float, float]:
+    context = multiprocessing.get_context("spawn")
+    result = context.Queue()
+    process = context.Process(target=build, args=(as_dataset, result))
+    process.start()
+    seconds, growth = result.get()
+    process.join()
+    return seconds, growth / (70_000 * 3 * 28 * 28)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    torch.set_num_threads(1)
+    data = colored_mnist_tensors("unseen_colors")["train"]
+    few, many = with_environments(data, 3), with_environments(data, 1000)
+    contenders: dict[str, Callable[[], float]] = {
+        "hand-written": lambda: hand_written_step(data),
+        "ERM": lambda: trainer_step(data, BATCH, ERM()),
+        "IRM": lambda: trainer_step(data, BATCH, IRM(warmup_steps=0)),
+        "RSC": lambda: trainer_step(data, BATCH, ERM(), RSC()),
+        "3 environments": lambda: trainer_step(few, 1000, IRM(warmup_steps=0)),
+        "1,000 environments": lambda: trainer_step(many, 1000, IRM(warmup_steps=0)),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, step in contenders.items():
+            seconds[name].append(step())
+
+    def ratio(name: str, base: str) -> float:
+        return statistics.median(a / b for a, b in zip(seconds[name], seconds[base], strict=True))
+
+    print(f"LeNet, batch {BATCH}, 1 thread, median of {rounds} interleaved rounds")
+    for name in ("hand-written", "ERM", "IRM", "RSC"):
+        each = statistics.median(seconds[name])
+        print(f"  {name:13s} {1000 * each:6.2f} ms/step  {BATCH / each:7,.0f} images/s")
+    for label, value, rule in (
+        ("samples/s, ERM / hand-written", 1 / ratio("ERM", "hand-written"), "at least 0.9"),
+        ("IRM step / ERM step", ratio("IRM", "ERM"), "at most 1.05"),
+        ("RSC step / ERM step", ratio("RSC", "ERM"), "at most 1.35"),
+        ("1,000 environments / 3, batch 1,000", ratio("1,000 environments", "3 environments"), "at most 1.2"),
+    ):
+        print(f"  {label:38s} {value:5.2f}   ({rule})")
+    pipeline = statistics.median(input_pipeline(data) for _ in range(rounds))
+    print(f"input pipeline, 1 thread: {pipeline:,.0f} images/s   (at least 100,000)")
+    for as_dataset, what, rule in ((False, "tensors", "2 s"), (True, "PNG dataset", "15 s, 3x")):
+        duration, memory = measure_build(as_dataset)
+        print(
+            f"build of 70,000 images as {what}, 1 thread: {duration:.1f} s, "
+            f"{70_000 / duration:,.0f} images/s, peak memory +{memory:.2f}x the raw bytes   (at most {rule})"
+        )
+
+
+if __name__ == "__main__":
+    main()

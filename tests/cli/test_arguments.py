@@ -1,0 +1,116 @@
+"""Flags, dotted flags, recipes, and the errors that name the nearest one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hf_ood.cli.arguments import UsageError, parse_arguments
+from hf_ood.trainer.methods import METHODS, build_method
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted((ROOT / "trainers" / "recipes").glob("*.yaml"))
+
+
+def write(folder: Path, text: str) -> str:
+    (folder / "recipe.yaml").write_text(text)
+    return str(folder / "recipe.yaml")
+
+
+def test_flags_reach_their_places() -> None:
+    arguments = parse_arguments(
+        (
+            "--method irm+rsc --irm.penalty_weight 7 --rsc.mask channel --irm.divide_by_weight false "
+            "--lenet.edge_branch true --colored_mnist.correlations 0.9 0.8 --dataset_config "
+            "background_shortcut --learning_rate 5e-4 --use_cpu true"
+        ).split()
+    )
+    assert arguments.options == {
+        "colored_mnist": {"correlations": [0.9, 0.8]},
+        "irm": {"divide_by_weight": False, "penalty_weight": 7.0},
+        "lenet": {"edge_branch": True},
+        "rsc": {"mask": "channel"},
+    }
+    assert arguments.training.learning_rate == 5e-4
+    assert arguments.run.dataset_config == "background_shortcut"
+
+
+def test_a_recipe_is_overridden_by_flags_and_its_numbers_are_numbers(tmp_path: Path) -> None:
+    recipe = write(
+        tmp_path,
+        "method: irm\nlearning_rate: 5e-4\nuse_cpu: true\nnum_train_epochs: 2\nirm:\n  penalty_weight: 1e4\n"
+        "  warmup_steps: 3\ncolored_mnist:\n  correlations: [0.95, 0.8]\nrsc: {drop_rate: 0.2}\n"
+        'lr_scheduler_kwargs: {"num_cycles": 2}\nmax_train_samples: null\n',
+    )
+    arguments = parse_arguments(["--config", recipe, "--irm.warmup_steps", "9", "--num_train_epochs", "1"])
+    assert arguments.options["irm"] == {"penalty_weight": 1e4, "warmup_steps": 9}
+    assert arguments.options["colored_mnist"] == {"correlations": [0.95, 0.8]}
+    assert "rsc" not in arguments.options  # a section of a method that is not used may stay in a recipe
+    assert arguments.training.learning_rate == 5e-4
+    assert arguments.training.num_train_epochs == 1
+    assert arguments.training.lr_scheduler_kwargs == {"num_cycles": 2}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--irm.penalty_wieght 3 --method irm", "Did you mean 'irm.penalty_weight'?"),
+        ("--learning_rat 1", "Did you mean 'learning_rate'?"),
+        ("--method irn", "Did you mean 'irm'?"),
+        ("--rsc.drop_rate 0.2", "--rsc.drop_rate has no effect with --method erm"),
+        ("--num_train_epochs many", "invalid float value: 'many'"),
+        ("--config", "--config needs a file"),
+        ("--config nowhere.yaml", "There is no recipe nowhere.yaml"),
+        ("--environment_proportions equl", "'equal' or 'natural'"),
+    ],
+)
+def test_a_wrong_command_line_says_what_to_do(
+    flags: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UsageError) as error:
+        parse_arguments(flags.split())
+    assert error.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("methd: irm", "Did you mean 'method'?"),
+        ("irm: {penalty_weigth: 2}\nmethod: irm", "Did you mean 'irm.penalty_weight'?"),
+        ("imr: {penalty_weight: 2}", "Did you mean 'irm'?"),
+        ("method: [", "is not valid YAML"),
+        ("- method", "must hold `flag: value` lines"),
+    ],
+)
+def test_a_wrong_recipe_says_what_to_do(
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UsageError):
+        parse_arguments(["--config", write(tmp_path, text)])
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_in_the_repository_parses(recipe: Path) -> None:
+    arguments = parse_arguments(["--config", str(recipe)])
+    build_method(arguments.run.method, arguments.options)
+
+
+def test_help_teaches() -> None:
+    shown = subprocess.run(
+        [sys.executable, ROOT / "trainers" / "train.py", "--help"], capture_output=True, text=True, timeout=60
+    )
+    assert shown.returncode == 0
+    text = " ".join(shown.stdout.split())
+    for topic in ("what to run:", "training:", "hardware:", "dataset colored_mnist:", "model lenet:"):
+        assert topic in shown.stdout
+    for name, method in METHODS.items():
+        assert (f"method {name}:" in shown.stdout) == bool(
+            [field for field in method.__dataclass_fields__.values() if field.metadata]
+        )
+    assert "Initial learning rate (DomainBed: 1e-3). (default: 0.001)" in text
+    assert "--hub_token str" in text

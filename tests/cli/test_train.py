@@ -1,0 +1,218 @@
+"""The main job, end to end: through the command, killed and resumed, on two processes, with mistakes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from hf_ood.cli.arguments import UsageError
+from hf_ood.cli.train import main
+
+ROOT = Path(__file__).parents[2]
+TRAIN = str(ROOT / "trainers" / "train.py")
+SMALL = (
+    "--max_train_samples 1152 --num_train_epochs 2 --num_threads 1 --use_cpu true --disable_tqdm true"
+).split()
+RUN_FILES = {
+    "README.md",
+    "results.json",
+    "curves.png",
+    "model.safetensors",
+    "config.json",
+    "preprocessor_config.json",
+}
+
+
+def launch(*flags: str, processes: int = 1, **kwargs: Any) -> subprocess.CompletedProcess:
+    command = [sys.executable, TRAIN, *flags]
+    if processes > 1:
+        distributed = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+        command = [sys.executable, *distributed, TRAIN, *flags, "--ddp_backend", "gloo"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, cwd=ROOT, **kwargs)
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    results = main(["--method", "irm+rsc", "--irm.warmup_steps", "3", "--output_dir", str(folder), *SMALL])
+    return folder, results
+
+
+def test_a_run_leaves_everything_behind(finished_run: tuple[Path, dict[str, Any]]) -> None:
+    folder, _ = finished_run
+    files = {path.name for path in folder.iterdir()}
+    assert files >= RUN_FILES
+    assert "training_args.bin" not in files  # it pickles the Hub token
+
+
+def test_results_have_the_promised_contents(finished_run: tuple[Path, dict[str, Any]]) -> None:
+    folder, returned = finished_run
+    results = json.loads((folder / "results.json").read_text())
+    assert results == json.loads(json.dumps(returned))
+    assert results["method"] == "irm+rsc"
+    assert (results["dataset"], results["config"]) == ("colored_mnist", "unseen_colors")
+    assert results["selection"] == "best validation mean accuracy over evaluations"
+    splits = {name: (entry["split"], entry["count"]) for name, entry in results["environments"].items()}
+    assert splits == {
+        "red_on_black": ("validation", 2000),
+        "green_on_black": ("validation", 2000),
+        "white_on_black": ("validation", 2000),
+        "random_colors": ("test", 10000),
+    }
+    assert results["mean_accuracy"] == results["environments"]["random_colors"]["accuracy"]
+    assert results["gap"] == pytest.approx(results["train_accuracy"] - results["mean_accuracy"])
+    assert results["steps"] == 12
+    assert [record["epoch"] for record in results["history"]] == [1.0, 2.0]
+    assert results["hyperparameters"]["irm"]["warmup_steps"] == 3
+    assert results["versions"]["torch"] == torch.__version__
+
+
+def test_the_same_command_gives_the_same_results(
+    finished_run: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    _, first = finished_run
+    second = main(["--method", "irm+rsc", "--irm.warmup_steps", "3", "--output_dir", str(tmp_path), *SMALL])
+    for key in ("environments", "history", "mean_accuracy", "train_accuracy", "steps"):
+        assert second[key] == first[key]
+
+
+def test_the_checkpoint_works_where_this_package_is_not(finished_run: tuple[Path, dict[str, Any]]) -> None:
+    folder, _ = finished_run
+    program = f"""
+import sys
+sys.modules["hf_ood"] = None  # importing it fails from here on
+from PIL import Image
+from transformers import pipeline
+classify = pipeline("image-classification", model={str(folder)!r}, trust_remote_code=True)
+print(sorted(answer["label"] for answer in classify(Image.new("RGB", (40, 30), "red"))))
+"""
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert shown.stdout.strip() == "['0-4', '5-9']", shown.stderr
+
+
+def test_the_table_and_the_paths_are_shown(tmp_path: Path) -> None:
+    shown = launch("--dataset_config", "fixed_colors", "--output_dir", str(tmp_path / "run"), *SMALL)
+    assert shown.returncode == 0, shown.stderr
+    for expected in (
+        "yellow_on_white",
+        "blue_on_white",
+        "worst",
+        "gap",
+        "5,000",
+        "selection: best validation",
+    ):
+        assert expected in shown.stdout
+    for file in ("model.safetensors", "results.json", "README.md", "curves.png"):
+        assert str(tmp_path / "run" / file) in shown.stdout
+
+
+def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
+    flags = (
+        "--method irm+rsc --irm.warmup_steps 5 --augmentation report --save_strategy steps --save_steps 3"
+    ).split()
+    flags += ["--eval_strategy", "no", "--load_best_model_at_end", "false", "--save_total_limit", "9", *SMALL]
+    whole = launch(*flags, "--output_dir", str(tmp_path / "whole"))
+    assert whole.returncode == 0, whole.stderr
+    command = [sys.executable, TRAIN, *flags, "--output_dir", str(tmp_path / "killed")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "killed" / "checkpoint-6").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed" / "results.json").exists()
+    resumed = launch(*flags, "--output_dir", str(tmp_path / "killed"), "--resume_from_checkpoint", "true")
+    assert resumed.returncode == 0, resumed.stderr
+    ours, theirs = (load_file(tmp_path / name / "model.safetensors") for name in ("killed", "whole"))
+    for name, weight in theirs.items():
+        assert torch.equal(ours[name], weight), name
+
+
+def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
+    flags = "--method irm --irm.warmup_steps 3 --optim sgd --learning_rate 0.05 --max_steps 6".split() + SMALL
+    one = launch(*flags, "--per_device_train_batch_size", "192", "--output_dir", str(tmp_path / "1"))
+    two = launch(
+        *flags, "--per_device_train_batch_size", "96", "--output_dir", str(tmp_path / "2"), processes=2
+    )
+    assert one.returncode == 0, one.stderr
+    assert two.returncode == 0, two.stderr
+    first, second = (load_file(tmp_path / name / "model.safetensors") for name in "12")
+    for name, weight in first.items():
+        torch.testing.assert_close(second[name], weight, rtol=1e-3, atol=1e-5)
+    results = [json.loads((tmp_path / name / "results.json").read_text()) for name in "12"]
+    for name, entry in results[0]["environments"].items():
+        assert results[1]["environments"][name]["count"] == entry["count"]
+        assert results[1]["environments"][name]["accuracy"] == pytest.approx(entry["accuracy"], abs=0.002)
+    assert two.stdout.count("selection:") == 1  # one process prints
+
+
+def refused(flags: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UsageError):
+        main([*SMALL, *flags.split()])
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--dataset_config unsen_colors", "Did you mean 'unseen_colors'?"),
+        ("--augmentation reprt", "Did you mean 'report'?"),
+        ("--model lenett", "Did you mean 'lenet'?"),
+        ("--train_environments red_on_blck", "Did you mean 'red_on_black'?"),
+        (
+            "--method irm --train_environments red_on_black",
+            "at least 2, the training set has 1 (red_on_black)",
+        ),
+        ("--max_train_samples 90000", "asks for 30000 of environment 'red_on_black', which has 18000"),
+        ("--dataset_name no/where --dataset_config default", "no/where"),
+    ],
+)
+def test_a_mistake_is_named_before_any_training(
+    flags: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused(f"--output_dir {tmp_path / 'run'} {flags}", message, capsys)
+
+
+def test_the_folder_of_another_run_is_left_alone(
+    finished_run: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = finished_run
+    before = (folder / "results.json").read_bytes()
+    refused(
+        f"--method erm --output_dir {folder}",
+        "holds another run: irm.warmup_steps, run.method differ",
+        capsys,
+    )
+    assert (folder / "results.json").read_bytes() == before
+    (tmp_path / "diary.txt").write_text("mine")
+    refused(f"--output_dir {tmp_path}", "is not empty", capsys)
+    refused(f"--output_dir {tmp_path / 'new'} --resume_from_checkpoint true", "nothing to resume", capsys)
+
+
+def test_the_token_is_never_written(tmp_path: Path) -> None:
+    main(["--hub_token", "hf_secret_token", "--output_dir", str(tmp_path), *SMALL])
+    outside_checkpoints = [path for path in tmp_path.iterdir() if path.is_file()]
+    assert len(outside_checkpoints) >= len(RUN_FILES)
+    assert not any(b"hf_secret_token" in path.read_bytes() for path in outside_checkpoints)
+
+
+def test_a_published_dataset_is_trained_on_by_its_folder(tmp_path: Path) -> None:
+    build = ROOT / "dataset_scripts" / "colored_mnist" / "build.py"
+    command = [sys.executable, build, "--config", "background_shortcut", "--output_dir", tmp_path / "data"]
+    subprocess.run(command, check=True, timeout=180, capture_output=True, env=os.environ)
+    results = main(
+        ["--dataset_name", str(tmp_path / "data"), "--dataset_config", "background_shortcut", *SMALL]
+        + ["--output_dir", str(tmp_path / "run")]
+    )
+    assert {entry["split"] for entry in results["environments"].values()} == {"validation", "test"}
+    assert results["environments"]["reversed"]["count"] == 10000

@@ -1,0 +1,103 @@
+"""Per-environment metrics and the results file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from transformers import EvalPrediction
+
+from hf_ood.evaluation import EnvironmentMetrics, environment_report, load_results, save_results, summarize
+from hf_ood.evaluation.results import history
+
+LOGITS = np.array([[2.0, 0.0], [0.0, 1.0], [3.0, 1.0], [0.0, 4.0], [5.0, 0.0]], dtype=np.float32)
+LABELS = np.array([0, 0, 0, 1, 1])
+ENVIRONMENTS = np.array([0, 0, 2, 2, 2])
+
+
+def test_report_is_the_straightforward_computation() -> None:
+    report = environment_report(LOGITS, LABELS, ENVIRONMENTS, ["a", "b", "c"])
+    assert list(report) == ["a", "c"]  # b has no sample
+    for name, rows in (("a", [0, 1]), ("c", [2, 3, 4])):
+        loss = F.cross_entropy(torch.tensor(LOGITS[rows]), torch.tensor(LABELS[rows])).item()
+        accuracy = (LOGITS[rows].argmax(1) == LABELS[rows]).mean()
+        assert report[name] == pytest.approx({"accuracy": accuracy, "loss": loss, "count": len(rows)})
+
+
+def test_loss_of_huge_logits_is_finite() -> None:
+    report = environment_report(LOGITS * 1e4, LABELS, ENVIRONMENTS, ["a", "b", "c"])
+    assert all(np.isfinite(entry["loss"]) for entry in report.values())
+
+
+def test_environment_without_a_name_is_refused() -> None:
+    with pytest.raises(ValueError, match="2 has no name"):
+        environment_report(LOGITS, LABELS, ENVIRONMENTS, ["a", "b"])
+
+
+def test_metrics_for_the_trainer_weigh_environments_equally() -> None:
+    metrics = EnvironmentMetrics(["a", "b", "c"])(EvalPrediction(LOGITS, (LABELS, ENVIRONMENTS)))
+    assert metrics["accuracy"] == pytest.approx(3 / 5)
+    assert metrics["mean_accuracy"] == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert metrics["worst_accuracy"] == pytest.approx(1 / 2)
+    assert metrics["c_accuracy"] == pytest.approx(2 / 3)
+    assert "b_accuracy" not in metrics
+
+
+def entry(accuracy: float) -> dict[str, float]:
+    return {"accuracy": accuracy, "loss": 1.0, "count": 10}
+
+
+def test_summary_compares_training_and_test_environments() -> None:
+    summary = summarize(
+        {"a": entry(0.9), "b": entry(1.0)}, {"a": entry(0.8)}, {"a": entry(0.5), "c": entry(0.7)}
+    )
+    assert {name: values["split"] for name, values in summary["environments"].items()} == {
+        "a": "validation",
+        "test/a": "test",
+        "c": "test",
+    }
+    assert summary["train_accuracy"] == pytest.approx(0.95)
+    assert summary["mean_accuracy"] == pytest.approx(0.6)
+    assert summary["worst_accuracy"] == 0.5
+    assert summary["gap"] == pytest.approx(0.35)
+
+
+def test_history_has_one_record_for_each_evaluation() -> None:
+    log = [
+        {"loss": 1.0, "cross_entropy": 1.0, "accuracy": 0.5, "step": 10, "epoch": 0.5},
+        {"loss": 0.5, "cross_entropy": 0.6, "accuracy": 0.7, "step": 20, "epoch": 1.0},
+        {"eval_validation_mean_accuracy": 0.6, "eval_validation_loss": 0.8, "step": 20, "epoch": 1.0},
+        {"eval_test_mean_accuracy": 0.4, "eval_test_runtime": 3.0, "step": 20, "epoch": 1.0},
+        {"train_runtime": 9.0, "step": 20, "epoch": 1.0},
+    ]
+    (record,) = history(log)
+    assert record == pytest.approx(
+        {
+            "step": 20,
+            "epoch": 1.0,
+            "train_loss": 0.75,
+            "train_cross_entropy": 0.8,
+            "train_accuracy": 0.6,
+            "validation_mean_accuracy": 0.6,
+            "validation_loss": 0.8,
+            "test_mean_accuracy": 0.4,
+        }
+    )
+
+
+def test_results_survive_the_file_and_a_damaged_file_is_named(tmp_path: Path) -> None:
+    file = save_results({"method": "erm", "seed": 1}, tmp_path)
+    assert load_results(tmp_path) == {"method": "erm", "seed": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+    file.write_bytes(file.read_bytes()[:10])
+    with pytest.raises(ValueError, match=r"results\.json is damaged"):
+        load_results(tmp_path)
+
+
+def test_a_result_that_is_not_a_number_is_never_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        save_results({"accuracy": float("nan")}, tmp_path)
+    assert not (tmp_path / "results.json").exists()
