@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,7 @@ def _describe(built: Mapping[str, DatasetDict], options: Mapping[str, Any]) -> s
     """What shifts, and the counts of every environment in every split."""
     lines = [
         "Real MNIST digits in colour; every image has an `environment`. Made with `hf_ood` from MNIST "
-        "(Yann LeCun and",
-        "Corinna Cortes, CC BY-SA 3.0)" + (f", options {dict(options)}." if options else "."),
+        "(Yann LeCun and Corinna Cortes, CC BY-SA 3.0)" + (f", options {dict(options)}." if options else "."),
         "",
         "| configuration | split | images per environment |",
         "|---|---|---|",
@@ -76,11 +76,6 @@ def _describe(built: Mapping[str, DatasetDict], options: Mapping[str, Any]) -> s
         lines += [f"| **{name}** | | {CONFIGURATIONS[name]} |"]
         for split, dataset in splits.items():
             names = dataset.features["environment"].names
-            ids = (
-                dataset[:]["environment"]
-                if len(dataset) == 0
-                else dataset.with_format("numpy")["environment"][:]
-            )
-            counts = {names[i]: int((ids == i).sum()) for i in sorted(set(ids))}
-            lines.append(f"| | {split} | {', '.join(f'{env} {count:,}' for env, count in counts.items())} |")
+            counts = sorted(Counter(dataset["environment"]).items())
+            lines.append(f"| | {split} | {', '.join(f'{names[i]} {count:,}' for i, count in counts)} |")
     return "\n".join(lines) + "\n"

@@ -118,12 +118,12 @@ class OODTrainer(Trainer):
             seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
         )
 
-    def _get_dataloader(self, *args: Any, is_training: bool = False, **kwargs: Any) -> DataLoader:
+    def _get_dataloader(self, *args: Any, **kwargs: Any) -> DataLoader:
         # Trainer would drop the last incomplete batch in evaluation too, and with it samples of the results.
         asked = self.args.dataloader_drop_last
-        self.args.dataloader_drop_last = asked and is_training
+        self.args.dataloader_drop_last = asked and kwargs.get("is_training", False)
         try:
-            return super()._get_dataloader(*args, is_training=is_training, **kwargs)
+            return super()._get_dataloader(*args, **kwargs)
         finally:
             self.args.dataloader_drop_last = asked
 

@@ -210,9 +210,7 @@ def test_a_published_dataset_is_trained_on_by_its_folder(tmp_path: Path) -> None
     build = ROOT / "dataset_scripts" / "colored_mnist" / "build.py"
     command = [sys.executable, build, "--config", "background_shortcut", "--output_dir", tmp_path / "data"]
     subprocess.run(command, check=True, timeout=180, capture_output=True, env=os.environ)
-    results = main(
-        ["--dataset_name", str(tmp_path / "data"), "--dataset_config", "background_shortcut", *SMALL]
-        + ["--output_dir", str(tmp_path / "run")]
-    )
+    name = ["--dataset_name", str(tmp_path / "data"), "--dataset_config", "background_shortcut"]
+    results = main([*name, *SMALL, "--output_dir", str(tmp_path / "run")])
     assert {entry["split"] for entry in results["environments"].values()} == {"validation", "test"}
     assert results["environments"]["reversed"]["count"] == 10000
