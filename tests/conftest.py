@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from pathlib import Path
+from typing import Any
 
 # Read by the libraries when they are imported, so set before any of them is.
 os.environ.setdefault("HF_HOME", tempfile.mkdtemp(prefix="hf_ood_tests_"))
@@ -12,9 +14,11 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import pytest
 import torch
+from transformers import set_seed
 
 torch.set_num_threads(1)  # batches here are too small to share out
 
+from hf_ood import LeNetConfig, LeNetForImageClassification, OODConfig
 from hf_ood.data import EnvironmentDataset
 
 
@@ -35,6 +39,23 @@ def make_dataset(
         label_names=[f"class {label}" for label in range(classes)],
         environment_names=[f"environment_{number}" for number in range(len(counts))],
     )
+
+
+def make_args(folder: Path, **changes: Any) -> OODConfig:
+    defaults: dict[str, Any] = {
+        "per_device_train_batch_size": 24,
+        "max_steps": 4,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        "use_cpu": True,
+    }
+    return OODConfig(output_dir=str(folder), **{**defaults, **changes})
+
+
+def make_model(**options: Any) -> LeNetForImageClassification:
+    set_seed(0)
+    return LeNetForImageClassification(LeNetConfig(**options))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -12,7 +13,7 @@ Head = Callable[[Tensor], Tensor]
 
 
 @dataclass
-class FeatureTransform:
+class FeatureTransform(ABC):
     """Base class of forward-side methods. A method is a dataclass: its fields are its hyper-parameters.
 
     The model calls it between features and head, in training only. `progress`, the share of the training
@@ -22,7 +23,6 @@ class FeatureTransform:
     name: ClassVar[str]
     progress: float = field(default=0.0, init=False, repr=False, compare=False)
 
+    @abstractmethod
     def __call__(self, features: Tensor, head: Head, labels: Tensor | None) -> Tensor:
-        """`features` [B, ...], `head` (features -> logits [B, C]), `labels` int64 [B] -> features, same
-        shape."""
-        raise NotImplementedError
+        """`features` [B, ...], `head` (features -> logits [B, C]), `labels` int64 [B] -> new features."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -24,7 +25,7 @@ class Outputs(NamedTuple):
 
 
 @dataclass
-class Objective:
+class Objective(ABC):
     """Base class of what is minimised. A method is a dataclass: its fields are its hyper-parameters.
 
     The loss is `f(totals)`: `sums` gives what one micro-batch contributes (with graph), the trainer adds
@@ -44,19 +45,16 @@ class Objective:
         method needs."""
         losses = F_ood.sample_losses(outputs.logits, outputs.labels)
         columns = torch.stack([torch.ones_like(losses), losses], dim=1)
-        count, loss = F_ood.environment_sums(columns, outputs.environments, outputs.num_environments).unbind(
-            1
-        )
-        return {"count": count, "loss": loss}
+        sums = F_ood.environment_sums(columns, outputs.environments, outputs.num_environments)
+        return {"count": sums[:, 0], "loss": sums[:, 1]}
 
     def update(self, totals: Sums, step: int) -> None:
         """Advance state that lives between steps; called once per optimizer step, before `loss`, without
         graph."""
 
+    @abstractmethod
     def loss(self, totals: Sums, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """The objective at the totals of optimizer step `step` (from 0) -> loss [], and parts worth
-        logging."""
-        raise NotImplementedError
+        """The objective at the totals of optimizer step `step` (from 0) -> loss [], parts worth logging."""
 
     def parameter_penalty(self, parameters: Iterable[nn.Parameter], step: int) -> Tensor | None:
         """A term of the loss that depends on the weights alone -> [], or None."""

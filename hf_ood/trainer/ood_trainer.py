@@ -48,7 +48,7 @@ class OODTrainer(Trainer):
                    feature_transform=RSC(drop_rate=1/3), train_dataset=data["train"]).train()
     """
 
-    objective_class: ClassVar[type[Objective]] = Objective
+    objective_class: ClassVar[type[Objective]] = Objective  # type: ignore[type-abstract]
     """What a named trainer minimises; the engine takes any objective."""
     feature_transform_class: ClassVar[type[FeatureTransform] | None] = None
     """What a named trainer does to features; the engine takes any transform, or none."""

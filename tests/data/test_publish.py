@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from datasets import load_dataset
 from huggingface_hub import DatasetCard
 
-from hf_ood.data import load_colored_mnist
+from hf_ood.data import load_colored_mnist, load_grey_images
 from hf_ood.data.configurations import ENVIRONMENT_NAMES
 from hf_ood.data.publish import write_colored_mnist
 
@@ -39,15 +41,23 @@ def test_the_script_writes_what_plain_load_dataset_reads(tmp_path: Path) -> None
 
 
 def test_the_card_counts_every_environment(tmp_path: Path) -> None:
-    write_colored_mnist(tmp_path, ["label_noise_shortcut"])
+    write_colored_mnist(tmp_path, ["label_noise_shortcut"], label_rule="zero_vs_one")
     card = DatasetCard.load(tmp_path / "README.md")
     assert card.data.license == "cc-by-sa-3.0"
-    assert "color_flip_0.2 25,000, color_flip_0.1 25,000" in card.text
-    assert "Yann LeCun" in card.text
+    zeros_and_ones = int((load_grey_images().classes[:50000] <= 1).sum())
+    half = -(-zeros_and_ones // 2)
+    assert f"color_flip_0.2 {half:,}, color_flip_0.1 {zeros_and_ones - half:,}" in card.text
+    assert "Yann LeCun" in card.text and "zero_vs_one" in card.text
 
 
-def test_the_script_names_the_nearest_configuration(tmp_path: Path) -> None:
-    finished = build("--config", "unseen_color", "--output_dir", tmp_path / "out")
-    assert finished.returncode == 2
-    assert "Did you mean 'unseen_colors'?" in finished.stderr
+def test_the_script_names_the_nearest_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        sys, "argv", [str(SCRIPT), "--config", "unseen_color", "--output_dir", str(tmp_path / "out")]
+    )
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert stopped.value.code == 2
+    assert "Did you mean 'unseen_colors'?" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -1,0 +1,131 @@
+"""What the engine refuses, and what it does about a broken loss or checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import make_args, make_dataset, make_model
+from torch import Tensor, nn
+
+from hf_ood import (
+    EnvironmentDataset,
+    EnvironmentSampler,
+    IRMTrainer,
+    LeNetForImageClassification,
+    OODTrainer,
+    RSCTrainer,
+)
+from hf_ood.trainer import CorruptCheckpointError, NonFiniteLossError
+from hf_ood.trainer.checkpoints import last_whole_checkpoint
+
+
+def test_a_method_that_compares_environments_needs_two(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"at least 2, the training set has 1 \(environment_0\)"):
+        IRMTrainer(make_model(), make_args(tmp_path), train_dataset=make_dataset((60,)))
+
+
+def test_labels_out_of_range_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"Labels reach 4, .* num_labels=5"):
+        OODTrainer(make_model(), make_args(tmp_path), train_dataset=make_dataset(classes=5))
+
+
+def test_an_environment_smaller_than_its_part_of_a_batch_is_refused(tmp_path: Path) -> None:
+    data = make_dataset((60, 3))
+    with pytest.raises(ValueError, match="'environment_1' has 3 samples, fewer than its 12"):
+        OODTrainer(make_model(), make_args(tmp_path), train_dataset=data)
+    for allowed in ({"environment_proportions": "natural"}, {"sample_with_replacement": True}):
+        OODTrainer(make_model(), make_args(tmp_path, **allowed), train_dataset=data).train()
+
+
+def test_fewer_samples_than_one_batch_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="do not fill one batch of 24"):
+        OODTrainer(make_model(), make_args(tmp_path), train_dataset=make_dataset((5, 6)))
+
+
+def test_splits_with_different_environment_names_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="name their environments differently"):
+        OODTrainer(
+            make_model(),
+            make_args(tmp_path),
+            train_dataset=make_dataset(),
+            eval_dataset=make_dataset((60, 60)),
+        )
+
+
+def test_a_network_without_the_seam_refuses_feature_transforms(
+    tmp_path: Path, dataset: EnvironmentDataset
+) -> None:
+    class Plain(nn.Module):
+        def forward(self, pixel_values: Tensor, labels: Tensor) -> Tensor:
+            return pixel_values
+
+    with pytest.raises(ValueError, match="takes no `feature_transform`"):
+        RSCTrainer(Plain(), make_args(tmp_path), train_dataset=dataset)
+
+
+@pytest.mark.parametrize("broken", ["environment_1", "environment_2"])
+def test_a_loss_that_is_not_finite_stops_and_names_the_environment(broken: str, tmp_path: Path) -> None:
+    data = make_dataset((96, 96, 96), floats=True)
+    environment = data.environment_names.index(broken)
+    order = EnvironmentSampler(data.environments, seed=42)
+    late = [index for index in order if data.environments[index] == environment][-5]
+    data.columns["pixel_values"][late] = torch.inf
+    trainer = OODTrainer(
+        make_model(),
+        make_args(
+            tmp_path,
+            max_steps=12,
+            logging_steps=100,
+            save_strategy="steps",
+            save_steps=1,
+            save_total_limit=None,
+        ),
+        train_dataset=data,
+    )
+    with pytest.raises(NonFiniteLossError, match=f"first in environment {broken}.*--resume_from_checkpoint"):
+        trainer.train()
+    kept = last_whole_checkpoint(tmp_path)
+    assert kept is not None
+    good = LeNetForImageClassification.from_pretrained(kept)
+    assert all(parameter.isfinite().all() for parameter in good.parameters())
+
+
+def train_with_checkpoints(folder: Path) -> OODTrainer:
+    trainer = IRMTrainer(
+        make_model(),
+        make_args(folder, save_strategy="steps", save_steps=2, save_total_limit=None),
+        train_dataset=make_dataset(),
+    )
+    trainer.train()
+    return trainer
+
+
+@pytest.mark.parametrize(
+    "file", ["model.safetensors", "optimizer.pt", "trainer_state.json", "objective.safetensors"]
+)
+def test_a_file_cut_in_half_is_named_and_the_earlier_checkpoint_taken(file: str, tmp_path: Path) -> None:
+    whole = train_with_checkpoints(tmp_path)
+    damaged = tmp_path / "checkpoint-4" / file
+    damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
+    resumed = IRMTrainer(make_model(), make_args(tmp_path), train_dataset=make_dataset())
+    with pytest.raises(CorruptCheckpointError, match=str(damaged)):
+        resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+    resumed.train(resume_from_checkpoint=True)
+    for ours, theirs in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_resuming_without_a_checkpoint_says_so(tmp_path: Path, dataset: EnvironmentDataset) -> None:
+    with pytest.raises(ValueError, match="no whole checkpoint"):
+        OODTrainer(make_model(), make_args(tmp_path), train_dataset=dataset).train(
+            resume_from_checkpoint=True
+        )
+
+
+def test_unused_columns_must_stay(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="environment column"):
+        make_args(tmp_path, remove_unused_columns=True)
+    with pytest.raises(ValueError, match="environment_proportions"):
+        make_args(tmp_path, environment_proportions="equl")
