@@ -33,6 +33,22 @@ def test_other_modes_and_sizes_are_converted(mode: str, size: tuple[int, int]) -
     assert torch.allclose(result, torch.ones(1), atol=0.02)
 
 
+def test_transparency_lies_on_white() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (28, 28, 4), dtype=np.uint8)
+    transparent = Image.fromarray(pixels)
+    on_white = Image.alpha_composite(Image.new("RGBA", (28, 28), "white"), transparent).convert("RGB")
+    assert torch.equal(process(transparent), process(on_white))
+
+
+@pytest.mark.parametrize(("width", "height"), [(73, 50), (9, 5)])
+def test_other_sizes_are_resized_bilinearly(width: int, height: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    result = process(Image.fromarray(pixels))[0]
+    resized = np.array(Image.fromarray(pixels).resize((28, 28), Image.Resampling.BILINEAR))
+    expected = torch.from_numpy(resized).permute(2, 0, 1).float() / 255
+    torch.testing.assert_close(result, expected, rtol=0, atol=1e-6)
+
+
 def test_a_batch_of_different_images() -> None:
     batch = process([Image.new("L", (40, 40), 51), Image.new("RGB", (28, 28), (0, 102, 255))])
     assert torch.allclose(batch[:, :, 3, 3], torch.tensor([[0.2, 0.2, 0.2], [0.0, 0.4, 1.0]]))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hf_ood import LeNetConfig, LeNetForImageClassification
@@ -155,3 +156,21 @@ def test_the_edge_branch_tells_the_head_about_edges() -> None:
     features = model.forward_features(images)
     model.edges.register_forward_hook(lambda module, inputs, output: torch.zeros_like(output))
     assert not torch.allclose(model.forward_features(images), features, atol=1e-3)
+
+
+def test_only_what_is_missing_from_the_file_is_initialised(tmp_path: Path) -> None:
+    missing = {"head.1.weight", "conv2.weight", "fusion.norm.weight"}
+    model = LeNetForImageClassification(LeNetConfig(edge_branch=True))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn_like(parameter))
+    model.save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    kept = {name: tensor for name, tensor in load_file(file).items() if name not in missing}
+    save_file(kept, file, metadata={"format": "pt"})
+    loaded = LeNetForImageClassification.from_pretrained(tmp_path).state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in kept.items())
+    for name in ("head.1.weight", "conv2.weight"):
+        fan_in = loaded[name][0].numel()
+        assert loaded[name].std().item() == pytest.approx((3 * fan_in) ** -0.5, rel=0.1)
+    assert loaded["fusion.norm.weight"].eq(1).all()

@@ -75,6 +75,7 @@ def test_the_pipeline_works_without_this_package(tmp_path: Path) -> None:
         cwd=tmp_path,
         env=environment,
         capture_output=True,
+        stdin=subprocess.DEVNULL,
         text=True,
         timeout=120,
     )

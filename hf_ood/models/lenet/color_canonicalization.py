@@ -23,6 +23,9 @@ def canonicalize_colors(images: Tensor) -> Tensor:
     Differentiable almost everywhere.
     """
     pixels = images.float().flatten(2)
+    pixels = pixels / pixels.detach().abs().amax((1, 2), keepdim=True).clamp_min(
+        torch.finfo(pixels.dtype).tiny
+    )
     pixels = pixels - pixels.mean(2, keepdim=True)
     covariance = pixels @ pixels.transpose(1, 2) / pixels.shape[2]
     # The longest column is not orthogonal to the principal axis; squaring the matrix then is power iteration.
@@ -36,7 +39,7 @@ def canonicalize_colors(images: Tensor) -> Tensor:
     skewness_sign = torch.where(grey.pow(3).sum(1, keepdim=True) < 0, -1.0, 1.0)
     grey = grey * skewness_sign
     low, high = grey.amin(1, keepdim=True), grey.amax(1, keepdim=True)
-    contrast = (high - low).clamp_min(torch.finfo(grey.dtype).tiny)
-    constant = covariance.diagonal(dim1=1, dim2=2).sum(1) < 1e-10
-    grey = torch.where(constant[:, None], 0.0, (grey - low) / contrast)
+    constant = covariance.diagonal(dim1=1, dim2=2).sum(1, keepdim=True) < 1e-10
+    contrast = torch.where(constant, 1.0, high - low)  # no division by zero, whose gradient would be NaN
+    grey = torch.where(constant, 0.0, (grey - low) / contrast)
     return grey.unflatten(1, images.shape[2:])[:, None].to(images.dtype)
