@@ -100,30 +100,30 @@ print(sorted(answer["label"] for answer in classify(Image.new("RGB", (40, 30), "
     assert shown.stdout.strip() == "['0-4', '5-9']", shown.stderr
 
 
-def test_the_table_and_the_paths_are_shown(tmp_path: Path) -> None:
-    shown = launch("--dataset_config", "fixed_colors", "--output_dir", str(tmp_path / "run"), *SMALL)
+KILLED = (
+    "--dataset_config fixed_colors --method irm+rsc --irm.warmup_steps 5 --augmentation report "
+    "--save_strategy steps --save_steps 3 --eval_strategy no --save_total_limit 9"
+).split() + SMALL
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    shown = launch(*KILLED, "--output_dir", str(folder))
     assert shown.returncode == 0, shown.stderr
-    for expected in (
-        "yellow_on_white",
-        "blue_on_white",
-        "worst",
-        "gap",
-        "5,000",
-        "selection: best validation",
-    ):
-        assert expected in shown.stdout
+    return folder, shown.stdout
+
+
+def test_the_table_and_the_paths_are_shown(whole: tuple[Path, str]) -> None:
+    folder, shown = whole
+    for expected in ("yellow_on_white", "blue_on_white", "worst", "gap", "5,000", "selection: last step"):
+        assert expected in shown
     for file in ("model.safetensors", "results.json", "README.md", "curves.png"):
-        assert str(tmp_path / "run" / file) in shown.stdout
+        assert str(folder / file) in shown
 
 
-def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
-    flags = (
-        "--method irm+rsc --irm.warmup_steps 5 --augmentation report --save_strategy steps --save_steps 3"
-    ).split()
-    flags += ["--eval_strategy", "no", "--load_best_model_at_end", "false", "--save_total_limit", "9", *SMALL]
-    whole = launch(*flags, "--output_dir", str(tmp_path / "whole"))
-    assert whole.returncode == 0, whole.stderr
-    command = [sys.executable, TRAIN, *flags, "--output_dir", str(tmp_path / "killed")]
+def test_a_killed_run_resumes_to_the_same_weights(whole: tuple[Path, str], tmp_path: Path) -> None:
+    command = [sys.executable, TRAIN, *KILLED, "--output_dir", str(tmp_path / "killed")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
     deadline = time.monotonic() + 120
     while not (tmp_path / "killed" / "checkpoint-6").exists() and time.monotonic() < deadline:
@@ -131,9 +131,9 @@ def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "killed" / "results.json").exists()
-    resumed = launch(*flags, "--output_dir", str(tmp_path / "killed"), "--resume_from_checkpoint", "true")
+    resumed = launch(*KILLED, "--output_dir", str(tmp_path / "killed"), "--resume_from_checkpoint", "true")
     assert resumed.returncode == 0, resumed.stderr
-    ours, theirs = (load_file(tmp_path / name / "model.safetensors") for name in ("killed", "whole"))
+    ours, theirs = (load_file(folder / "model.safetensors") for folder in (tmp_path / "killed", whole[0]))
     for name, weight in theirs.items():
         assert torch.equal(ours[name], weight), name
 

@@ -19,6 +19,7 @@ RANK = {
     "reporting": 3,
     "hub": 4,
     "cli": 5,
+    "studies": 6,
 }
 
 

@@ -1,0 +1,61 @@
+"""From finished runs to one table: a row per run and measure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..evaluation.results import RESULTS_FILE, load_results
+from .study import Run, Study
+
+NEEDED = ("environments", "mean_accuracy", "worst_accuracy", "train_accuracy", "history", "seconds")
+COLUMNS = ["study", "arm", "seed", "measure", "value", "key", "seconds"]
+
+
+def read_run(run: Run, root: Path) -> dict[str, Any] | None:
+    """A run's results, or None where it has not finished. Raises `ValueError` when the file is damaged."""
+    folder = run.folder(root)
+    if not (folder / RESULTS_FILE).exists():
+        return None
+    results = load_results(folder)
+    missing = [name for name in NEEDED if name not in results]
+    if missing or results["seed"] != run.seed:
+        raise ValueError(
+            f"{folder / RESULTS_FILE} is not the whole result of this run: {', '.join(missing)}."
+        )
+    return results
+
+
+def finished(run: Run, root: Path) -> bool:
+    return read_run(run, root) is not None
+
+
+def measure(results: dict[str, Any], name: str) -> float:
+    """A measure of a run as a share: a summary, or the accuracy on an environment."""
+    if name in ("mean_accuracy", "worst_accuracy", "train_accuracy", "gap"):
+        return results[name]
+    if name not in results["environments"]:
+        raise ValueError(
+            f"No measure or environment {name!r}; environments: {', '.join(results['environments'])}."
+        )
+    return results["environments"][name]["accuracy"]
+
+
+def collect(study: Study, runs: Sequence[Run], root: Path) -> pd.DataFrame:
+    """Rows of (study, arm, seed, measure, value in percent, key, seconds); unfinished runs have none."""
+    rows = []
+    for run in runs:
+        results = read_run(run, root)
+        if results is None:
+            continue
+        common = {"study": study.name, "arm": run.arm, "seed": run.seed, "key": run.key}
+        named = {name: measure(results, name) for name in study.measures}
+        if study.curve:
+            for record in results["history"]:
+                named[f"{study.curve}@{record['epoch']:g}"] = record[study.curve]
+        for name, value in named.items():
+            rows.append({**common, "measure": name, "value": 100 * value, "seconds": results["seconds"]})
+    return pd.DataFrame(rows, columns=COLUMNS)

@@ -1,0 +1,157 @@
+"""`trainers/reproduce.py`: carry out studies, and write their tables and the page."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from ..data.configurations import unknown_name
+from ..reporting.studies import write_page
+from .collect import collect, finished
+from .executors import EXECUTORS
+from .study import BUDGETS, Run, Study, load_study, study_files
+from .summary import summarize
+
+DESCRIPTION = """\
+Carry out studies and write tables, figures and one page.
+
+  python trainers/reproduce.py --list
+  python trainers/reproduce.py --study figure_15 --budget quick --seeds 3
+  python trainers/reproduce.py --budget full          everything; hours on two cores
+  python trainers/reproduce.py --from_results         page and tables from the committed results alone
+
+Finished runs are kept and never repeated; after an interruption the same command goes on."""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--study", nargs="+", metavar="NAME", help="some studies; default: all")
+    parser.add_argument("--list", action="store_true", help="show the studies with their arms, and stop")
+    parser.add_argument("--only", nargs="+", default=[], metavar="ARM", help="these arms only")
+    parser.add_argument("--budget", choices=BUDGETS, default="quick", help="default: quick")
+    parser.add_argument("--seeds", type=int, help="number of seeds; default: the study's own")
+    parser.add_argument("--executor", choices=list(EXECUTORS), default="workers", help="default: workers")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        help="processes; default: the cores",
+    )
+    parser.add_argument("--dry_run", action="store_true", help="list the runs that are still to do, and stop")
+    parser.add_argument("--from_results", action="store_true", help="train nothing: read the CSV files")
+    parser.add_argument(
+        "--recipes", type=Path, default=Path("trainers/recipes"), help="folder of the studies"
+    )
+    parser.add_argument("--runs_dir", type=Path, default=Path("runs/studies"), help="where runs are kept")
+    parser.add_argument("--output_dir", type=Path, help="default: trainers/results/<budget>")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns 0, or 1 when a run failed."""
+    parser = make_parser()
+    arguments = parser.parse_args(argv)
+    console = Console(highlight=False, soft_wrap=True)
+    folder = arguments.output_dir or Path("trainers/results") / arguments.budget
+    try:
+        everything = choose(arguments.recipes, None)
+        studies = choose(arguments.recipes, arguments.study)
+        plans = {study.name: study.runs(arguments.budget, arguments.seeds) for study in studies}
+        asked = [
+            run for study in studies for run in study.runs(arguments.budget, arguments.seeds, arguments.only)
+        ]
+    except ValueError as error:
+        parser.error(str(error))
+    if arguments.list:
+        for study in studies:
+            console.print(f"[bold]{study.name}[/]  {study.title}")
+            for arm in study.arms:
+                console.print(f"    {arm}")
+        return 0
+    failed: list[str] = []
+    if not arguments.from_results:
+        left = unfinished(asked, arguments.runs_dir, console)
+        console.print(f"{len(asked) - len(left)} of {len(asked)} runs are finished, {len(left)} to do.")
+        if arguments.dry_run:
+            for run in left:
+                console.print(f"  {run.study}: {run.arm}, seed {run.seed}")
+            return 0
+        failed = carry_out_all(left, arguments.runs_dir, arguments.executor, arguments.workers, console)
+        for study in studies:
+            table = collect(study, plans[study.name], arguments.runs_dir)
+            write_atomically(table, folder / f"{study.name}.csv")
+    summaries = [
+        summarize(study, read_table(folder / f"{study.name}.csv"))
+        for study in everything
+        if (folder / f"{study.name}.csv").exists()
+    ]
+    page = write_page([summary for summary in summaries if summary.rows], folder, arguments.budget)
+    console.print(f"page: {page}\ntables: {page.with_suffix('.md')}")
+    for message in failed:
+        console.print(f"[red]failed[/] {message}")
+    return 1 if failed else 0
+
+
+def choose(recipes: Path, names: Sequence[str] | None) -> list[Study]:
+    files = study_files(recipes)
+    if not files:
+        raise ValueError(f"{recipes} holds no study; run this from the project's folder, or give --recipes.")
+    for name in names or []:
+        if name not in files:
+            raise ValueError(unknown_name("study", name, list(files)))
+    return [load_study(files[name]) for name in names or files]
+
+
+def unfinished(runs: Sequence[Run], root: Path, console: Console) -> list[Run]:
+    """The runs still to do, each setting once; a damaged result is reported and counts as not done."""
+    left: dict[Path, Run] = {}
+    for run in runs:
+        try:
+            done = finished(run, root)
+        except ValueError as error:
+            console.print(f"[yellow]run again:[/] {error}")
+            done = False
+        if not done:
+            left[run.folder(root)] = run
+    return list(left.values())
+
+
+def carry_out_all(
+    runs: Sequence[Run], root: Path, executor: str, workers: int, console: Console
+) -> list[str]:
+    """Carry runs out with a live progress line; returns what failed."""
+    failed: list[str] = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as progress:
+        task = progress.add_task("runs", total=len(runs))
+        for run, error in EXECUTORS[executor](runs, root, workers):
+            progress.update(task, advance=1, description=f"{run.study}: {run.arm}, seed {run.seed}")
+            if error:
+                failed.append(f"{run.study}: {run.arm}, seed {run.seed}: {error}")
+    return failed
+
+
+def read_table(file: Path) -> pd.DataFrame:
+    return pd.read_csv(file, dtype={"arm": str})  # "0.001" is a name
+
+
+def write_atomically(table: pd.DataFrame, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial")
+    table.to_csv(partial, index=False, float_format="%.6g")
+    os.replace(partial, file)

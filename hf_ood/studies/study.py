@@ -1,0 +1,136 @@
+"""What a study is: base settings, arms as differences, seeds, the quantities compared, the claims tested."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from .. import __version__
+from ..data.configurations import unknown_name
+
+Settings = dict[str, Any]  # flags of train.py; a section such as `irm` is a dict
+BUDGETS = ("quick", "full")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`better` has the larger `measure` than `than`, says the report in these words."""
+
+    text: str
+    better: str
+    than: str
+    measure: str = "mean_accuracy"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run: an arm with a seed. `key` changes with everything that determines its results."""
+
+    study: str
+    arm: str
+    seed: int
+    settings: Settings
+
+    @property
+    def key(self) -> str:
+        content = [self.settings, self.seed, __version__, torch.__version__]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
+
+    def folder(self, root: Path) -> Path:
+        return (
+            root / self.study / f"{self.arm.replace(' ', '_').replace('+', '-')}-seed{self.seed}-{self.key}"
+        )
+
+    def recipe(self, root: Path) -> Settings:
+        """The recipe of train.py that is this run.
+
+        One thread a run: its numbers then do not depend on how many runs share the machine.
+        """
+        own = {"seed": self.seed, "output_dir": str(self.folder(root)), "num_threads": 1}
+        return merge({"colored_mnist": {"seed": self.seed}}, own, self.settings)
+
+
+@dataclass(frozen=True)
+class Study:
+    """One figure or table of the report, or a question beyond it.
+
+    `settings`: flags of train.py that all arms share. `arms`: what each changes. `budgets`: what `quick` and
+    `full` change, and their number of `seeds`. `measures`: the columns of the table: `mean_accuracy`,
+    `worst_accuracy`, `train_accuracy`, `gap`, or the name of an environment (its accuracy). `report`: the
+    report's own figures in percent, by arm and measure. `claims`: comparisons that the report makes. `note`:
+    what a reader has to know.
+    """
+
+    name: str
+    title: str
+    arms: Mapping[str, Settings]
+    settings: Settings = field(default_factory=dict)
+    budgets: Mapping[str, Settings] = field(default_factory=dict)
+    measures: Sequence[str] = ("mean_accuracy",)
+    report: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    claims: Sequence[Claim] = ()
+    curve: str | None = None
+    note: str = ""
+
+    def runs(self, budget: str, seeds: int | None = None, only: Sequence[str] = ()) -> list[Run]:
+        """Seed by seed, so that an interrupted study has whole comparisons.
+
+        Raises `ValueError` for an unknown arm or budget.
+        """
+        if budget not in BUDGETS:
+            raise ValueError(unknown_name("budget", budget, list(BUDGETS)))
+        for arm in only:
+            if arm not in self.arms:
+                raise ValueError(unknown_name("arm", arm, list(self.arms)))
+        extra = dict(self.budgets.get(budget, {}))
+        count = seeds or extra.pop("seeds", 5)
+        extra.pop("seeds", None)
+        return [
+            Run(self.name, arm, seed, merge(self.settings, extra, changes or {}))
+            for seed in range(count)
+            for arm, changes in self.arms.items()
+            if not only or arm in only
+        ]
+
+
+def merge(*parts: Mapping[str, Any]) -> Settings:
+    """Later parts win; sections are merged key by key."""
+    merged: Settings = {}
+    for part in parts:
+        for name, value in part.items():
+            both = isinstance(value, dict) and isinstance(merged.get(name), dict)
+            merged[name] = {**merged[name], **value} if both else value
+    return merged
+
+
+def study_files(folder: Path) -> dict[str, Path]:
+    """The studies of a folder by name: YAML files that have arms (a recipe of train.py has none)."""
+    return {
+        path.stem: path
+        for path in sorted(folder.glob("*.yaml"))
+        if "arms" in (yaml.safe_load(path.read_text()) or {})
+    }
+
+
+def load_study(path: Path) -> Study:
+    """Read and check a study. Raises `ValueError` naming the file and the nearest key."""
+    content = yaml.safe_load(path.read_text())
+    known = [f.name for f in fields(Study) if f.name != "name"]
+    for key in content:
+        if key not in known:
+            raise ValueError(f"{path}: {unknown_name('key', key, known)}")
+    for missing in {"title", "arms"} - set(content):
+        raise ValueError(f"{path} lacks {missing!r}.")
+    claims = [Claim(**claim) for claim in content.pop("claims", [])]
+    for claim in claims:
+        for arm in (claim.better, claim.than):
+            if arm not in content["arms"]:
+                raise ValueError(f"{path}: {unknown_name('arm', arm, list(content['arms']))}")
+    return Study(name=path.stem, claims=claims, **content)

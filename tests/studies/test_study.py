@@ -1,0 +1,74 @@
+"""Reading studies, and the runs they stand for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hf_ood.cli.arguments import parse_arguments
+from hf_ood.studies import Study, load_study, study_files
+from hf_ood.studies.study import BUDGETS, merge
+
+RECIPES = Path(__file__).parents[2] / "trainers" / "recipes"
+STUDY = Study(
+    "colours",
+    "A title",
+    arms={"ERM": {"method": "erm"}, "IRM": {"method": "irm", "irm": {"penalty_weight": 5.0}}},
+    settings={"irm": {"warmup_steps": 3}, "learning_rate": 0.01},
+    budgets={"quick": {"max_steps": 3, "seeds": 2}},
+)
+
+
+@pytest.mark.parametrize("name", study_files(RECIPES))
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_every_run_of_every_study_is_a_valid_recipe(name: str, budget: str, tmp_path: Path) -> None:
+    study = load_study(RECIPES / f"{name}.yaml")
+    runs = study.runs(budget, seeds=1)
+    assert [run.arm for run in runs] == list(study.arms)
+    for run in runs:
+        recipe = tmp_path / "recipe.yaml"
+        recipe.write_text(yaml.safe_dump(run.recipe(tmp_path)))
+        arguments = parse_arguments(["--config", str(recipe)])
+        assert arguments.training.seed == 0
+        assert arguments.options["colored_mnist"]["seed"] == 0
+    assert set(study.report) <= set(study.arms)
+
+
+def test_full_studies_have_at_least_five_seeds() -> None:
+    for name in study_files(RECIPES):
+        study = load_study(RECIPES / f"{name}.yaml")
+        assert len(study.runs("full")) >= 5 * len(study.arms)
+
+
+def test_a_run_merges_settings_budget_and_arm() -> None:
+    runs = STUDY.runs("quick")
+    assert [(run.arm, run.seed) for run in runs] == [("ERM", 0), ("IRM", 0), ("ERM", 1), ("IRM", 1)]
+    expected = {"warmup_steps": 3, "penalty_weight": 5.0}
+    assert runs[1].settings["irm"] == expected and runs[1].settings["max_steps"] == 3
+    assert runs[2].recipe(Path("root"))["colored_mnist"] == {"seed": 1}
+    assert merge({"a": {"x": 1}}, {"a": {"y": 2}}) == {"a": {"x": 1, "y": 2}}
+    assert [run.seed for run in STUDY.runs("quick", seeds=3, only=["IRM"])] == [0, 1, 2]
+
+
+def test_the_key_changes_with_everything_that_matters() -> None:
+    quick, full = STUDY.runs("quick"), STUDY.runs("full")
+    keys = [run.key for run in quick + full]
+    assert len(set(keys)) == len(keys)
+    assert keys == [run.key for run in STUDY.runs("quick") + STUDY.runs("full")]
+
+
+def test_unknown_names_are_refused_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Did you mean 'IRM'"):
+        STUDY.runs("quick", only=["IRN"])
+    file = tmp_path / "study.yaml"
+    wrong_claim = {"text": "", "better": "ERN", "than": "ERM"}
+    for content, message in (
+        ({"title": "x", "armz": {}}, "Did you mean 'arms'"),
+        ({"arms": {}}, "lacks 'title'"),
+        ({"title": "x", "arms": {"ERM": {}}, "claims": [wrong_claim]}, "'ERM'"),
+    ):
+        file.write_text(yaml.safe_dump(content))
+        with pytest.raises(ValueError, match=message):
+            load_study(file)

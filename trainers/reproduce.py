@@ -1,0 +1,6 @@
+"""Carry out studies of `trainers/recipes`: see `--help`."""
+
+from hf_ood.studies.reproduce import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())
