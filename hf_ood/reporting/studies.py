@@ -60,6 +60,15 @@ class StudySummary:
     curves: Sequence[Curve]
 
 
+@dataclass(frozen=True)
+class Illustration:
+    """A picture that no run is needed for."""
+
+    name: str
+    title: str
+    figure: Figure
+
+
 def draw_study(summary: StudySummary) -> Figure:
     """Points with 95 % intervals, one panel a measure, the report's figure as a diamond; curves below."""
     panels = len(summary.measures) + bool(summary.curves)
@@ -92,14 +101,17 @@ def draw_study(summary: StudySummary) -> Figure:
     return figure
 
 
-def write_page(summaries: Sequence[StudySummary], folder: Path, budget: str) -> Path:
-    """Write `report.html` (self-contained) and `report.md`; returns the first."""
+def write_page(
+    summaries: Sequence[StudySummary], illustrations: Sequence[Illustration], folder: Path, budget: str
+) -> Path:
+    """Write `report.html` (self-contained) and `report.md` (tables); returns the first."""
     folder.mkdir(parents=True, exist_ok=True)
-    context = {"summaries": summaries, "budget": budget, "rule": RULE}
+    context = {"summaries": summaries, "illustrations": illustrations, "budget": budget, "rule": RULE}
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     images = {summary.name: _inline(draw_study(summary)) for summary in summaries}
+    images |= {picture.name: _inline(picture.figure) for picture in illustrations}
     page = folder / "report.html"
     page.write_text(environment.get_template("studies.html").render(**context, images=images))
     environment.autoescape = False
@@ -109,5 +121,5 @@ def write_page(summaries: Sequence[StudySummary], folder: Path, budget: str) -> 
 
 def _inline(figure: Figure) -> str:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -18,8 +18,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ..data.configurations import unknown_name
-from ..reporting.studies import write_page
+from ..data import colored_mnist_tensors
+from ..data.configurations import CONFIGURATIONS, unknown_name
+from ..reporting.samples import draw_edges, draw_samples
+from ..reporting.studies import Illustration, write_page
 from .collect import collect, finished
 from .executors import EXECUTORS
 from .study import BUDGETS, Run, Study, load_study, study_files
@@ -100,7 +102,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for study in everything
         if (folder / f"{study.name}.csv").exists()
     ]
-    page = write_page([summary for summary in summaries if summary.rows], folder, arguments.budget)
+    shown = [summary for summary in summaries if summary.rows]
+    page = write_page(shown, illustrations(), folder, arguments.budget)
     console.print(f"page: {page}\ntables: {page.with_suffix('.md')}")
     for message in failed:
         console.print(f"[red]failed[/] {message}")
@@ -144,6 +147,17 @@ def carry_out_all(
             if error:
                 failed.append(f"{run.study}: {run.arm}, seed {run.seed}: {error}")
     return failed
+
+
+def illustrations() -> list[Illustration]:
+    """Samples of every data set by environment (figures 1, 3, 11, 16), and edge maps (figure 14)."""
+    pictures = []
+    for name, description in CONFIGURATIONS.items():
+        splits = colored_mnist_tensors(name)
+        shown = {split: splits[split] for split in ("train", "test")}
+        pictures.append(Illustration(f"samples_{name}", f"{name}: {description}", draw_samples(shown)))
+    edges = draw_edges(colored_mnist_tensors("unseen_colors")["test"])
+    return [*pictures, Illustration("figure_14", "Figure 14: images and their edge maps", edges)]
 
 
 def read_table(file: Path) -> pd.DataFrame:

@@ -60,7 +60,7 @@ def test_the_tables_show_report_claim_and_verdict(whole: Path) -> None:
     for expected in ("Does IRM help?", "(n = 2)", "| 51.0 |", "IRM helps (0.01 > ERM)", "replicated"):
         assert expected in text
     page = (whole / "out" / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 1 and 'href="#small"' in page
+    assert page.count("data:image/png;base64,") == 8 and 'href="#small"' in page
     assert "http" not in page.replace("http-equiv", "")  # self-contained
 
 

@@ -1,0 +1,41 @@
+"""What the data look like: a row of images for each environment, and edge maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ..data import EnvironmentDataset
+from ..models.lenet.modeling_lenet import SobelEdges
+
+
+def draw_samples(splits: Mapping[str, EnvironmentDataset], columns: int = 12) -> Figure:
+    """One row per environment of each split, the first `columns` images of it, side by side."""
+    rows: list[tuple[str, Tensor]] = []
+    for split, dataset in splits.items():
+        for name in dataset.environment_counts():
+            members = (dataset.environments == dataset.environment_names.index(name)).nonzero()[:columns, 0]
+            rows.append((f"{name}\n({split})", dataset.columns["pixel_values"][members].float() / 255))
+    return _draw_rows(rows)
+
+
+def draw_edges(dataset: EnvironmentDataset, columns: int = 12) -> Figure:
+    """Images and their Sobel magnitude, the largest over the channels (report, figure 14)."""
+    images = dataset.columns["pixel_values"][:columns].float() / 255
+    edges = SobelEdges()(images).amax(1, keepdim=True).expand(-1, 3, -1, -1)
+    return _draw_rows([("images", images), ("edges", edges / edges.amax((1, 2, 3), keepdim=True))])
+
+
+def _draw_rows(rows: list[tuple[str, Tensor]]) -> Figure:
+    """Each row: a name, and float images [N, 3, H, W] in 0..1."""
+    figure = Figure(figsize=(10, 0.8 * len(rows)), layout="constrained")
+    for axes, (name, images) in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows, strict=True):
+        framed = torch.nn.functional.pad(images, (1, 1, 1, 1), value=0.6)
+        axes.imshow(torch.cat(list(framed), dim=2).permute(1, 2, 0).numpy(), interpolation="nearest")
+        axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+    return figure
