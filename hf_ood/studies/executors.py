@@ -14,6 +14,7 @@ from typing import Protocol
 
 import yaml
 
+from ..cli.train import main
 from .study import Run
 
 Outcome = tuple[Run, str | None]  # a run, and what went wrong
@@ -27,8 +28,6 @@ class Executor(Protocol):
 
 def carry_out(run: Run, root: Path) -> str | None:
     """Train one run in its folder, from the start; returns what went wrong, or None."""
-    from ..cli.train import main
-
     folder = run.folder(root)
     shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run left
     folder.parent.mkdir(parents=True, exist_ok=True)

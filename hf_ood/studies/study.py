@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -44,9 +45,8 @@ class Run:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
 
     def folder(self, root: Path) -> Path:
-        return (
-            root / self.study / f"{self.arm.replace(' ', '_').replace('+', '-')}-seed{self.seed}-{self.key}"
-        )
+        arm = re.sub(r"[^A-Za-z0-9.]+", "_", self.arm).strip("_")
+        return root / self.study / f"{arm}-seed{self.seed}-{self.key}"
 
     def recipe(self, root: Path) -> Settings:
         """The recipe of train.py that is this run.
@@ -133,4 +133,8 @@ def load_study(path: Path) -> Study:
         for arm in (claim.better, claim.than):
             if arm not in content["arms"]:
                 raise ValueError(f"{path}: {unknown_name('arm', arm, list(content['arms']))}")
-    return Study(name=path.stem, claims=claims, **content)
+    study = Study(name=path.stem, claims=claims, **content)
+    for claim in claims:
+        if claim.measure not in study.measures:
+            raise ValueError(f"{path}: {unknown_name('measure', claim.measure, list(study.measures))}")
+    return study

@@ -64,10 +64,12 @@ def test_unknown_names_are_refused_with_the_nearest(tmp_path: Path) -> None:
         STUDY.runs("quick", only=["IRN"])
     file = tmp_path / "study.yaml"
     wrong_claim = {"text": "", "better": "ERN", "than": "ERM"}
+    not_measured = {"text": "", "better": "ERM", "than": "ERM", "measure": "mean"}
     for content, message in (
         ({"title": "x", "armz": {}}, "Did you mean 'arms'"),
         ({"arms": {}}, "lacks 'title'"),
         ({"title": "x", "arms": {"ERM": {}}, "claims": [wrong_claim]}, "'ERM'"),
+        ({"title": "x", "arms": {"ERM": {}}, "claims": [not_measured]}, "Did you mean 'mean_accuracy'"),
     ):
         file.write_text(yaml.safe_dump(content))
         with pytest.raises(ValueError, match=message):
