@@ -64,7 +64,7 @@ def test_unknown_names_are_refused_with_the_nearest(tmp_path: Path) -> None:
         STUDY.runs("quick", only=["IRN"])
     file = tmp_path / "study.yaml"
     wrong_claim = {"text": "", "better": "ERN", "than": "ERM"}
-    not_measured = {"text": "", "better": "ERM", "than": "ERM", "measure": "mean"}
+    not_measured = {"text": "", "better": "ERM", "than": "ERM", "measure": "mean_acuracy"}
     for content, message in (
         ({"title": "x", "armz": {}}, "Did you mean 'arms'"),
         ({"arms": {}}, "lacks 'title'"),
