@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -149,6 +150,7 @@ def carry_out_all(
     return failed
 
 
+@lru_cache
 def illustrations() -> list[Illustration]:
     """Samples of every data set by environment (figures 1, 3, 11, 16), and edge maps (figure 14)."""
     pictures = []
