@@ -67,7 +67,7 @@ class EnvironmentDataset(Dataset):
         label_column: str = "label",
         environment_column: str = "environment",
     ) -> EnvironmentDataset:
-        """Decode an image dataset once (about 10,000 images/s) and keep it as a uint8 tensor.
+        """Decode an image dataset once and keep it as a uint8 tensor.
 
         All images must have one size. Raises `ValueError` naming the columns there are when one is missing.
         """

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Environment, FileSystemLoader, select_autoescape
 from matplotlib.figure import Figure
 
 from .curves import COLORS
@@ -108,13 +108,15 @@ def write_page(
     folder.mkdir(parents=True, exist_ok=True)
     context = {"summaries": summaries, "illustrations": illustrations, "budget": budget, "rule": RULE}
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(["html"]),
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     images = {summary.name: _inline(draw_study(summary)) for summary in summaries}
     images |= {picture.name: _inline(picture.figure) for picture in illustrations}
     page = folder / "report.html"
     page.write_text(environment.get_template("studies.html").render(**context, images=images))
-    environment.autoescape = False
     (folder / "report.md").write_text(environment.get_template("studies.md").render(**context))
     return page
 

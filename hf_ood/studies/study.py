@@ -7,13 +7,13 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 
-from .. import __version__
 from ..data.configurations import unknown_name
 
 Settings = dict[str, Any]  # flags of train.py; a section such as `irm` is a dict
@@ -30,6 +30,15 @@ class Claim:
     measure: str = "mean_accuracy"
 
 
+@lru_cache
+def code_hash() -> str:
+    """Changes with every edit of the code that a run's results depend on."""
+    package = Path(__file__).parents[1]
+    rooms = ("data", "models", "objectives", "masking", "evaluation", "trainer", "cli")
+    files = sorted(file for room in rooms for file in (package / room).rglob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
 @dataclass(frozen=True)
 class Run:
     """One training run: an arm with a seed. `key` changes with everything that determines its results."""
@@ -41,7 +50,7 @@ class Run:
 
     @property
     def key(self) -> str:
-        content = [self.settings, self.seed, __version__, torch.__version__]
+        content = [self.settings, self.seed, code_hash(), torch.__version__]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
 
     def folder(self, root: Path) -> Path:

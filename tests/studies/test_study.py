@@ -52,11 +52,13 @@ def test_a_run_merges_settings_budget_and_arm() -> None:
     assert [run.seed for run in STUDY.runs("quick", seeds=3, only=["IRM"])] == [0, 1, 2]
 
 
-def test_the_key_changes_with_everything_that_matters() -> None:
+def test_the_key_changes_with_everything_that_matters(monkeypatch: pytest.MonkeyPatch) -> None:
     quick, full = STUDY.runs("quick"), STUDY.runs("full")
     keys = [run.key for run in quick + full]
     assert len(set(keys)) == len(keys)
     assert keys == [run.key for run in STUDY.runs("quick") + STUDY.runs("full")]
+    monkeypatch.setattr("hf_ood.studies.study.code_hash", lambda: "an edited line in irm.py")
+    assert not set(keys) & {run.key for run in quick + full}
 
 
 def test_unknown_names_are_refused_with_the_nearest(tmp_path: Path) -> None:
