@@ -118,20 +118,13 @@ class EnvironmentDataset(Dataset):
         """The rows at `indices`, with the same names and transform."""
         index = torch.as_tensor(indices, dtype=torch.long)
         rows = {name: column.index_select(0, index) for name, column in self.columns.items()}
-        return EnvironmentDataset(
-            rows.pop("pixel_values"),
-            rows.pop("labels"),
-            rows.pop("environment"),
-            self.label_names,
-            self.environment_names,
-            extras=rows,
-            transform=self.transform,
-        )
+        return self._with(rows, self.transform)
 
     def with_transform(self, transform: Callable[[Batch], Batch] | None) -> EnvironmentDataset:
-        """The same rows, each batch passed through `transform` (as
-        `datasets.Dataset.with_transform`); None takes it away."""
-        rows = dict(self.columns)
+        """The same rows, each batch passed through `transform`; None takes it away."""
+        return self._with(dict(self.columns), transform)
+
+    def _with(self, rows: Batch, transform: Callable[[Batch], Batch] | None) -> EnvironmentDataset:
         return EnvironmentDataset(
             rows.pop("pixel_values"),
             rows.pop("labels"),
