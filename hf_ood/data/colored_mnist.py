@@ -147,7 +147,8 @@ def colored_mnist_tensors(
 
 def _split_tensors(config: ColoredMNISTConfig, split: str, source: GreyImages) -> EnvironmentDataset:
     plan = plan_split(config, split, source)
-    images = torch.empty(len(plan), 3, mnist.IMAGE_SIZE, mnist.IMAGE_SIZE, dtype=torch.uint8)
+    size = -(-mnist.IMAGE_SIZE // config.stride)
+    images = torch.empty(len(plan), 3, size, size, dtype=torch.uint8)
     for number, chunk in enumerate(paint(plan, config, split, source)):
         images[number * CHUNK : number * CHUNK + len(chunk)] = chunk
     return EnvironmentDataset(

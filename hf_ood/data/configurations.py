@@ -74,6 +74,7 @@ class ColoredMNISTConfig(BuilderConfig):
     )
     test_color_flip: float = option(0.9, "label_noise_shortcut: P(colour != label) of the test environment.")
     label_flip: float = option(0.25, "label_noise_shortcut: P(label != digit rule), in all environments.")
+    stride: int = option(1, "Keep every which pixel in both directions (2 in Arjovsky et al. 2019: 14x14).")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -92,6 +93,8 @@ class ColoredMNISTConfig(BuilderConfig):
         for probability in (*self.correlations, *self.color_flips, self.test_color_flip, self.label_flip):
             if not 0 <= probability <= 1:
                 raise ValueError(f"{probability} is not a probability.")
+        if self.stride < 1:
+            raise ValueError(f"stride must be at least 1, not {self.stride}.")
         for pair in (*self.train_pairs, *self.test_pairs):
             coloring.parse_color_pair(pair)
 

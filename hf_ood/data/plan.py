@@ -90,11 +90,12 @@ def _label(rule: str, digit: np.ndarray) -> np.ndarray:
 
 
 def paint(plan: Plan, config: ColoredMNISTConfig, split: str, source: GreyImages) -> Iterator[Tensor]:
-    """The images of a plan in order, as uint8 tensors [up to 1000, 3, 28, 28]."""
+    """The images of a plan in order, as uint8 tensors [up to 1000, 3, H, W]; 28x28 unless `stride` is set."""
     transform = RandomGeometry() if config.name == "random_transforms" and split != "test" else None
     for start in range(0, len(plan), CHUNK):
         rows = slice(start, start + CHUNK)
-        grey = torch.from_numpy(source.images[plan.source_index[rows]]).float() / 255
+        kept = source.images[plan.source_index[rows], :: config.stride, :: config.stride]
+        grey = torch.from_numpy(kept).float() / 255
         digit = torch.from_numpy(plan.digit_color[rows]).float()
         background = torch.from_numpy(plan.background_color[rows]).float()
         images = coloring.colorize(grey, digit, background)

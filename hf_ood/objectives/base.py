@@ -10,6 +10,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..options import option
 from . import functional as F_ood
 
 Sums = dict[str, Tensor]  # each [E, ...]
@@ -40,6 +41,8 @@ class Objective(ABC):
     """True: the loss is linear in all sums but `count`, so accumulation needs no forward pass in advance."""
     min_environments: ClassVar[int] = 1
 
+    l2: float = option(0.0, "Weight of the squared norm of all parameters (report 5.4; IRM paper: 0.0011).")
+
     def sums(self, outputs: Outputs) -> Sums:
         """Per-environment sums over this micro-batch's samples: `count` [E], `loss` [E], and what the
         method needs."""
@@ -56,9 +59,15 @@ class Objective(ABC):
     def loss(self, totals: Sums, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The objective at the totals of optimizer step `step` (from 0) -> loss [], parts worth logging."""
 
+    def scale(self, step: int) -> float:
+        """What the whole loss of a step is multiplied by."""
+        return 1.0
+
     def parameter_penalty(self, parameters: Iterable[nn.Parameter], step: int) -> Tensor | None:
-        """A term of the loss that depends on the weights alone -> [], or None."""
-        return None
+        """The term of the loss that depends on the weights alone -> [], or None."""
+        if not self.l2:
+            return None
+        return self.l2 * self.scale(step) * torch.stack([p.square().sum() for p in parameters]).sum()
 
     def resets_optimizer(self, step: int) -> bool:
         """Whether the optimizer's moments are cleared before step `step`."""

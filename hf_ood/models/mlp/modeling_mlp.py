@@ -28,8 +28,9 @@ class MLPForImageClassification(PreTrainedModel):
     def __init__(self, config: MLPConfig):
         super().__init__(config)
         kept = -(-config.image_size // config.stride)
+        channels = 1 if config.grayscale else config.num_channels
         self.hidden = nn.Sequential(
-            nn.Linear(config.num_channels * kept**2, config.hidden_size),
+            nn.Linear(channels * kept**2, config.hidden_size),
             nn.ReLU(),
             nn.Linear(config.hidden_size, config.hidden_size),
             nn.ReLU(),
@@ -46,7 +47,8 @@ class MLPForImageClassification(PreTrainedModel):
     def forward_features(self, pixel_values: Tensor) -> Tensor:
         """Float [B, C, H, W] in 0..1, C at least `num_channels` -> features [B, hidden_size]."""
         stride = self.config.stride
-        return self.hidden(pixel_values[:, : self.config.num_channels, ::stride, ::stride].flatten(1))
+        kept = pixel_values[:, : self.config.num_channels, ::stride, ::stride]
+        return self.hidden((kept.sum(1) if self.config.grayscale else kept).flatten(1))
 
     def forward_head(self, features: Tensor) -> Tensor:
         """Features [B, hidden_size] -> logits [B, num_labels]."""
