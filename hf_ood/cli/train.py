@@ -25,7 +25,7 @@ from ..data import (
 )
 from ..data.configurations import unknown_name
 from ..evaluation import environment_report, save_results, summarize
-from ..evaluation.metrics import EnvironmentReport
+from ..evaluation.metrics import EnvironmentReport, mean_accuracy
 from ..evaluation.results import RESULTS_FILE, history, versions
 from ..hub.model_card import write_model_card
 from ..models import MODELS, LeNetImageProcessor
@@ -70,10 +70,10 @@ def run(arguments: Arguments) -> dict[str, Any]:
         eval_dataset={split: datasets[split] for split in ("validation", "test")},
     )
     resume = training.resume_from_checkpoint
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     trainer.train(resume_from_checkpoint=True if str(resume).lower() in ("true", "last") else resume)
-    seconds = time.perf_counter() - start
-    results = collect_results(trainer, arguments, method, datasets, seconds)
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+    results = collect_results(trainer, arguments, method, datasets, seconds, cpu_seconds)
     if trainer.is_world_process_zero():
         write_run(trainer, results)
         print_results(results, training.output_dir)
@@ -133,14 +133,7 @@ def _comparable(given: dict[str, Any]) -> dict[str, Any]:
 def load_datasets(arguments: Arguments) -> dict[str, EnvironmentDataset]:
     """Train (augmented, reduced as asked), validation and test in memory."""
     run = arguments.run
-    if run.dataset_name == "colored_mnist":
-        datasets = colored_mnist_tensors(run.dataset_config, **arguments.options.get("colored_mnist", {}))
-    else:
-        loaded = load_dataset(run.dataset_name, run.dataset_config)
-        missing = {"train", "validation", "test"} - set(loaded)
-        if missing:
-            raise ValueError(f"{run.dataset_name} lacks the split(s) {', '.join(sorted(missing))}.")
-        datasets = {split: as_environment_dataset(loaded[split]) for split in ("train", "validation", "test")}
+    datasets = load_splits(arguments, run.dataset_config)
     train = datasets["train"]
     if run.train_environments:
         train, datasets["validation"] = (
@@ -155,6 +148,18 @@ def load_datasets(arguments: Arguments) -> dict[str, EnvironmentDataset]:
             BatchAugmentation(AUGMENTATIONS[run.augmentation](), arguments.training.seed)
         )
     return {**datasets, "train": train}
+
+
+def load_splits(arguments: Arguments, configuration: str) -> dict[str, EnvironmentDataset]:
+    """The three splits of one configuration as they are."""
+    name = arguments.run.dataset_name
+    if name == "colored_mnist":
+        return colored_mnist_tensors(configuration, **arguments.options.get("colored_mnist", {}))
+    loaded = load_dataset(name, configuration)
+    missing = {"train", "validation", "test"} - set(loaded)
+    if missing:
+        raise ValueError(f"{name} lacks the split(s) {', '.join(sorted(missing))}.")
+    return {split: as_environment_dataset(loaded[split]) for split in ("train", "validation", "test")}
 
 
 def keep_environments(dataset: EnvironmentDataset, names: Sequence[str]) -> EnvironmentDataset:
@@ -201,6 +206,7 @@ def collect_results(
     method: Method,
     datasets: dict[str, EnvironmentDataset],
     seconds: float,
+    cpu_seconds: float,
 ) -> dict[str, Any]:
     """Measure the final weights on every split and put everything that `results.json` holds together."""
     run, training = arguments.run, arguments.training
@@ -215,6 +221,11 @@ def collect_results(
         "seed": training.seed,
         "selection": training.selection,
         **summarize(reports["train"], reports["validation"], reports["test"]),
+        "also_test": {
+            name: {"environments": report, "mean_accuracy": mean_accuracy(report)}
+            for name in run.also_test or []
+            for report in [predict_report(trainer, load_splits(arguments, name)["test"])]
+        },
         "history": history(trainer.state.log_history),
         "hyperparameters": {
             **method.hyperparameters(),
@@ -231,6 +242,7 @@ def collect_results(
         },
         "steps": trainer.state.global_step,
         "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
         "samples_per_second": done * batch / seconds,
         "versions": versions(),
     }

@@ -11,8 +11,8 @@ import pandas as pd
 from ..evaluation.results import RESULTS_FILE, load_results
 from .study import Run, Study
 
-NEEDED = ("environments", "mean_accuracy", "worst_accuracy", "train_accuracy", "history", "seconds")
-COLUMNS = ["study", "arm", "seed", "measure", "value", "key", "seconds"]
+NEEDED = ("environments", "mean_accuracy", "worst_accuracy", "train_accuracy", "history", "cpu_seconds")
+COLUMNS = ["study", "arm", "seed", "measure", "value", "key", "cpu_seconds"]
 
 
 def read_run(run: Run, root: Path) -> dict[str, Any] | None:
@@ -34,9 +34,16 @@ def finished(run: Run, root: Path) -> bool:
 
 
 def measure(results: dict[str, Any], name: str) -> float:
-    """A measure of a run as a share: a summary, or the accuracy on an environment."""
+    """A measure of a run as a share: a summary, the accuracy on an environment, or `<part>/<measure>` of
+    another test configuration."""
+    part, slash, rest = name.partition("/")
+    if slash and part in results["also_test"]:
+        return measure({**results["also_test"][part], "also_test": {}}, rest)
     if name in ("mean_accuracy", "worst_accuracy", "train_accuracy", "gap"):
         return results[name]
+    if name == "validation_accuracy":
+        entries = [entry for entry in results["environments"].values() if entry["split"] == "validation"]
+        return sum(entry["accuracy"] for entry in entries) / len(entries)
     if name not in results["environments"]:
         raise ValueError(
             f"No measure or environment {name!r}; environments: {', '.join(results['environments'])}."
@@ -45,7 +52,7 @@ def measure(results: dict[str, Any], name: str) -> float:
 
 
 def collect(study: Study, runs: Sequence[Run], root: Path) -> pd.DataFrame:
-    """Rows of (study, arm, seed, measure, value in percent, key, seconds); unfinished runs have none."""
+    """Rows of (study, arm, seed, measure, value in percent, key, cpu_seconds); unfinished runs have none."""
     rows = []
     for run in runs:
         results = read_run(run, root)
@@ -57,5 +64,7 @@ def collect(study: Study, runs: Sequence[Run], root: Path) -> pd.DataFrame:
             for record in results["history"]:
                 named[f"{study.curve}@{record['epoch']:g}"] = record[study.curve]
         for name, value in named.items():
-            rows.append({**common, "measure": name, "value": 100 * value, "seconds": results["seconds"]})
+            rows.append(
+                {**common, "measure": name, "value": 100 * value, "cpu_seconds": results["cpu_seconds"]}
+            )
     return pd.DataFrame(rows, columns=COLUMNS)

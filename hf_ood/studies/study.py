@@ -30,6 +30,19 @@ class Claim:
     measure: str = "mean_accuracy"
 
 
+@dataclass(frozen=True)
+class Selection:
+    """Which arm of each group a rule would choose, and what it is worth.
+
+    `groups`: arms to choose among, by method. `rules`: the measure that chooses (its mean over seeds), by a
+    name that says whether it is an oracle. `measure`: what is then reported.
+    """
+
+    groups: Mapping[str, Sequence[str]]
+    rules: Mapping[str, str]
+    measure: str = "mean_accuracy"
+
+
 @lru_cache
 def code_hash() -> str:
     """Changes with every edit of the code that a run's results depend on."""
@@ -54,8 +67,9 @@ class Run:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
 
     def folder(self, root: Path) -> Path:
-        arm = re.sub(r"[^A-Za-z0-9.]+", "_", self.arm).strip("_")
-        return root / self.study / f"{arm}-seed{self.seed}-{self.key}"
+        """The same for the same run in another study, so that it is carried out once."""
+        what = [self.settings.get("dataset_config", ""), self.settings.get("method", "erm")]
+        return root / f"{re.sub('[^a-z0-9_]+', '-', '-'.join(what))}-seed{self.seed}-{self.key}"
 
     def recipe(self, root: Path) -> Settings:
         """The recipe of train.py that is this run.
@@ -72,9 +86,10 @@ class Study:
 
     `settings`: flags of train.py that all arms share. `arms`: what each changes. `budgets`: what `quick` and
     `full` change, and their number of `seeds`. `measures`: the columns of the table: `mean_accuracy`,
-    `worst_accuracy`, `train_accuracy`, `gap`, or the name of an environment (its accuracy). `report`: the
-    report's own figures in percent, by arm and measure. `claims`: comparisons that the report makes. `note`:
-    what a reader has to know.
+    `worst_accuracy`, `train_accuracy`, `validation_accuracy`, `gap`, the name of an environment (its
+    accuracy), or one of these in another configuration that is tested too (`fixed_colors/mean_accuracy`).
+    `report`: the report's own figures in percent, by arm and measure. `claims`: comparisons that the report
+    makes. `selection`: how hyper-parameters could be chosen among the arms. `note`: what a reader has to know.
     """
 
     name: str
@@ -85,6 +100,7 @@ class Study:
     measures: Sequence[str] = ("mean_accuracy",)
     report: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     claims: Sequence[Claim] = ()
+    selection: Selection | None = None
     curve: str | None = None
     note: str = ""
 
@@ -138,12 +154,15 @@ def load_study(path: Path) -> Study:
     for missing in {"title", "arms"} - set(content):
         raise ValueError(f"{path} lacks {missing!r}.")
     claims = [Claim(**claim) for claim in content.pop("claims", [])]
-    for claim in claims:
-        for arm in (claim.better, claim.than):
-            if arm not in content["arms"]:
-                raise ValueError(f"{path}: {unknown_name('arm', arm, list(content['arms']))}")
-    study = Study(name=path.stem, claims=claims, **content)
-    for claim in claims:
-        if claim.measure not in study.measures:
-            raise ValueError(f"{path}: {unknown_name('measure', claim.measure, list(study.measures))}")
+    selection = Selection(**content.pop("selection")) if "selection" in content else None
+    study = Study(name=path.stem, claims=claims, selection=selection, **content)
+    arms = [arm for claim in claims for arm in (claim.better, claim.than)]
+    measures = [claim.measure for claim in claims]
+    if selection:
+        arms += [arm for group in selection.groups.values() for arm in group]
+        measures += [*selection.rules.values(), selection.measure]
+    for kind, names, known in (("arm", arms, study.arms), ("measure", measures, study.measures)):
+        for name in names:
+            if name not in known:
+                raise ValueError(f"{path}: {unknown_name(kind, name, list(known))}")
     return study

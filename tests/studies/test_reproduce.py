@@ -44,7 +44,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def values(folder: Path) -> pd.DataFrame:
-    return pd.read_csv(folder / "small.csv", dtype={"arm": str}).drop(columns="seconds")
+    return pd.read_csv(folder / "small.csv", dtype={"arm": str}).drop(columns="cpu_seconds")
 
 
 def test_the_table_has_every_run_and_measure(whole: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_damaged_result_is_reported_and_run_again(
     damage: str, whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = values(whole / "out")
-    file = sorted((whole / "runs").rglob("ERM-seed1*/results.json"))[0]
+    file = sorted((whole / "runs").rglob("fixed_colors-erm-seed1*/results.json"))[0]
     text = file.read_text()
     file.write_text(text[: len(text) // 2] if damage == "cut" else text.replace('"seed": 1', '"seed": 0'))
     assert main(command(whole, "runs", "out", "--executor", "in_process")) == 0
