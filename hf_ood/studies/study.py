@@ -43,6 +43,23 @@ class Selection:
     measure: str = "mean_accuracy"
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A picture that the first seed's run of an arm leaves behind as `file`."""
+
+    title: str
+    arm: str
+    file: str
+
+    @property
+    def slug(self) -> str:
+        return re.sub(r"[^a-z0-9]+", "-", f"{self.arm}-{Path(self.file).stem}".lower())
+
+    def kept_as(self, study: str) -> str:
+        """Its file's name beside the tables."""
+        return f"{study}-{self.slug}{Path(self.file).suffix}"
+
+
 @lru_cache
 def code_hash() -> str:
     """Changes with every edit of the code that a run's results depend on."""
@@ -89,7 +106,9 @@ class Study:
     `worst_accuracy`, `train_accuracy`, `validation_accuracy`, `gap`, the name of an environment (its
     accuracy), or one of these in another configuration that is tested too (`fixed_colors/mean_accuracy`).
     `report`: the report's own figures in percent, by arm and measure. `claims`: comparisons that the report
-    makes. `selection`: how hyper-parameters could be chosen among the arms. `note`: what a reader has to know.
+    makes. `selection`: how hyper-parameters could be chosen among the arms. `pictures`: what runs leave
+    behind that the page shows. `cards`: arms of which `model_cards/` holds a card. `note`: what a reader has
+    to know.
     """
 
     name: str
@@ -101,6 +120,8 @@ class Study:
     report: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     claims: Sequence[Claim] = ()
     selection: Selection | None = None
+    pictures: Sequence[Picture] = ()
+    cards: Sequence[str] = ()
     curve: str | None = None
     note: str = ""
 
@@ -154,15 +175,17 @@ def load_study(path: Path) -> Study:
     for missing in {"title", "arms"} - set(content):
         raise ValueError(f"{path} lacks {missing!r}.")
     claims = [Claim(**claim) for claim in content.pop("claims", [])]
+    pictures = [Picture(**picture) for picture in content.pop("pictures", [])]
     selection = Selection(**content.pop("selection")) if "selection" in content else None
-    study = Study(name=path.stem, claims=claims, selection=selection, **content)
+    study = Study(name=path.stem, claims=claims, pictures=pictures, selection=selection, **content)
     arms = [arm for claim in claims for arm in (claim.better, claim.than)]
+    arms += [*study.cards, *(picture.arm for picture in pictures)]
     measures = [claim.measure for claim in claims]
     if selection:
         arms += [arm for group in selection.groups.values() for arm in group]
         measures += [*selection.rules.values(), selection.measure]
-    for kind, names, known in (("arm", arms, study.arms), ("measure", measures, study.measures)):
+    for kind, names, known in (("arm", arms, list(study.arms)), ("measure", measures, list(study.measures))):
         for name in names:
             if name not in known:
-                raise ValueError(f"{path}: {unknown_name(kind, name, list(known))}")
+                raise ValueError(f"{path}: {unknown_name(kind, name, known)}")
     return study
