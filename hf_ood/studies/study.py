@@ -15,6 +15,7 @@ import torch
 import yaml
 
 from ..data.configurations import unknown_name
+from ..trainer.methods import METHODS, method_parts
 
 Settings = dict[str, Any]  # flags of train.py; a section such as `irm` is a dict
 BUDGETS = ("quick", "full")
@@ -139,11 +140,17 @@ class Study:
         count = seeds or extra.pop("seeds", 5)
         extra.pop("seeds", None)
         return [
-            Run(self.name, arm, seed, merge(self.settings, extra, changes or {}))
+            Run(self.name, arm, seed, used(merge(self.settings, extra, changes or {})))
             for seed in range(count)
             for arm, changes in self.arms.items()
             if not only or arm in only
         ]
+
+
+def used(settings: Settings) -> Settings:
+    """Without sections of methods that are not used: what is the same run has the same settings."""
+    unused = set(METHODS) - set(method_parts(settings.get("method", "erm")))
+    return {name: value for name, value in settings.items() if name not in unused}
 
 
 def merge(*parts: Mapping[str, Any]) -> Settings:
