@@ -58,6 +58,7 @@ class Illustration:
     name: str
     title: str
     content: Figure | Path
+    note: str = ""
 
 
 @dataclass(frozen=True)

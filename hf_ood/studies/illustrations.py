@@ -26,7 +26,7 @@ def illustrations() -> list[Illustration]:
     for name, description in CONFIGURATIONS.items():
         splits = colored_mnist_tensors(name)
         shown = {split: splits[split] for split in ("train", "test")}
-        title = f"{FIGURES[name]}: {name}. {description}"
-        pictures.append(Illustration(f"samples_{name}", title, draw_samples(shown)))
+        title = f"{FIGURES[name]}: {name}"
+        pictures.append(Illustration(f"samples_{name}", title, draw_samples(shown), description))
     edges = draw_edges(colored_mnist_tensors("unseen_colors")["test"])
     return [*pictures, Illustration("figure_14", "Figure 14: images and their edge maps", edges)]
