@@ -19,7 +19,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class TableRow:
-    """An arm: an interval for each measure (percent), and the report's own figures."""
+    """An arm: an interval for each measure that it has (percent), and the report's own figures."""
 
     arm: str
     measures: Mapping[str, Interval]
@@ -78,7 +78,9 @@ def draw_study(summary: StudySummary) -> Figure:
     positions = range(len(summary.rows))
     for panel, measure in zip(axes, summary.measures, strict=False):
         for position, row in zip(positions, summary.rows, strict=True):
-            found = row.measures[measure]
+            found = row.measures.get(measure)
+            if found is None:
+                continue
             color = COLORS[position % len(COLORS)]
             error = found.half_width if found.n > 1 else 0
             panel.errorbar(found.mean, position, xerr=error, fmt="o", color=color, capsize=3)

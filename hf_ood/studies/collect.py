@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..data.configurations import unknown_name
 from ..evaluation.results import RESULTS_FILE, load_results
 from .study import Run, Study
 
@@ -33,15 +34,22 @@ def finished(run: Run, root: Path) -> bool:
     return read_run(run, root) is not None
 
 
-def measure(results: dict[str, Any], name: str) -> float:
-    """A measure of a run as a share: a summary, or the accuracy on an environment."""
+def measure(results: dict[str, Any], name: str) -> float | None:
+    """A measure of a run as a share: a summary, or the accuracy on an environment.
+
+    `pretrain/mean_accuracy` is that of the stage `pretrain`; None for a run without stages.
+    """
     if name in ("mean_accuracy", "worst_accuracy", "train_accuracy", "gap"):
         return results[name]
-    if name not in results["environments"]:
-        raise ValueError(
-            f"No measure or environment {name!r}; environments: {', '.join(results['environments'])}."
-        )
-    return results["environments"][name]["accuracy"]
+    if name in results["environments"]:
+        return results["environments"][name]["accuracy"]
+    stage, of_a_stage, figure = name.partition("/")
+    stages = {entry["name"]: entry for entry in results.get("stages", [])}
+    if stage in stages:
+        return measure(stages[stage], figure)
+    if of_a_stage and not stages:
+        return None
+    raise ValueError(unknown_name("measure, stage or environment", name, [*results["environments"], *stages]))
 
 
 def collect(study: Study, runs: Sequence[Run], root: Path) -> pd.DataFrame:
@@ -52,7 +60,8 @@ def collect(study: Study, runs: Sequence[Run], root: Path) -> pd.DataFrame:
         if results is None:
             continue
         common = {"study": study.name, "arm": run.arm, "seed": run.seed, "key": run.key}
-        named = {name: measure(results, name) for name in study.measures}
+        found = {name: measure(results, name) for name in study.measures}
+        named = {name: value for name, value in found.items() if value is not None}
         if study.curve:
             for record in results["history"]:
                 named[f"{study.curve}@{record['epoch']:g}"] = record[study.curve]

@@ -22,12 +22,16 @@ BUDGETS = ("quick", "full")
 
 @dataclass(frozen=True)
 class Claim:
-    """`better` has the larger `measure` than `than`, says the report in these words."""
+    """`better` has the larger `measure` than `than`, says the report in these words.
+
+    `than_measure`: what is read of `than`, if not the same measure (a stage's figure against the final one).
+    """
 
     text: str
     better: str
     than: str
     measure: str = "mean_accuracy"
+    than_measure: str | None = None
 
 
 @lru_cache
@@ -72,9 +76,9 @@ class Study:
 
     `settings`: flags of train.py that all arms share. `arms`: what each changes. `budgets`: what `quick` and
     `full` change, and their number of `seeds`. `measures`: the columns of the table: `mean_accuracy`,
-    `worst_accuracy`, `train_accuracy`, `gap`, or the name of an environment (its accuracy). `report`: the
-    report's own figures in percent, by arm and measure. `claims`: comparisons that the report makes. `note`:
-    what a reader has to know.
+    `worst_accuracy`, `train_accuracy`, `gap`, or the name of an environment (its accuracy); `pretrain/gap` is
+    that of stage `pretrain`, empty for an arm without stages. `report`: the report's own figures in percent,
+    by arm and measure. `claims`: comparisons that the report makes. `note`: what a reader has to know.
     """
 
     name: str
@@ -144,6 +148,7 @@ def load_study(path: Path) -> Study:
                 raise ValueError(f"{path}: {unknown_name('arm', arm, list(content['arms']))}")
     study = Study(name=path.stem, claims=claims, **content)
     for claim in claims:
-        if claim.measure not in study.measures:
-            raise ValueError(f"{path}: {unknown_name('measure', claim.measure, list(study.measures))}")
+        for name in (claim.measure, claim.than_measure or claim.measure):
+            if name not in study.measures:
+                raise ValueError(f"{path}: {unknown_name('measure', name, list(study.measures))}")
     return study

@@ -17,21 +17,20 @@ def summarize(study: Study, table: pd.DataFrame) -> StudySummary:
         if not len(table) or arm not in wide.index.get_level_values("arm"):
             continue
         values = wide.loc[arm]
-        found = {name: interval(values[name].dropna().tolist()) for name in study.measures}
+        known = {name: values[name].dropna().tolist() for name in study.measures if name in values}
+        found = {name: interval(numbers) for name, numbers in known.items() if numbers}
         rows.append(TableRow(arm, found, dict(study.report.get(arm, {}))))
         if study.curve:
             curves.append(_curve(arm, values, study.curve))
     for claim in study.claims:
         arms = {row.arm for row in rows}
         if {claim.better, claim.than} <= arms:
-            differences = (
-                wide.loc[claim.better][claim.measure] - wide.loc[claim.than][claim.measure]
-            ).dropna()
+            other = claim.than_measure or claim.measure
+            differences = (wide.loc[claim.better][claim.measure] - wide.loc[claim.than][other]).dropna()
             if len(differences):
                 difference, judgement = verdict(differences.tolist())
-                claims.append(
-                    ClaimRow(claim.text, claim.better, claim.than, claim.measure, difference, judgement)
-                )
+                compared = claim.measure if other == claim.measure else f"{claim.measure} - {other}"
+                claims.append(ClaimRow(claim.text, claim.better, claim.than, compared, difference, judgement))
     return StudySummary(study.name, study.title, study.note, list(study.measures), rows, claims, curves)
 
 

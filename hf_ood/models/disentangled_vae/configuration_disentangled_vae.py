@@ -13,8 +13,8 @@ class DisentangledVAEConfig(PreTrainedConfig):
         num_channels (`int`, *optional*, defaults to 3): Channels of the input image.
         image_size (`int`, *optional*, defaults to 28): Height and width of the input, in pixels; a multiple
             of 4.
-        conv_channels (`list[int]`, *optional*, defaults to `[16, 32]`): Channels of the encoder's two
-            convolutions; the decoder mirrors them.
+        conv_channels (`list[int]`, *optional*, defaults to `[6, 16]`): Channels of the encoder's two
+            convolutions, LeNet's; the decoder mirrors them.
         content_size (`int`, *optional*, defaults to 32): Size of the code that the classifier sees.
         style_size (`int`, *optional*, defaults to 8): Size of the code that only the decoder sees.
         hidden_size (`int`, *optional*, defaults to 64): Width of the classifier's hidden layer.
@@ -27,7 +27,7 @@ class DisentangledVAEConfig(PreTrainedConfig):
 
     num_channels: int = 3
     image_size: int = 28
-    conv_channels: list[int] | tuple[int, ...] = (16, 32)
+    conv_channels: list[int] | tuple[int, ...] = (6, 16)
     content_size: int = 32
     style_size: int = 8
     hidden_size: int = 64

@@ -38,7 +38,7 @@ class DisentangledVAEOutput(ImageClassifierOutputWithNoAttention):
 class DisentangledVAEForImageClassification(PreTrainedModel):
     """Encoder -> (content, style); decoder of both; a classifier of the content alone.
 
-    Source: the report, section 5.2; beta as in Higgins et al. 2017 ("beta-VAE", ICLR). Nothing but the size
+    The encoder's body is LeNet's, padded. Source: the report, section 5.2; beta as in Higgins et al. 2017 ("beta-VAE", ICLR). Nothing but the size
     of the codes and the classifier's position asks content and style to be different things.
     """
 
@@ -56,10 +56,12 @@ class DisentangledVAEForImageClassification(PreTrainedModel):
         map_size = config.image_size // 4
         codes = config.content_size + config.style_size
         self.encoder = nn.Sequential(
-            nn.Conv2d(config.num_channels, first, kernel_size=4, stride=2, padding=1),
+            nn.Conv2d(config.num_channels, first, kernel_size=5, padding=2),
             nn.ReLU(),
-            nn.Conv2d(first, second, kernel_size=4, stride=2, padding=1),
+            nn.MaxPool2d(2),
+            nn.Conv2d(first, second, kernel_size=5, padding=2),
             nn.ReLU(),
+            nn.MaxPool2d(2),
             nn.Flatten(),
             nn.Linear(second * map_size**2, 2 * codes),
         )
