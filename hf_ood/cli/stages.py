@@ -54,7 +54,7 @@ def read_stages(content: Any, models: Sequence[str]) -> dict[str, dict[str, Any]
 
 
 def place_stages(arguments: Arguments, folder: Path) -> list[Arguments]:
-    """The stages, each with its folder in the run's: `1-pretrain`. A run without stages is its own only one."""
+    """The stages, each with its own folder (`1-pretrain`); a run without stages is its only one."""
     arguments.training.output_dir = str(folder)
     for number, (name, stage) in enumerate(arguments.stages.items(), 1):
         stage.training.output_dir = str(folder / f"{number}-{name}")
@@ -80,7 +80,7 @@ def shortened(names: Sequence[str], limit: int = 8) -> list[str]:
 
 
 def load_weights(model: PreTrainedModel, folder: Path) -> None:
-    """Fill the model with a saved one's weights. Raises `ValueError` when there are none, or of another shape."""
+    """Fill the model with a saved one's weights. Raises `ValueError` when there are none that fit."""
     if not (folder / "config.json").exists():
         raise ValueError(f"start_from: {folder} holds no checkpoint (config.json and *.safetensors).")
     try:

@@ -82,7 +82,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
         if training.process_index == 0:
             model = build_model(arguments, datasets["train"])
             load_weights(model, stages[-1].folder)
-            write_run(model, results, folder, datasets["test"])
+            write_run(model, results, folder, datasets)
     if training.process_index == 0:
         print_results(results, str(folder))
     PartialState().wait_for_everyone()
@@ -114,7 +114,7 @@ def train_stage(
     results = collect_results(trainer, arguments, method, datasets, time.perf_counter() - start)
     if trainer.is_world_process_zero():
         model = trainer.accelerator.unwrap_model(trainer.model)
-        write_run(model, results, arguments.folder, datasets["test"])
+        write_run(model, results, arguments.folder, datasets)
     trainer.accelerator.wait_for_everyone()
     return results
 
@@ -326,7 +326,7 @@ def predict_report(trainer: OODTrainer, dataset: EnvironmentDataset) -> Environm
 
 
 def write_run(
-    model: PreTrainedModel, results: dict[str, Any], folder: Path, test: EnvironmentDataset
+    model: PreTrainedModel, results: dict[str, Any], folder: Path, datasets: dict[str, EnvironmentDataset]
 ) -> None:
     """Everything a run leaves behind; weights and code first, results last: where they are, the run is
     whole."""
@@ -334,7 +334,8 @@ def write_run(
     LeNetImageProcessor().save_pretrained(folder)
     draw_curves(results, folder / CURVES_FILE)
     if isinstance(model, Reconstructs):
-        draw_reconstructions(model, test).savefig(folder / RECONSTRUCTIONS_FILE, dpi=120)
+        shown = {split: datasets[split] for split in ("validation", "test")}
+        draw_reconstructions(model, shown).savefig(folder / RECONSTRUCTIONS_FILE, dpi=120)
     write_model_card(results, folder)
     save_results(results, folder)
 

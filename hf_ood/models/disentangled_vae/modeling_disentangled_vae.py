@@ -1,5 +1,6 @@
 """A variational autoencoder that splits an image into content and style, and classifies the content."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -38,8 +39,9 @@ class DisentangledVAEOutput(ImageClassifierOutputWithNoAttention):
 class DisentangledVAEForImageClassification(PreTrainedModel):
     """Encoder -> (content, style); decoder of both; a classifier of the content alone.
 
-    The encoder's body is LeNet's, padded. Source: the report, section 5.2; beta as in Higgins et al. 2017 ("beta-VAE", ICLR). Nothing but the size
-    of the codes and the classifier's position asks content and style to be different things.
+    The encoder's body is LeNet's, padded; the decoder has one hidden layer. Source: the report, section 5.2;
+    beta as in Higgins et al. 2017 ("beta-VAE", ICLR). Nothing but the size of the codes and the classifier's
+    position asks content and style to be different things.
     """
 
     config: DisentangledVAEConfig
@@ -65,13 +67,12 @@ class DisentangledVAEForImageClassification(PreTrainedModel):
             nn.Flatten(),
             nn.Linear(second * map_size**2, 2 * codes),
         )
+        image_shape = (config.num_channels, config.image_size, config.image_size)
         self.decoder = nn.Sequential(
-            nn.Linear(codes, second * map_size**2),
+            nn.Linear(codes, config.decoder_size),
             nn.ReLU(),
-            nn.Unflatten(1, (second, map_size, map_size)),
-            nn.ConvTranspose2d(second, first, kernel_size=4, stride=2, padding=1),
-            nn.ReLU(),
-            nn.ConvTranspose2d(first, config.num_channels, kernel_size=4, stride=2, padding=1),
+            nn.Linear(config.decoder_size, math.prod(image_shape)),
+            nn.Unflatten(1, image_shape),
         )
         self.classifier = nn.Sequential(
             nn.Linear(config.content_size, config.hidden_size),
@@ -83,7 +84,7 @@ class DisentangledVAEForImageClassification(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         # torch's defaults; PreTrainedModel's own N(0, 0.02) makes a network of this size untrainable.
-        if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+        if isinstance(module, (nn.Linear, nn.Conv2d)):
             module.reset_parameters()
 
     def encode(self, pixel_values: Tensor) -> tuple[Code, Code]:
