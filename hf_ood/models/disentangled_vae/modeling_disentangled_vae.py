@@ -89,7 +89,7 @@ class DisentangledVAEForImageClassification(PreTrainedModel):
 
     def encode(self, pixel_values: Tensor) -> tuple[Code, Code]:
         """Float [B, C, H, W] in 0..1 -> content [B, content_size] and style [B, style_size]."""
-        means, log_variances = self.encoder(pixel_values).float().chunk(2, dim=1)
+        means, log_variances = self.encoder(pixel_values).chunk(2, dim=1)
         sizes = [self.config.content_size, self.config.style_size]
         content_mean, style_mean = means.split(sizes, dim=1)
         content_log_variance, style_log_variance = log_variances.split(sizes, dim=1)
@@ -138,8 +138,8 @@ class DisentangledVAEForImageClassification(PreTrainedModel):
         )
 
     def _auxiliary_loss(self, pixel_values: Tensor, sample: Tensor, content: Code, style: Code) -> Tensor:
-        decoded = self.decode(sample, style.sample()).float()
-        errors = F.binary_cross_entropy_with_logits(decoded, pixel_values.float(), reduction="none")
+        decoded = self.decode(sample, style.sample()).to(pixel_values)
+        errors = F.binary_cross_entropy_with_logits(decoded, pixel_values, reduction="none")
         divergence = (content.divergence() + style.divergence()) / pixel_values[0].numel()
         return self.config.reconstruction_weight * errors.flatten(1).mean(1) + self.config.beta * divergence
 
