@@ -3,6 +3,8 @@
 from .data import ColoredMNIST, EnvironmentDataset, EnvironmentSampler, RandomColor, load_colored_mnist
 from .masking import RSC
 from .models import (
+    DisentangledVAEConfig,
+    DisentangledVAEForImageClassification,
     LeNetConfig,
     LeNetForImageClassification,
     LeNetImageProcessor,
@@ -19,6 +21,8 @@ __all__ = [
     "IRM",
     "RSC",
     "ColoredMNIST",
+    "DisentangledVAEConfig",
+    "DisentangledVAEForImageClassification",
     "EnvironmentDataset",
     "EnvironmentSampler",
     "IRMRSCTrainer",

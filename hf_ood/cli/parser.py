@@ -32,7 +32,8 @@ Train a classifier on several environments and report it on each of them.
   accelerate launch trainers/train.py --method irm+rsc --irm.penalty_weight 100 --dataset_config unseen_colors
   torchrun --nproc_per_node 2 trainers/train.py --config my.yaml --use_cpu true --ddp_backend gloo
 
-Flags override the recipe. In a recipe a dotted flag is a section: `irm: {penalty_weight: 100}`."""
+Flags override the recipe. In a recipe a dotted flag is a section: `irm: {penalty_weight: 100}`. A recipe may
+have `stages`, a list of names with the flags that each changes: trainers/recipes/disentangled_vae.yaml."""
 
 
 @dataclass
@@ -59,6 +60,14 @@ class RunArguments:
     )
     augmentation: str = option("none", f"Applied to training batches: none, {', '.join(AUGMENTATIONS)}.")
     model: str = option("lenet", f"The network: {', '.join(MODELS)}.")
+    start_from: str = option(
+        "previous",
+        "Starting weights: previous (those of the stage before; a run's first stage starts from scratch), "
+        "scratch, or a folder with a checkpoint.",
+    )
+    trainable: list[str] | None = option(
+        None, "Train the parameters whose names match one of these patterns (classifier.*). Default: all."
+    )
     num_threads: int | None = option(
         None,
         "CPU threads of each process. Default: the cores shared out evenly (launchers would give one each).",

@@ -2,16 +2,20 @@
 
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from .disentangled_vae import DisentangledVAEConfig, DisentangledVAEForImageClassification
 from .lenet import LeNetConfig, LeNetForImageClassification, LeNetImageProcessor, canonicalize_colors
 from .mlp import MLPConfig, MLPForImageClassification
 
 MODELS: dict[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]] = {
     "lenet": (LeNetConfig, LeNetForImageClassification),
+    "disentangled_vae": (DisentangledVAEConfig, DisentangledVAEForImageClassification),
     "mlp": (MLPConfig, MLPForImageClassification),
 }
 
 __all__ = [
     "MODELS",
+    "DisentangledVAEConfig",
+    "DisentangledVAEForImageClassification",
     "LeNetConfig",
     "LeNetForImageClassification",
     "LeNetImageProcessor",

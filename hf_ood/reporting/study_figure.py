@@ -27,7 +27,9 @@ def draw_study(summary: StudySummary) -> Figure:
 
 def _draw_intervals(axes: Axes, summary: StudySummary, measure: str, colors: dict[str, str]) -> None:
     for position, row in enumerate(summary.rows):
-        found = row.measures[measure]
+        found = row.measures.get(measure)
+        if found is None:
+            continue
         error = found.half_width if found.n > 1 else 0
         axes.errorbar(found.mean, position, xerr=error, fmt="o", color=colors[row.arm], capsize=3)
         if measure in row.report:

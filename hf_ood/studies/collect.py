@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..data.configurations import unknown_name
 from ..evaluation.results import RESULTS_FILE, load_results
 from .study import Run, Study
 
@@ -33,22 +34,26 @@ def finished(run: Run, root: Path) -> bool:
     return read_run(run, root) is not None
 
 
-def measure(results: dict[str, Any], name: str) -> float:
-    """A measure of a run as a share: a summary, the accuracy on an environment, or `<part>/<measure>` of
-    another test configuration."""
-    part, slash, rest = name.partition("/")
-    if slash and part in results["also_test"]:
-        return measure({**results["also_test"][part], "also_test": {}}, rest)
+def measure(results: dict[str, Any], name: str) -> float | None:
+    """A measure of a run as a share: a summary, or the accuracy on an environment.
+
+    `pretrain/mean_accuracy` is that of the stage `pretrain`, `fixed_colors/mean_accuracy` that of another
+    configuration that was tested too; None for a run that has no such part.
+    """
     if name in ("mean_accuracy", "worst_accuracy", "train_accuracy", "gap"):
         return results[name]
     if name == "validation_accuracy":
         entries = [entry for entry in results["environments"].values() if entry["split"] == "validation"]
         return sum(entry["accuracy"] for entry in entries) / len(entries)
-    if name not in results["environments"]:
-        raise ValueError(
-            f"No measure or environment {name!r}; environments: {', '.join(results['environments'])}."
-        )
-    return results["environments"][name]["accuracy"]
+    if name in results["environments"]:
+        return results["environments"][name]["accuracy"]
+    part, of_a_part, figure = name.partition("/")
+    parts = {entry["name"]: entry for entry in results.get("stages", [])} | results.get("also_test", {})
+    if part in parts:
+        return measure(parts[part], figure)
+    if of_a_part and not parts:
+        return None
+    raise ValueError(unknown_name("measure, part or environment", name, [*results["environments"], *parts]))
 
 
 def collect(study: Study, runs: Sequence[Run], root: Path) -> pd.DataFrame:
@@ -59,7 +64,8 @@ def collect(study: Study, runs: Sequence[Run], root: Path) -> pd.DataFrame:
         if results is None:
             continue
         common = {"study": study.name, "arm": run.arm, "seed": run.seed, "key": run.key}
-        named = {name: measure(results, name) for name in study.measures}
+        found = {name: measure(results, name) for name in study.measures}
+        named = {name: value for name, value in found.items() if value is not None}
         if study.curve:
             for record in results["history"]:
                 named[f"{study.curve}@{record['epoch']:g}"] = record[study.curve]

@@ -38,7 +38,7 @@ def carry_out(run: Run, root: Path) -> str | None:
             main(["--config", str(recipe), "--disable_tqdm", "true", "--report_to", "none"])
         except (Exception, SystemExit) as error:
             return f"{type(error).__name__}: {getattr(error, 'message', error)} (log: {log})"
-    for checkpoint in folder.glob("checkpoint-*"):
+    for checkpoint in list(folder.glob("**/checkpoint-*")):
         shutil.rmtree(checkpoint)
     return None
 

@@ -23,12 +23,16 @@ BUDGETS = ("quick", "full")
 
 @dataclass(frozen=True)
 class Claim:
-    """`better` has the larger `measure` than `than`, says the report in these words."""
+    """`better` has the larger `measure` than `than`, says the report in these words.
+
+    `than_measure`: what is read of `than`, if not the same measure (a stage's figure against the final one).
+    """
 
     text: str
     better: str
     than: str
     measure: str = "mean_accuracy"
+    than_measure: str | None = None
 
 
 @dataclass(frozen=True)
@@ -105,11 +109,11 @@ class Study:
     `settings`: flags of train.py that all arms share. `arms`: what each changes. `budgets`: what `quick` and
     `full` change, and their number of `seeds`. `measures`: the columns of the table: `mean_accuracy`,
     `worst_accuracy`, `train_accuracy`, `validation_accuracy`, `gap`, the name of an environment (its
-    accuracy), or one of these in another configuration that is tested too (`fixed_colors/mean_accuracy`).
-    `report`: the report's own figures in percent, by arm and measure. `claims`: comparisons that the report
-    makes. `selection`: how hyper-parameters could be chosen among the arms. `pictures`: what runs leave
-    behind that the page shows. `cards`: arms of which `model_cards/` holds a card. `note`: what a reader has
-    to know.
+    accuracy), or one of these of a stage (`pretrain/gap`) or of another configuration that is tested too
+    (`fixed_colors/mean_accuracy`), empty for an arm without it. `report`: the report's own figures in
+    percent, by arm and measure. `claims`: comparisons that the report makes. `selection`: how
+    hyper-parameters could be chosen among the arms. `pictures`: what runs leave behind that the page shows.
+    `cards`: arms of which `model_cards/` holds a card. `note`: what a reader has to know.
     """
 
     name: str
@@ -149,7 +153,8 @@ class Study:
 
 def used(settings: Settings) -> Settings:
     """Without sections of methods that are not used: what is the same run has the same settings."""
-    unused = set(METHODS) - set(method_parts(settings.get("method", "erm")))
+    stages = [settings, *settings.get("stages", [])]
+    unused = set(METHODS).difference(*(method_parts(stage.get("method", "erm")) for stage in stages))
     return {name: value for name, value in settings.items() if name not in unused}
 
 
@@ -187,7 +192,7 @@ def load_study(path: Path) -> Study:
     study = Study(name=path.stem, claims=claims, pictures=pictures, selection=selection, **content)
     arms = [arm for claim in claims for arm in (claim.better, claim.than)]
     arms += [*study.cards, *(picture.arm for picture in pictures)]
-    measures = [claim.measure for claim in claims]
+    measures = [name for claim in claims for name in (claim.measure, claim.than_measure or claim.measure)]
     if selection:
         arms += [arm for group in selection.groups.values() for arm in group]
         measures += [*selection.rules.values(), selection.measure]

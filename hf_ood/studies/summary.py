@@ -46,18 +46,21 @@ def _interval(wide: pd.DataFrame, arm: str, measure: str) -> Interval:
 
 
 def _row(arm: str, wide: pd.DataFrame, study: Study) -> TableRow:
-    found = {name: _interval(wide, arm, name) for name in study.measures}
+    there = [name for name in study.measures if wide.loc[arm][name].notna().any()]
+    found = {name: _interval(wide, arm, name) for name in there}
     return TableRow(arm, found, dict(study.report.get(arm, {})))
 
 
 def _differences(claim: Claim, wide: pd.DataFrame) -> list[float]:
     """Over the seeds that both arms have."""
-    return (wide.loc[claim.better][claim.measure] - wide.loc[claim.than][claim.measure]).dropna().tolist()
+    other = claim.than_measure or claim.measure
+    return (wide.loc[claim.better][claim.measure] - wide.loc[claim.than][other]).dropna().tolist()
 
 
 def _judge(claim: Claim, wide: pd.DataFrame) -> ClaimRow:
     difference, judgement = verdict(_differences(claim, wide))
-    return ClaimRow(claim.text, claim.better, claim.than, claim.measure, difference, judgement)
+    compared = f"{claim.measure} - {claim.than_measure}" if claim.than_measure else claim.measure
+    return ClaimRow(claim.text, claim.better, claim.than, compared, difference, judgement)
 
 
 def _choices(selection: Selection, wide: pd.DataFrame, arms: list[str]) -> Iterator[ChoiceRow]:

@@ -14,12 +14,14 @@ from ..data import EnvironmentDataset, EnvironmentSampler, as_environment_datase
 from ..evaluation import EnvironmentMetrics
 from ..masking import FeatureTransform
 from ..objectives import ERM, Objective, Outputs, Sums
+from ..objectives.functional import environment_sums
 from .callbacks import EnvironmentProgress
 from .checkpoints import last_whole_checkpoint, load_objective, require_whole, save_objective
 from .checks import check_class, check_data, check_divisible, check_transform, common_environment_names
 from .ood_config import OODConfig
 from .record import NonFiniteLossError, TrainingRecord
 from .step import (
+    AUXILIARY_LOSS,
     OptimizerStep,
     add,
     environment_counts,
@@ -35,6 +37,8 @@ class OODTrainer(Trainer):
 
     The loss is the objective at the sums of the whole batch, whatever the number of gradient-accumulation
     steps and of processes. A feature transform acts inside the model's forward pass, while training only.
+    A model whose output has an `auxiliary_loss` [B] while training (an autoencoder's reconstruction error)
+    gets it added: the mean over environments of its mean in each, times the objective's scale.
 
     Args, besides those of `Trainer`:
         objective: what is minimised; ERM if not given.
@@ -161,7 +165,8 @@ class OODTrainer(Trainer):
         if step.random_states:
             restore_random_state(step.random_states[step.position])
         outputs, sums = self._sums(model, inputs)
-        self.record.add_batch(outputs.logits.detach(), inputs["labels"], inputs["environment"])
+        own = getattr(outputs, AUXILIARY_LOSS, None)
+        self.record.add_batch(outputs.logits.detach(), inputs["labels"], inputs["environment"], own)
         if step.counts is not None:
             step.solve(self.objective, {**sums, "count": step.counts}, self.state.global_step)
         elif step.loss is None:
@@ -200,7 +205,11 @@ class OODTrainer(Trainer):
         """One forward pass -> the model's outputs and this micro-batch's sums."""
         outputs = self.forward(model, _without_environment(inputs))
         seen = Outputs(outputs.logits, inputs["labels"], inputs["environment"], len(self.environment_names))
-        return outputs, self.objective.sums(seen)
+        sums = self.objective.sums(seen)
+        own = getattr(outputs, AUXILIARY_LOSS, None)
+        if own is not None:
+            sums[AUXILIARY_LOSS] = environment_sums(own, seen.environments, seen.num_environments)
+        return outputs, sums
 
     def _share_of_loss(self, model: nn.Module, step: OptimizerStep, sums: Sums) -> Tensor:
         """A tensor with the gradient of this micro-batch's share. Added up over micro-batches and

@@ -29,6 +29,21 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+# Also with a network that has a loss of its own; of these, IRM needs a pass in advance and ERM does not.
+WITH_OWN_LOSS = ("erm", "irm")
+
+
+class WithOwnLoss(LeNetForImageClassification):
+    """LeNet with an auxiliary loss [B]: features are to be of unit length, another one for each sample."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        output = super().forward(*args, **kwargs, output_hidden_states=True)
+        features = output.hidden_states[0].flatten(1)
+        output.hidden_states = None
+        output["auxiliary_loss"] = (features.square().mean(1) - 1).square()
+        return output
+
+
 class KeepGradients(TrainerCallback):
     """Copies the gradients just before the optimizer uses them."""
 
@@ -49,13 +64,18 @@ def make_data(counts: tuple[int, ...]) -> EnvironmentDataset:
 
 
 def gradients(
-    objective: Objective, data: EnvironmentDataset, batch: int, accumulation: int, folder: Path
+    objective: Objective,
+    data: EnvironmentDataset,
+    batch: int,
+    accumulation: int,
+    folder: Path,
+    model_class: type[LeNetForImageClassification] = LeNetForImageClassification,
 ) -> Any:
     """The gradients of the first step, and the loss that was logged for it."""
     set_seed(0)
     keep = KeepGradients()
     trainer = OODTrainer(
-        LeNetForImageClassification(LeNetConfig()),
+        model_class(LeNetConfig()),
         OODConfig(
             output_dir=str(folder),
             per_device_train_batch_size=batch,
@@ -73,20 +93,23 @@ def gradients(
         callbacks=[keep],
     )
     trainer.train()
-    return {"gradients": keep.gradients, "loss": trainer.state.log_history[0]["loss"]}
+    return {"gradients": keep.gradients, **trainer.state.log_history[0]}
 
 
 def main(folder: Path) -> None:
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     found = {}
+    cases = [(name, LeNetForImageClassification) for name, cls in OBJECTIVES.items() if cls.additive]
+    cases += [(name, WithOwnLoss) for name in WITH_OWN_LOSS]
     for data_name, counts in DATA.items():
-        for name, cls in OBJECTIVES.items():
-            if not cls.additive:
-                continue
+        for name, model_class in cases:
             for batch, accumulation in LAYOUTS[processes]:
-                objective = cls(**OPTIONS.get(name, {}))
-                key = f"{name} {data_name} {processes}x{batch}x{accumulation}"
-                found[key] = gradients(objective, make_data(counts), batch, accumulation, folder / "run")
+                objective = OBJECTIVES[name](**OPTIONS.get(name, {}))
+                own = "+own_loss" if model_class is WithOwnLoss else ""
+                key = f"{name}{own} {data_name} {processes}x{batch}x{accumulation}"
+                found[key] = gradients(
+                    objective, make_data(counts), batch, accumulation, folder / "run", model_class
+                )
     if int(os.environ.get("RANK", "0")) == 0:
         torch.save(found, folder / f"{processes}.pt")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from one_step import DATA, LAYOUTS, OPTIONS, main, make_data
+from one_step import DATA, LAYOUTS, OPTIONS, WITH_OWN_LOSS, WithOwnLoss, main, make_data
 
 from hf_ood import IRM, LeNetConfig, LeNetForImageClassification, OODConfig, OODTrainer
 from hf_ood.objectives import OBJECTIVES
@@ -46,7 +46,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.mark.parametrize("layout", DIVIDED)
 @pytest.mark.parametrize("data", DATA)
-@pytest.mark.parametrize("name", ADDITIVE)
+@pytest.mark.parametrize("name", [*ADDITIVE, *(f"{name}+own_loss" for name in WITH_OWN_LOSS)])
 def test_a_divided_batch_has_the_gradient_of_the_whole(
     steps: dict[str, Any], name: str, data: str, layout: str
 ) -> None:
@@ -58,6 +58,7 @@ def test_a_divided_batch_has_the_gradient_of_the_whole(
             divided["gradients"][parameter], gradient, rtol=1e-4, atol=1e-5 * scale.item()
         )
     assert divided["loss"] == pytest.approx(whole["loss"], rel=1e-5)
+    assert divided.get("auxiliary_loss", 0) == pytest.approx(whole.get("auxiliary_loss", 0), rel=1e-5)
 
 
 @pytest.mark.parametrize("data", DATA)
@@ -78,6 +79,35 @@ def test_the_gradient_is_that_of_the_equation(steps: dict[str, Any], data: str) 
     assert whole["loss"] == pytest.approx(loss.item() / weight, rel=1e-5)
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(whole["gradients"][name], parameter.grad, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize("name", WITH_OWN_LOSS)
+def test_a_models_own_loss_is_added_as_its_mean_over_environments(
+    steps: dict[str, Any], name: str, data: str
+) -> None:
+    from transformers import set_seed
+
+    dataset = make_data(DATA[data])
+    set_seed(0)
+    model = WithOwnLoss(LeNetConfig()).double()
+    output = model(dataset.columns["pixel_values"].double() / 255)
+    batch = (output.logits, dataset.labels, dataset.environments, 3)
+    own = output["auxiliary_loss"]
+    own_mean = torch.stack([own[dataset.environments == number].mean() for number in range(3)]).mean()
+    loss, scale = F_ood.environment_risks(*batch).mean() + own_mean, 1.0
+    if name == "irm":
+        weight, l2 = OPTIONS["irm"]["penalty_weight"], OPTIONS["irm"]["l2"]
+        norm = sum(parameter.square().sum() for parameter in model.parameters())
+        loss, scale = loss + weight * F_ood.irm_penalty(*batch) + l2 * norm, 1 / weight
+    (loss * scale).backward()
+    whole = steps[f"{name}+own_loss {data} 1x48x1"]
+    assert whole["loss"] == pytest.approx(loss.item() * scale, rel=1e-5)
+    assert whole["auxiliary_loss"] == pytest.approx(own.mean().item(), rel=1e-5)
+    for parameter_name, parameter in model.named_parameters():
+        torch.testing.assert_close(
+            whole["gradients"][parameter_name].double(), parameter.grad, rtol=1e-3, atol=1e-6
+        )
 
 
 def test_averaging_the_losses_of_micro_batches_would_be_another_objective() -> None:

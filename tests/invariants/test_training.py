@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,15 @@ from conftest import make_dataset
 from torch import Tensor, nn
 from transformers import set_seed
 
-from hf_ood import ERM, LeNetConfig, LeNetForImageClassification, OODConfig, OODTrainer
+from hf_ood import (
+    ERM,
+    DisentangledVAEConfig,
+    DisentangledVAEForImageClassification,
+    LeNetConfig,
+    LeNetForImageClassification,
+    OODConfig,
+    OODTrainer,
+)
 from hf_ood.data import EnvironmentDataset
 from hf_ood.objectives import Objective, Outputs, Sums
 from hf_ood.trainer.methods import FEATURE_TRANSFORMS, OBJECTIVES, build_method
@@ -123,15 +132,23 @@ class DropoutAndBatchNorm(LeNetForImageClassification):
         return self.dropout(super().forward_features(self.batch_norm(pixel_values)))
 
 
-def test_the_pass_that_collects_totals_leaves_no_trace(tmp_path: Path) -> None:
-    """With dropout replayed and batch statistics restored, V-REx of weight 0 accumulates exactly as ERM does,
-    which needs no such pass."""
+def make_autoencoder() -> nn.Module:
+    return DisentangledVAEForImageClassification(DisentangledVAEConfig(decoder_size=16))
+
+
+@pytest.mark.parametrize(
+    "make_model", [lambda: DropoutAndBatchNorm(LeNetConfig()), make_autoencoder], ids=["dropout", "sampling"]
+)
+def test_the_pass_that_collects_totals_leaves_no_trace(
+    make_model: Callable[[], nn.Module], tmp_path: Path
+) -> None:
+    """With dropout and sampling replayed and batch statistics restored, V-REx of weight 0 accumulates exactly
+    as ERM does, which needs no such pass."""
     found = {}
     for method in ("erm", "vrex"):
         set_seed(0)
-        model = DropoutAndBatchNorm(LeNetConfig())
         trainer = make_trainer(
-            tmp_path, method, model=model, gradient_accumulation_steps=4, per_device_train_batch_size=6
+            tmp_path, method, model=make_model(), gradient_accumulation_steps=4, per_device_train_batch_size=6
         )
         if method == "vrex":
             trainer.objective.penalty_weight = trainer.objective.warmup_penalty_weight = 0.0
@@ -139,6 +156,23 @@ def test_the_pass_that_collects_totals_leaves_no_trace(tmp_path: Path) -> None:
         found[method] = trainer.model.state_dict()
     for name, value in found["erm"].items():
         torch.testing.assert_close(found["vrex"][name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("method", ["erm", "irm+rsc"])
+def test_an_autoencoder_moves_and_resumes_like_any_model(method: str, tmp_path: Path) -> None:
+    set_seed(1)
+    whole = make_trainer(tmp_path / "whole", method, model=make_autoencoder())
+    before = weights(whole)
+    whole.train()
+    assert not [name for name, parameter in weights(whole).items() if torch.equal(parameter, before[name])]
+    assert 0 < whole.state.log_history[0]["auxiliary_loss"] < 2
+    set_seed(1)
+    saving = {"save_strategy": "steps", "save_steps": 4}
+    make_trainer(tmp_path / "parts", method, model=make_autoencoder(), **saving).train()
+    resumed = make_trainer(tmp_path / "parts", method, model=make_autoencoder())
+    resumed.train(resume_from_checkpoint=str(tmp_path / "parts" / "checkpoint-4"))
+    for name, parameter in weights(whole).items():
+        assert torch.equal(weights(resumed)[name], parameter), name
 
 
 @dataclass

@@ -57,7 +57,13 @@ def test_the_table_has_every_run_and_measure(whole: Path) -> None:
 
 def test_the_tables_show_report_claim_and_verdict(whole: Path) -> None:
     text = (whole / "out" / "report.md").read_text()
-    for expected in ("Does IRM help?", "(n = 2)", "| 51.0 |", "| IRM helps | small (quick) | 0.01 | ERM |", "replicated"):
+    for expected in (
+        "Does IRM help?",
+        "(n = 2)",
+        "| 51.0 |",
+        "| IRM helps | small (quick) | 0.01 | ERM |",
+        "replicated",
+    ):
         assert expected in text
     page = (whole / "out" / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 8 and 'href="#small"' in page
