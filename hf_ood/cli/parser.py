@@ -51,6 +51,9 @@ class RunArguments:
     dataset_config: str = option(
         "unseen_colors", f"Its configuration. Colored MNIST: {', '.join(CONFIGURATIONS)}."
     )
+    also_test: list[str] | None = option(
+        None, "Measure the final weights on the test environments of these configurations too."
+    )
     train_environments: list[str] | None = option(None, "Train on these environments only (names).")
     max_train_samples: int | None = option(
         None, "Use this many training images, in equal parts per environment."

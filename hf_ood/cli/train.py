@@ -26,7 +26,7 @@ from ..data import (
 )
 from ..data.configurations import unknown_name
 from ..evaluation import environment_report, save_results, summarize
-from ..evaluation.metrics import EnvironmentReport
+from ..evaluation.metrics import EnvironmentReport, mean_accuracy
 from ..evaluation.results import RESULTS_FILE, history, load_results, versions
 from ..hub.model_card import write_model_card
 from ..models import MODELS, LeNetImageProcessor
@@ -66,7 +66,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
     if training.process_index == 0:
         claim_output_dir(folder, _comparable(arguments), resume is not None)
     torch.set_num_threads(arguments.run.num_threads or cores_per_process())
-    datasets = load_datasets(arguments)
+    datasets = load_splits(arguments, arguments.run.dataset_config)
     for stage in stages[1:]:  # a mistake in a later stage is found before the first one trains
         build_trainer(stage, training_datasets(stage, datasets), previous=None)
     finished = []
@@ -109,9 +109,10 @@ def train_stage(
     """Train one stage, or a run that has none, from `checkpoint` on; it leaves its own folder behind."""
     datasets = training_datasets(arguments, datasets)
     trainer, method = build_trainer(arguments, datasets, previous)
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     trainer.train(resume_from_checkpoint=checkpoint)
-    results = collect_results(trainer, arguments, method, datasets, time.perf_counter() - start)
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+    results = collect_results(trainer, arguments, method, datasets, seconds, cpu_seconds)
     if trainer.is_world_process_zero():
         model = trainer.accelerator.unwrap_model(trainer.model)
         write_run(model, results, arguments.folder, datasets)
@@ -204,15 +205,15 @@ def _comparable(arguments: Arguments) -> dict[str, Any]:
     return kept
 
 
-def load_datasets(arguments: Arguments) -> dict[str, EnvironmentDataset]:
-    """Train, validation and test in memory, whole."""
-    run = arguments.run
-    if run.dataset_name == "colored_mnist":
-        return colored_mnist_tensors(run.dataset_config, **arguments.options.get("colored_mnist", {}))
-    loaded = load_dataset(run.dataset_name, run.dataset_config)
+def load_splits(arguments: Arguments, configuration: str) -> dict[str, EnvironmentDataset]:
+    """The three splits of one configuration as they are."""
+    name = arguments.run.dataset_name
+    if name == "colored_mnist":
+        return colored_mnist_tensors(configuration, **arguments.options.get("colored_mnist", {}))
+    loaded = load_dataset(name, configuration)
     missing = {"train", "validation", "test"} - set(loaded)
     if missing:
-        raise ValueError(f"{run.dataset_name} lacks the split(s) {', '.join(sorted(missing))}.")
+        raise ValueError(f"{name} lacks the split(s) {', '.join(sorted(missing))}.")
     return {split: as_environment_dataset(loaded[split]) for split in ("train", "validation", "test")}
 
 
@@ -279,6 +280,7 @@ def collect_results(
     method: Method,
     datasets: dict[str, EnvironmentDataset],
     seconds: float,
+    cpu_seconds: float,
 ) -> dict[str, Any]:
     """Measure the final weights on every split and put everything that `results.json` holds together."""
     run, training = arguments.run, arguments.training
@@ -293,6 +295,11 @@ def collect_results(
         "seed": training.seed,
         "selection": training.selection,
         **summarize(reports["train"], reports["validation"], reports["test"]),
+        "also_test": {
+            name: {"environments": report, "mean_accuracy": mean_accuracy(report)}
+            for name in run.also_test or []
+            for report in [predict_report(trainer, load_splits(arguments, name)["test"])]
+        },
         "history": history(trainer.state.log_history),
         "hyperparameters": {
             **method.hyperparameters(),
@@ -310,6 +317,7 @@ def collect_results(
         },
         "steps": trainer.state.global_step,
         "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
         "samples_per_second": done * batch / seconds,
         "versions": versions(),
     }

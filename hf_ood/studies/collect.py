@@ -12,8 +12,8 @@ from ..data.configurations import unknown_name
 from ..evaluation.results import RESULTS_FILE, load_results
 from .study import Run, Study
 
-NEEDED = ("environments", "mean_accuracy", "worst_accuracy", "train_accuracy", "history", "seconds")
-COLUMNS = ["study", "arm", "seed", "measure", "value", "key", "seconds"]
+NEEDED = ("environments", "mean_accuracy", "worst_accuracy", "train_accuracy", "history", "cpu_seconds")
+COLUMNS = ["study", "arm", "seed", "measure", "value", "key", "cpu_seconds"]
 
 
 def read_run(run: Run, root: Path) -> dict[str, Any] | None:
@@ -37,23 +37,27 @@ def finished(run: Run, root: Path) -> bool:
 def measure(results: dict[str, Any], name: str) -> float | None:
     """A measure of a run as a share: a summary, or the accuracy on an environment.
 
-    `pretrain/mean_accuracy` is that of the stage `pretrain`; None for a run without stages.
+    `<part>/<measure>` is that of another test configuration or of a stage; None for a run without stages.
     """
     if name in ("mean_accuracy", "worst_accuracy", "train_accuracy", "gap"):
         return results[name]
+    if name == "validation_accuracy":
+        entries = [entry for entry in results["environments"].values() if entry["split"] == "validation"]
+        return sum(entry["accuracy"] for entry in entries) / len(entries)
     if name in results["environments"]:
         return results["environments"][name]["accuracy"]
-    stage, of_a_stage, figure = name.partition("/")
     stages = {entry["name"]: entry for entry in results.get("stages", [])}
-    if stage in stages:
-        return measure(stages[stage], figure)
-    if of_a_stage and not stages:
+    parts = {**results.get("also_test", {}), **stages}
+    part, slash, rest = name.partition("/")
+    if part in parts:
+        return measure(parts[part], rest)
+    if slash and not stages:
         return None
-    raise ValueError(unknown_name("measure, stage or environment", name, [*results["environments"], *stages]))
+    raise ValueError(unknown_name("measure, stage or environment", name, [*results["environments"], *parts]))
 
 
 def collect(study: Study, runs: Sequence[Run], root: Path) -> pd.DataFrame:
-    """Rows of (study, arm, seed, measure, value in percent, key, seconds); unfinished runs have none."""
+    """Rows of (study, arm, seed, measure, value in percent, key, cpu_seconds); unfinished runs have none."""
     rows = []
     for run in runs:
         results = read_run(run, root)
@@ -66,5 +70,7 @@ def collect(study: Study, runs: Sequence[Run], root: Path) -> pd.DataFrame:
             for record in results["history"]:
                 named[f"{study.curve}@{record['epoch']:g}"] = record[study.curve]
         for name, value in named.items():
-            rows.append({**common, "measure": name, "value": 100 * value, "seconds": results["seconds"]})
+            rows.append(
+                {**common, "measure": name, "value": 100 * value, "cpu_seconds": results["cpu_seconds"]}
+            )
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
-import pandas as pd
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,14 +17,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ..data import colored_mnist_tensors
-from ..data.configurations import CONFIGURATIONS, unknown_name
-from ..reporting.samples import draw_edges, draw_samples
-from ..reporting.studies import Illustration, write_page
-from .collect import collect, finished
+from ..data.configurations import unknown_name
+from .collect import finished
 from .executors import EXECUTORS
+from .results import keep, show, write_cards
 from .study import BUDGETS, Run, Study, load_study, study_files
-from .summary import summarize
 
 DESCRIPTION = """\
 Carry out studies and write tables, figures and one page.
@@ -61,7 +56,13 @@ def make_parser() -> argparse.ArgumentParser:
         "--recipes", type=Path, default=Path("trainers/recipes"), help="folder of the studies"
     )
     parser.add_argument("--runs_dir", type=Path, default=Path("runs/studies"), help="where runs are kept")
-    parser.add_argument("--output_dir", type=Path, help="default: trainers/results/<budget>")
+    parser.add_argument(
+        "--results_dir", type=Path, default=Path("trainers/results"), help="where tables and the page go"
+    )
+    parser.add_argument(
+        "--cards_dir", type=Path, default=Path("model_cards"), help="where cards of main arms go"
+    )
+    parser.add_argument("--readme", type=Path, help="a README whose table of claims is renewed")
     return parser
 
 
@@ -70,7 +71,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = make_parser()
     arguments = parser.parse_args(argv)
     console = Console(highlight=False, soft_wrap=True)
-    folder = arguments.output_dir or Path("trainers/results") / arguments.budget
     try:
         everything = choose(arguments.recipes, None)
         studies = choose(arguments.recipes, arguments.study)
@@ -96,15 +96,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         failed = carry_out_all(left, arguments.runs_dir, arguments.executor, arguments.workers, console)
         for study in studies:
-            table = collect(study, plans[study.name], arguments.runs_dir)
-            write_atomically(table, folder / f"{study.name}.csv")
-    summaries = [
-        summarize(study, read_table(folder / f"{study.name}.csv"))
-        for study in everything
-        if (folder / f"{study.name}.csv").exists()
-    ]
-    shown = [summary for summary in summaries if summary.rows]
-    page = write_page(shown, illustrations(), folder, arguments.budget)
+            keep(study, plans[study.name], arguments.runs_dir, arguments.results_dir / arguments.budget)
+            write_cards(study, plans[study.name], arguments.runs_dir, arguments.cards_dir)
+    page = show(everything, arguments.results_dir, arguments.readme)
     console.print(f"page: {page}\ntables: {page.with_suffix('.md')}")
     for message in failed:
         console.print(f"[red]failed[/] {message}")
@@ -148,26 +142,3 @@ def carry_out_all(
             if error:
                 failed.append(f"{run.study}: {run.arm}, seed {run.seed}: {error}")
     return failed
-
-
-@lru_cache
-def illustrations() -> list[Illustration]:
-    """Samples of every data set by environment (figures 1, 3, 11, 16), and edge maps (figure 14)."""
-    pictures = []
-    for name, description in CONFIGURATIONS.items():
-        splits = colored_mnist_tensors(name)
-        shown = {split: splits[split] for split in ("train", "test")}
-        pictures.append(Illustration(f"samples_{name}", f"{name}: {description}", draw_samples(shown)))
-    edges = draw_edges(colored_mnist_tensors("unseen_colors")["test"])
-    return [*pictures, Illustration("figure_14", "Figure 14: images and their edge maps", edges)]
-
-
-def read_table(file: Path) -> pd.DataFrame:
-    return pd.read_csv(file, dtype={"arm": str})  # "0.001" is a name
-
-
-def write_atomically(table: pd.DataFrame, file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    table.to_csv(partial, index=False, float_format="%.6g")
-    os.replace(partial, file)

@@ -32,7 +32,7 @@ def command(folder: Path, runs: str, out: str, *more: str) -> list[str]:
     recipes = folder / "recipes"
     recipes.mkdir(exist_ok=True)
     (recipes / "small.yaml").write_text(yaml.safe_dump(STUDY))
-    places = ["--recipes", recipes, "--runs_dir", folder / runs, "--output_dir", folder / out]
+    places = ["--recipes", recipes, "--runs_dir", folder / runs, "--results_dir", folder / out]
     return [*map(str, places), *more]
 
 
@@ -44,7 +44,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def values(folder: Path) -> pd.DataFrame:
-    return pd.read_csv(folder / "small.csv", dtype={"arm": str}).drop(columns="seconds")
+    return pd.read_csv(folder / "quick" / "small.csv", dtype={"arm": str}).drop(columns="cpu_seconds")
 
 
 def test_the_table_has_every_run_and_measure(whole: Path) -> None:
@@ -57,7 +57,13 @@ def test_the_table_has_every_run_and_measure(whole: Path) -> None:
 
 def test_the_tables_show_report_claim_and_verdict(whole: Path) -> None:
     text = (whole / "out" / "report.md").read_text()
-    for expected in ("Does IRM help?", "(n = 2)", "| 51.0 |", "IRM helps (0.01 > ERM)", "replicated"):
+    for expected in (
+        "Does IRM help?",
+        "(n = 2)",
+        "| 51.0 |",
+        "| IRM helps | small (quick) | 0.01 | ERM |",
+        "replicated",
+    ):
         assert expected in text
     page = (whole / "out" / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 8 and 'href="#small"' in page
@@ -105,7 +111,7 @@ def test_a_damaged_result_is_reported_and_run_again(
     damage: str, whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = values(whole / "out")
-    file = sorted((whole / "runs").rglob("ERM-seed1*/results.json"))[0]
+    file = sorted((whole / "runs").rglob("fixed_colors-erm-seed1*/results.json"))[0]
     text = file.read_text()
     file.write_text(text[: len(text) // 2] if damage == "cut" else text.replace('"seed": 1', '"seed": 0'))
     assert main(command(whole, "runs", "out", "--executor", "in_process")) == 0
