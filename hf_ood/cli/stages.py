@@ -16,16 +16,8 @@ from .parser import TOPICS
 if TYPE_CHECKING:
     from .arguments import Arguments
 
-STAGE_FIGURES = (
-    "mean_accuracy",
-    "worst_accuracy",
-    "train_accuracy",
-    "gap",
-    "steps",
-    "seconds",
-    "cpu_seconds",
-    "selection",
-)
+STAGE_FIGURES = ("mean_accuracy", "worst_accuracy", "train_accuracy", "gap", "steps", "seconds", "selection")
+TOTALS = ("steps", "seconds", "cpu_seconds")
 # One network, one data set and one machine: what these say holds for the whole run.
 OF_THE_WHOLE_RUN = {
     "model",
@@ -101,7 +93,7 @@ def load_weights(model: PreTrainedModel, folder: Path) -> None:
 def combine(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The results of a run from those of its stages, by name, in order.
 
-    Everything at the top level describes the last stage, but for `steps` and the seconds, which are the whole
+    Everything at the top level describes the last stage, but for its steps and seconds, which are the whole
     run's, and `history`, which runs through all stages on one axis of steps and epochs.
     """
     rows, history, steps, epochs = [], [], 0, 0.0
@@ -120,6 +112,6 @@ def combine(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         ]
         steps += results["steps"]
         epochs += results["hyperparameters"]["training"]["epochs"]
-    times = {name: sum(row[name] for row in rows) for name in ("seconds", "cpu_seconds")}
     last = list(stages.values())[-1]
-    return {**last, "history": history, "steps": steps, **times, "stages": rows}
+    totals = {name: sum(results[name] for results in stages.values()) for name in TOTALS}
+    return {**last, **totals, "history": history, "stages": rows}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,17 +14,10 @@ import numpy as np
 import torch
 import yaml
 from accelerate import PartialState
-from datasets import load_dataset
 from transformers import PreTrainedModel, set_seed
 from transformers.utils import logging
 
-from ..data import (
-    AUGMENTATIONS,
-    BatchAugmentation,
-    EnvironmentDataset,
-    as_environment_dataset,
-    colored_mnist_tensors,
-)
+from ..data import EnvironmentDataset
 from ..data.configurations import unknown_name
 from ..evaluation import environment_report, save_results, summarize
 from ..evaluation.metrics import EnvironmentReport, mean_accuracy
@@ -37,6 +31,7 @@ from ..trainer import OODConfig, OODTrainer
 from ..trainer.checkpoints import last_whole_checkpoint
 from ..trainer.methods import Method, build_method
 from .arguments import Arguments, UsageError, parse_arguments
+from .datasets import load_splits, training_datasets
 from .stages import combine, freeze_all_but, load_weights, place_stages
 
 ARGUMENTS_FILE = "arguments.yaml"
@@ -65,8 +60,10 @@ def run(arguments: Arguments) -> dict[str, Any]:
     stages = place_stages(arguments, folder)
     if training.process_index == 0:
         claim_output_dir(folder, _comparable(arguments), resume is not None)
+        for stage in arguments.stages.values() if resume is None else ():
+            shutil.rmtree(stage.folder, ignore_errors=True)  # a later resume must not find an earlier run's
     torch.set_num_threads(arguments.run.num_threads or cores_per_process())
-    datasets = load_datasets(arguments)
+    datasets = load_splits(arguments, arguments.run.dataset_config)
     for stage in stages[1:]:  # a mistake in a later stage is found before the first one trains
         build_trainer(stage, training_datasets(stage, datasets), previous=None)
     finished = []
@@ -203,66 +200,6 @@ def _comparable(arguments: Arguments) -> dict[str, Any]:
     for number, (name, stage) in enumerate(arguments.stages.items(), 1):
         kept |= {f"{number}-{name}.{key}": value for key, value in _comparable(stage).items()}
     return kept
-
-
-def load_datasets(arguments: Arguments) -> dict[str, EnvironmentDataset]:
-    """Train, validation and test in memory, whole."""
-    return load_splits(arguments, arguments.run.dataset_config)
-
-
-def training_datasets(
-    arguments: Arguments, datasets: dict[str, EnvironmentDataset]
-) -> dict[str, EnvironmentDataset]:
-    """The training environments reduced, the training images reduced and augmented, as asked."""
-    run = arguments.run
-    train, validation = datasets["train"], datasets["validation"]
-    if run.train_environments:
-        train, validation = (keep_environments(part, run.train_environments) for part in (train, validation))
-    if run.max_train_samples is not None:
-        train = first_of_each_environment(train, run.max_train_samples)
-    if run.augmentation != "none":
-        if run.augmentation not in AUGMENTATIONS:
-            raise ValueError(unknown_name("augmentation", run.augmentation, ["none", *AUGMENTATIONS]))
-        train = train.with_transform(
-            BatchAugmentation(AUGMENTATIONS[run.augmentation](), arguments.training.seed)
-        )
-    return {**datasets, "train": train, "validation": validation}
-
-
-def load_splits(arguments: Arguments, configuration: str) -> dict[str, EnvironmentDataset]:
-    """The three splits of one configuration as they are."""
-    name = arguments.run.dataset_name
-    if name == "colored_mnist":
-        return colored_mnist_tensors(configuration, **arguments.options.get("colored_mnist", {}))
-    loaded = load_dataset(name, configuration)
-    missing = {"train", "validation", "test"} - set(loaded)
-    if missing:
-        raise ValueError(f"{name} lacks the split(s) {', '.join(sorted(missing))}.")
-    return {split: as_environment_dataset(loaded[split]) for split in ("train", "validation", "test")}
-
-
-def keep_environments(dataset: EnvironmentDataset, names: Sequence[str]) -> EnvironmentDataset:
-    present = list(dataset.environment_counts())
-    for name in names:
-        if name not in present:
-            raise ValueError(unknown_name("training environment", name, present))
-    ids = torch.tensor([dataset.environment_names.index(name) for name in names])
-    return dataset.select(torch.isin(dataset.environments, ids).nonzero().squeeze(1))
-
-
-def first_of_each_environment(dataset: EnvironmentDataset, total: int) -> EnvironmentDataset:
-    counts = dataset.environment_counts()
-    share = total // len(counts)
-    for name, count in counts.items():
-        if count < share:
-            raise ValueError(
-                f"max_train_samples={total} asks for {share} of environment {name!r}, which has {count}."
-            )
-    rows = [
-        (dataset.environments == dataset.environment_names.index(name)).nonzero().squeeze(1)[:share]
-        for name in counts
-    ]
-    return dataset.select(torch.cat(rows))
 
 
 def build_model(arguments: Arguments, dataset: EnvironmentDataset) -> PreTrainedModel:

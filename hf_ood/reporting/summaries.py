@@ -13,7 +13,7 @@ from .statistics import Interval, Verdict
 
 @dataclass(frozen=True)
 class TableRow:
-    """An arm: an interval for each measure (percent), and the report's own figures."""
+    """An arm: an interval for each measure that it has (percent), and the report's own figures."""
 
     arm: str
     measures: Mapping[str, Interval]

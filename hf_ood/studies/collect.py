@@ -37,8 +37,7 @@ def finished(run: Run, root: Path) -> bool:
 def measure(results: dict[str, Any], name: str) -> float | None:
     """A measure of a run as a share: a summary, or the accuracy on an environment.
 
-    `pretrain/mean_accuracy` is that of the stage `pretrain`, `fixed_colors/mean_accuracy` that of another
-    configuration that was tested too; None for a run that has no such part.
+    `<part>/<measure>` is that of another test configuration or of a stage; None for a run without stages.
     """
     if name in ("mean_accuracy", "worst_accuracy", "train_accuracy", "gap"):
         return results[name]
@@ -47,13 +46,14 @@ def measure(results: dict[str, Any], name: str) -> float | None:
         return sum(entry["accuracy"] for entry in entries) / len(entries)
     if name in results["environments"]:
         return results["environments"][name]["accuracy"]
-    part, of_a_part, figure = name.partition("/")
-    parts = {entry["name"]: entry for entry in results.get("stages", [])} | results.get("also_test", {})
+    stages = {entry["name"]: entry for entry in results.get("stages", [])}
+    parts = {**results.get("also_test", {}), **stages}
+    part, slash, rest = name.partition("/")
     if part in parts:
-        return measure(parts[part], figure)
-    if of_a_part and not parts:
+        return measure(parts[part], rest)
+    if slash and not stages:
         return None
-    raise ValueError(unknown_name("measure, part or environment", name, [*results["environments"], *parts]))
+    raise ValueError(unknown_name("measure, stage or environment", name, [*results["environments"], *parts]))
 
 
 def collect(study: Study, runs: Sequence[Run], root: Path) -> pd.DataFrame:

@@ -109,11 +109,12 @@ class Study:
     `settings`: flags of train.py that all arms share. `arms`: what each changes. `budgets`: what `quick` and
     `full` change, and their number of `seeds`. `measures`: the columns of the table: `mean_accuracy`,
     `worst_accuracy`, `train_accuracy`, `validation_accuracy`, `gap`, the name of an environment (its
-    accuracy), or one of these of a stage (`pretrain/gap`) or of another configuration that is tested too
-    (`fixed_colors/mean_accuracy`), empty for an arm without it. `report`: the report's own figures in
-    percent, by arm and measure. `claims`: comparisons that the report makes. `selection`: how
-    hyper-parameters could be chosen among the arms. `pictures`: what runs leave behind that the page shows.
-    `cards`: arms of which `model_cards/` holds a card. `note`: what a reader has to know.
+    accuracy), or one of these in another configuration that is tested too (`fixed_colors/mean_accuracy`)
+    or after a stage (`pretrain/mean_accuracy`; an arm without stages has none).
+    `report`: the report's own figures in percent, by arm and measure. `claims`: comparisons that the report
+    makes. `selection`: how hyper-parameters could be chosen among the arms. `pictures`: what runs leave
+    behind that the page shows. `cards`: arms of which `model_cards/` holds a card. `note`: what a reader has
+    to know.
     """
 
     name: str
@@ -153,8 +154,8 @@ class Study:
 
 def used(settings: Settings) -> Settings:
     """Without sections of methods that are not used: what is the same run has the same settings."""
-    stages = [settings, *settings.get("stages", [])]
-    unused = set(METHODS).difference(*(method_parts(stage.get("method", "erm")) for stage in stages))
+    methods = [stage.get("method") for stage in settings.get("stages", [])] + [settings.get("method", "erm")]
+    unused = set(METHODS) - {part for method in methods if method for part in method_parts(method)}
     return {name: value for name, value in settings.items() if name not in unused}
 
 
@@ -192,7 +193,7 @@ def load_study(path: Path) -> Study:
     study = Study(name=path.stem, claims=claims, pictures=pictures, selection=selection, **content)
     arms = [arm for claim in claims for arm in (claim.better, claim.than)]
     arms += [*study.cards, *(picture.arm for picture in pictures)]
-    measures = [name for claim in claims for name in (claim.measure, claim.than_measure or claim.measure)]
+    measures = [name for claim in claims for name in (claim.measure, claim.than_measure) if name]
     if selection:
         arms += [arm for group in selection.groups.values() for arm in group]
         measures += [*selection.rules.values(), selection.measure]

@@ -46,15 +46,18 @@ def _interval(wide: pd.DataFrame, arm: str, measure: str) -> Interval:
 
 
 def _row(arm: str, wide: pd.DataFrame, study: Study) -> TableRow:
-    there = [name for name in study.measures if wide.loc[arm][name].notna().any()]
+    there = [name for name in study.measures if name in wide and wide.loc[arm][name].notna().any()]
     found = {name: _interval(wide, arm, name) for name in there}
     return TableRow(arm, found, dict(study.report.get(arm, {})))
 
 
 def _differences(claim: Claim, wide: pd.DataFrame) -> list[float]:
     """Over the seeds that both arms have."""
-    other = claim.than_measure or claim.measure
-    return (wide.loc[claim.better][claim.measure] - wide.loc[claim.than][other]).dropna().tolist()
+    better, than = (
+        wide.loc[arm].get(measure, pd.Series(dtype=float))
+        for arm, measure in ((claim.better, claim.measure), (claim.than, claim.than_measure or claim.measure))
+    )
+    return (better - than).dropna().tolist()
 
 
 def _judge(claim: Claim, wide: pd.DataFrame) -> ClaimRow:

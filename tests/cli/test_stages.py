@@ -141,13 +141,19 @@ def test_the_history_of_stages_runs_on() -> None:
             **described,
             "steps": steps,
             "seconds": 1.5,
+            "cpu_seconds": 3.0,
             "history": history,
             "hyperparameters": {"training": {"epochs": 2.0}},
         }
 
     both = combine({"a": results(0.5, 10), "b": results(0.7, 4)})
     assert [(r["step"], r["epoch"], r["stage"]) for r in both["history"]] == [(10, 2.0, "a"), (14, 4.0, "b")]
-    assert (both["mean_accuracy"], both["steps"], both["seconds"]) == (0.7, 14, 3.0)
+    assert [both[name] for name in ("mean_accuracy", "steps", "seconds", "cpu_seconds")] == [
+        0.7,
+        14,
+        3.0,
+        6.0,
+    ]
     assert [(row["name"], row["gap"], row["steps"]) for row in both["stages"]] == [
         ("a", 0.5, 10),
         ("b", 0.7, 4),

@@ -13,7 +13,7 @@ from hf_ood.cli.arguments import parse_arguments
 from hf_ood.reporting.study_figure import draw_study
 from hf_ood.studies import Claim, Study, load_study, study_files, summarize
 from hf_ood.studies.collect import COLUMNS, measure
-from hf_ood.studies.study import BUDGETS, merge
+from hf_ood.studies.study import BUDGETS, merge, used
 
 RECIPES = Path(__file__).parents[2] / "trainers" / "recipes"
 STUDY = Study(
@@ -96,7 +96,7 @@ def test_a_claim_may_compare_two_measures_of_one_arm() -> None:
         for (arm, name), seeds in values.items()
         for seed, value in enumerate(seeds)
     ]
-    summary = summarize(study, pd.DataFrame(rows, columns=COLUMNS), "quick", Path())
+    summary = summarize(study, pd.DataFrame(rows, columns=COLUMNS), "quick", Path("nowhere"))
     assert summary.claims[0].measure == "pretrain/mean_accuracy - mean_accuracy"
     assert summary.claims[0].difference.mean == pytest.approx(29 / 3)
     assert summary.claims[0].verdict == "replicated"
@@ -108,6 +108,8 @@ def test_stages_survive_merging_and_yaml() -> None:
     stages = [{"name": "a", "irm": {"l2": 0.1}}, {"name": "b", "trainable": ["head.*"]}]
     (run,) = replace(STUDY, arms={"two": {"stages": stages}}).runs("quick", seeds=1)
     assert yaml.safe_load(yaml.safe_dump(run.recipe(Path("root"))))["stages"] == stages
+    sections = {"stages": [{"name": "a", "method": "vrex"}], "vrex": {"l2": 0.1}, "rsc": {"mask": "channel"}}
+    assert used(sections) == {name: sections[name] for name in ("stages", "vrex")}
 
 
 def test_unknown_names_are_refused_with_the_nearest(tmp_path: Path) -> None:
