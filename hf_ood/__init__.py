@@ -8,6 +8,8 @@ from .models import (
     LeNetImageProcessor,
     MLPConfig,
     MLPForImageClassification,
+    SmallResNetConfig,
+    SmallResNetForImageClassification,
 )
 from .objectives import ERM, IRM, VREx
 from .trainer import IRMRSCTrainer, IRMTrainer, OODConfig, OODTrainer, RSCTrainer
@@ -32,6 +34,8 @@ __all__ = [
     "OODTrainer",
     "RSCTrainer",
     "RandomColor",
+    "SmallResNetConfig",
+    "SmallResNetForImageClassification",
     "VREx",
     "load_colored_mnist",
 ]

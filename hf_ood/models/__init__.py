@@ -4,10 +4,12 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from .lenet import LeNetConfig, LeNetForImageClassification, LeNetImageProcessor, canonicalize_colors
 from .mlp import MLPConfig, MLPForImageClassification
+from .resnet import SmallResNetConfig, SmallResNetForImageClassification
 
 MODELS: dict[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]] = {
     "lenet": (LeNetConfig, LeNetForImageClassification),
     "mlp": (MLPConfig, MLPForImageClassification),
+    "resnet": (SmallResNetConfig, SmallResNetForImageClassification),
 }
 
 __all__ = [
@@ -17,5 +19,7 @@ __all__ = [
     "LeNetImageProcessor",
     "MLPConfig",
     "MLPForImageClassification",
+    "SmallResNetConfig",
+    "SmallResNetForImageClassification",
     "canonicalize_colors",
 ]
