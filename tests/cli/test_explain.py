@@ -17,7 +17,8 @@ from hf_ood.cli.train import main as train
 ROOT = Path(__file__).parents[2]
 FLAGS = (
     "--method irm+rsc --irm.warmup_steps 3 --model resnet --resnet.embedding_size 4 "
-    "--resnet.hidden_sizes 4 4 4 4 --resnet.stem_stride 2 --dataset_config fixed_colors --train_environments red_on_black green_on_black "
+    "--resnet.hidden_sizes 4 4 4 4 --resnet.stem_stride 2 --dataset_config fixed_colors "
+    "--train_environments red_on_black green_on_black "
     "--max_train_samples 400 --max_steps 2 --eval_strategy no --save_strategy no --use_cpu true "
     "--num_threads 1 --disable_tqdm true"
 ).split()
@@ -56,10 +57,9 @@ def test_the_command_writes_report_and_figure_and_shows_a_table(finished_run: Pa
     assert str(finished_run / "attribution.json") in shown.stdout
 
 
-def test_the_last_convolution_is_the_default_and_the_numbers_are_the_same_again(finished_run: Path) -> None:
-    first = explain_run(finished_run, samples=10)
-    assert first["layer"] == "resnet.encoder.stages.3.layers.1.layer.1.convolution"
-    assert main(["--run", str(finished_run), "--samples", "10"]) == first
+def test_the_last_convolution_is_the_default(finished_run: Path) -> None:
+    report = explain_run(finished_run, samples=10)
+    assert report["layer"] == "resnet.encoder.stages.3.layers.1.layer.1.convolution"
 
 
 @pytest.mark.parametrize(
