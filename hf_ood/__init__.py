@@ -10,6 +10,8 @@ from .models import (
     LeNetImageProcessor,
     MLPConfig,
     MLPForImageClassification,
+    SmallResNetConfig,
+    SmallResNetForImageClassification,
 )
 from .objectives import ERM, IRM, VREx
 from .trainer import IRMRSCTrainer, IRMTrainer, OODConfig, OODTrainer, RSCTrainer
@@ -36,6 +38,8 @@ __all__ = [
     "OODTrainer",
     "RSCTrainer",
     "RandomColor",
+    "SmallResNetConfig",
+    "SmallResNetForImageClassification",
     "VREx",
     "load_colored_mnist",
 ]

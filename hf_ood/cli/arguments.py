@@ -99,6 +99,15 @@ def _chosen(arguments: Arguments) -> set[str]:
     return {*method_parts(run.method), run.model, run.dataset_name}
 
 
+def recorded_arguments(file: Path) -> Arguments:
+    """The arguments of a run from the note in its folder: flat `section.key` lines."""
+    recorded = yaml.safe_load(file.read_text())
+    flags = []
+    for name, value in recorded.items():
+        flags += _tokens(name.removeprefix("run.").removeprefix("training."), value)
+    return parse_arguments(flags)
+
+
 def _pop_config(flags: list[str]) -> tuple[str | None, list[str]]:
     for position, token in enumerate(flags):
         if token == "--config":

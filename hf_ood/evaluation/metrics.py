@@ -1,4 +1,4 @@
-"""Accuracy, loss and count of each environment, in numpy."""
+"""Accuracy, loss, count and predicted classes of each environment, in numpy."""
 
 from __future__ import annotations
 
@@ -20,19 +20,29 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def environment_report(
     logits: np.ndarray, labels: np.ndarray, environments: np.ndarray, names: Sequence[str]
 ) -> EnvironmentReport:
-    """Accuracy (0..1), loss (mean cross-entropy, nats) and count of each environment that is present.
+    """Accuracy (0..1), loss (mean cross-entropy, nats), count, and the share of predictions of each class
+    (`predicted_share`, C numbers that sum to 1), of each environment that is present.
 
     `logits` [N, C]; `labels`, `environments` int [N]; `names`: the environment ids' names.
     Raises `ValueError` when an environment id has no name.
     """
     if len(environments) and environments.max() >= len(names):
         raise ValueError(f"Environment id {environments.max()} has no name; there are {len(names)}.")
-    columns = np.stack([np.ones(len(labels)), logits.argmax(1) == labels, cross_entropy(logits, labels)])
+    predictions, classes = logits.argmax(1), logits.shape[1]
+    columns = np.stack([predictions == labels, cross_entropy(logits, labels)])
     sums = np.stack([np.bincount(environments, weights=column, minlength=len(names)) for column in columns])
+    predicted = np.bincount(environments * classes + predictions, minlength=len(names) * classes)
     return {
-        name: {"accuracy": correct / count, "loss": loss / count, "count": int(count)}
-        for name, (count, correct, loss) in zip(names, sums.T.tolist(), strict=True)
-        if count
+        name: {
+            "accuracy": correct / sum(by_class),
+            "loss": loss / sum(by_class),
+            "count": sum(by_class),
+            "predicted_share": [number / sum(by_class) for number in by_class],
+        }
+        for name, (correct, loss), by_class in zip(
+            names, sums.T.tolist(), predicted.reshape(len(names), classes).tolist(), strict=True
+        )
+        if sum(by_class)
     }
 
 

@@ -5,11 +5,13 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from .disentangled_vae import DisentangledVAEConfig, DisentangledVAEForImageClassification
 from .lenet import LeNetConfig, LeNetForImageClassification, LeNetImageProcessor, canonicalize_colors
 from .mlp import MLPConfig, MLPForImageClassification
+from .resnet import SmallResNetConfig, SmallResNetForImageClassification
 
 MODELS: dict[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]] = {
     "lenet": (LeNetConfig, LeNetForImageClassification),
     "disentangled_vae": (DisentangledVAEConfig, DisentangledVAEForImageClassification),
     "mlp": (MLPConfig, MLPForImageClassification),
+    "resnet": (SmallResNetConfig, SmallResNetForImageClassification),
 }
 
 __all__ = [
@@ -21,5 +23,7 @@ __all__ = [
     "LeNetImageProcessor",
     "MLPConfig",
     "MLPForImageClassification",
+    "SmallResNetConfig",
+    "SmallResNetForImageClassification",
     "canonicalize_colors",
 ]

@@ -22,9 +22,11 @@ from hf_ood import (
     LeNetImageProcessor,
     MLPConfig,
     MLPForImageClassification,
+    SmallResNetConfig,
+    SmallResNetForImageClassification,
 )
 
-NAMES = ("disentangled_vae", "lenet", "mlp")
+NAMES = ("disentangled_vae", "lenet", "mlp", "resnet")
 PIXELS = np.random.default_rng(0).integers(0, 256, (28, 28, 3), dtype=np.uint8)
 STRANGER = """
 import json, sys
@@ -39,7 +41,7 @@ from PIL import Image
 from transformers import pipeline
 
 found = {}
-for folder in ("disentangled_vae", "lenet", "mlp"):
+for folder in ("disentangled_vae", "lenet", "mlp", "resnet"):
     try:
         pipeline("image-classification", model=folder)
         raise SystemExit("code was run that nobody allowed")
@@ -60,6 +62,9 @@ def make(name: str) -> PreTrainedModel:
         return MLPForImageClassification(MLPConfig(**names)).eval()
     if name == "disentangled_vae":
         return DisentangledVAEForImageClassification(DisentangledVAEConfig(**names)).eval()
+    if name == "resnet":
+        options = {"embedding_size": 8, "hidden_sizes": [8, 8, 16, 16], "color_canonicalization": True}
+        return SmallResNetForImageClassification(SmallResNetConfig(**names, **options)).eval()
     options = {"instance_norm": True, "edge_branch": True, "color_canonicalization": True}
     return LeNetForImageClassification(LeNetConfig(**names, **options)).eval()
 
