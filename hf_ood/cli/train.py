@@ -61,14 +61,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
     torch.set_num_threads(arguments.run.num_threads or cores_per_process())
     set_seed(training.seed)
     datasets = load_datasets(arguments)
-    trainer = OODTrainer(
-        build_model(arguments, datasets["train"]),
-        training,
-        objective=method.objective,
-        feature_transform=method.feature_transform,
-        train_dataset=datasets["train"],
-        eval_dataset={split: datasets[split] for split in ("validation", "test")},
-    )
+    trainer = make_trainer(arguments, method, datasets)
     resume = training.resume_from_checkpoint
     start = time.perf_counter()
     trainer.train(resume_from_checkpoint=True if str(resume).lower() in ("true", "last") else resume)
@@ -79,6 +72,17 @@ def run(arguments: Arguments) -> dict[str, Any]:
         print_results(results, training.output_dir)
     trainer.accelerator.wait_for_everyone()
     return results
+
+
+def make_trainer(arguments: Arguments, method: Method, datasets: dict[str, EnvironmentDataset]) -> OODTrainer:
+    return OODTrainer(
+        build_model(arguments, datasets["train"]),
+        arguments.training,
+        objective=method.objective,
+        feature_transform=method.feature_transform,
+        train_dataset=datasets["train"],
+        eval_dataset={split: datasets[split] for split in ("validation", "test")},
+    )
 
 
 def cores_per_process() -> int:
