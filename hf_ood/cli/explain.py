@@ -44,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         raise UsageError(str(error)) from error
 
 
-def explain_run(folder: Path, samples: int = 500, layer: str | None = None) -> dict[str, Any]:
+def explain_run(
+    folder: Path, samples: int = 500, layer: str | None = None, threads: int | None = None
+) -> dict[str, Any]:
     """What `attribution.json` holds: the layer, and `attribution_report` of the test environments.
 
     Raises `ValueError` when the folder holds no finished run or `samples` is not positive, and what
@@ -55,7 +57,7 @@ def explain_run(folder: Path, samples: int = 500, layer: str | None = None) -> d
     for file in (ARGUMENTS_FILE, RESULTS_FILE):
         if not (folder / file).is_file():
             raise ValueError(f"{folder} holds no finished run: there is no {file} in it.")
-    torch.set_num_threads(cores_per_process())
+    torch.set_num_threads(threads or cores_per_process())
     model = AutoModelForImageClassification.from_pretrained(folder)
     if layer:
         find_layer(model, layer)  # a mistake shows before the data are loaded

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from ..cli.explain import REPORT_FILE
 from ..data.configurations import unknown_name
 from ..evaluation.results import RESULTS_FILE, load_results
 from .study import Run, Study
@@ -27,6 +29,11 @@ def read_run(run: Run, root: Path) -> dict[str, Any] | None:
         raise ValueError(
             f"{folder / RESULTS_FILE} is not the whole result of this run: {', '.join(missing)}."
         )
+    if run.explain:
+        report = folder / REPORT_FILE
+        if not report.exists():
+            return None
+        results["attribution"] = list(json.loads(report.read_text())["environments"].values())
     return results
 
 
@@ -41,6 +48,8 @@ def measure(results: dict[str, Any], name: str) -> float | None:
     """
     if name in ("mean_accuracy", "worst_accuracy", "train_accuracy", "gap"):
         return results[name]
+    if name in ("digit_share", "digit_area"):
+        return sum(entry[name] for entry in results["attribution"]) / len(results["attribution"])
     if name == "validation_accuracy":
         entries = [entry for entry in results["environments"].values() if entry["split"] == "validation"]
         return sum(entry["accuracy"] for entry in entries) / len(entries)

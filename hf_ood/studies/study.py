@@ -82,6 +82,7 @@ class Run:
     arm: str
     seed: int
     settings: Settings
+    explain: bool = False
 
     @property
     def key(self) -> str:
@@ -113,8 +114,9 @@ class Study:
     or after a stage (`pretrain/mean_accuracy`; an arm without stages has none).
     `report`: the report's own figures in percent, by arm and measure. `claims`: comparisons that the report
     makes. `selection`: how hyper-parameters could be chosen among the arms. `pictures`: what runs leave
-    behind that the page shows. `cards`: arms of which `model_cards/` holds a card. `note`: what a reader has
-    to know.
+    behind that the page shows. `cards`: arms of which `model_cards/` holds a card. `explain`: look
+    into every run with Grad-CAM; `digit_share` (its share on the digit) and `digit_area` (that of an even
+    map) are measures then. `note`: what a reader has to know.
     """
 
     name: str
@@ -128,6 +130,7 @@ class Study:
     selection: Selection | None = None
     pictures: Sequence[Picture] = ()
     cards: Sequence[str] = ()
+    explain: bool = False
     curve: str | None = None
     note: str = ""
 
@@ -145,7 +148,7 @@ class Study:
         count = seeds or extra.pop("seeds", 5)
         extra.pop("seeds", None)
         return [
-            Run(self.name, arm, seed, used(merge(self.settings, extra, changes or {})))
+            Run(self.name, arm, seed, used(merge(self.settings, extra, changes or {})), self.explain)
             for seed in range(count)
             for arm, changes in self.arms.items()
             if not only or arm in only
