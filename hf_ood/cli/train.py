@@ -27,13 +27,15 @@ from ..data.configurations import unknown_name
 from ..evaluation import environment_report, save_results, summarize
 from ..evaluation.metrics import EnvironmentReport
 from ..evaluation.results import RESULTS_FILE, history, versions
+from ..files import all_or_nothing
 from ..hub.model_card import write_model_card
-from ..models import MODELS, LeNetImageProcessor
+from ..models import MODELS, image_processor
 from ..reporting.curves import CURVES_FILE, draw_curves
 from ..reporting.tables import print_results
 from ..trainer import OODTrainer
 from ..trainer.methods import Method, build_method
 from .arguments import Arguments, UsageError, parse_arguments
+from .push import take_publication
 
 ARGUMENTS_FILE = "arguments.yaml"
 logger = logging.get_logger(__name__)
@@ -44,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     arguments = parse_arguments(argv)
     try:
         return run(arguments)
-    except (ValueError, FileNotFoundError, ConnectionError) as error:
+    except (ValueError, OSError) as error:
         if isinstance(error, UsageError):
             raise
         logger.debug("Traceback of the error below", exc_info=True)
@@ -56,6 +58,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
     training = arguments.training
     training.output_dir = arguments.given["training"].get("output_dir") or default_output_dir(arguments)
     method = build_method(arguments.run.method, arguments.options)
+    publication = take_publication(training)
     if training.process_index == 0:
         claim_output_dir(Path(training.output_dir), arguments.given, bool(training.resume_from_checkpoint))
     torch.set_num_threads(arguments.run.num_threads or cores_per_process())
@@ -78,6 +81,8 @@ def run(arguments: Arguments) -> dict[str, Any]:
         write_run(trainer, results)
         print_results(results, training.output_dir)
     trainer.accelerator.wait_for_everyone()
+    if publication is not None and trainer.is_world_process_zero():
+        print(f"published:  {publication.push(Path(training.output_dir))}")  # noqa: T201
     return results
 
 
@@ -123,6 +128,9 @@ def _comparable(given: dict[str, Any]) -> dict[str, Any]:
         "output_dir",
         "resume_from_checkpoint",
         "hub_token",
+        "hub_model_id",
+        "hub_private_repo",
+        "hub_revision",
         "disable_tqdm",
         "push_to_hub",
         "num_threads",
@@ -247,15 +255,16 @@ def predict_report(trainer: OODTrainer, dataset: EnvironmentDataset) -> Environm
 
 
 def write_run(trainer: OODTrainer, results: dict[str, Any]) -> None:
-    """Everything a run leaves behind; weights and code first, results last: where they are, the run is
+    """Everything a run leaves behind, or the files of before: results last, where they are, the run is
     whole."""
-    folder = Path(str(trainer.args.output_dir))
     model = trainer.accelerator.unwrap_model(trainer.model)
-    model.save_pretrained(folder)
-    LeNetImageProcessor().save_pretrained(folder)
-    draw_curves(results, folder / CURVES_FILE)
-    write_model_card(results, folder)
-    save_results(results, folder)
+    trained_on = as_environment_dataset(trainer.train_dataset)
+    with all_or_nothing(Path(str(trainer.args.output_dir)), last=RESULTS_FILE) as folder:
+        model.save_pretrained(folder)
+        image_processor(*trained_on.columns["pixel_values"].shape[2:]).save_pretrained(folder)
+        draw_curves(results, folder / CURVES_FILE)
+        write_model_card(results, folder)
+        save_results(results, folder)
 
 
 __all__ = ["RESULTS_FILE", "main", "run"]

@@ -17,7 +17,7 @@ from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCard, DatasetCardData, HfApi
 from huggingface_hub.errors import EntryNotFoundError
 
-from ..uploads import push_folder
+from ..uploads import push_files
 from .colored_mnist import DEFAULT_CONFIGURATION, load_colored_mnist
 from .configurations import CONFIGURATIONS
 from .dataset_card import CardText, colored_mnist_text, render_text
@@ -157,12 +157,13 @@ def push_dataset_folder(
     token: str | None = None,
 ) -> str:
     """Make a dataset repository hold what a folder of `write_dataset_folder` holds:
-    `hf_ood.uploads.push_folder`.
+    `hf_ood.uploads.push_files`.
 
     Returns the address of the commit. Raises, besides, `ValueError` when the repository has configurations
     that this push would drop.
     """
-    configurations = _card_configurations(Path(folder) / CARD_FILE)
+    folder = Path(folder)
+    configurations = _card_configurations(folder / CARD_FILE)
 
     def refuse_to_drop(api: HfApi, head: str) -> None:
         lost = _published_configurations(api, repo_id, head) - configurations
@@ -173,12 +174,14 @@ def push_dataset_folder(
                 "Build them too (--config all), or push to another repository or --revision."
             )
 
-    return push_folder(
-        Path(folder),
+    patterns = [CARD_FILE, f"{SAMPLES_FOLDER}/*.png", *(f"{name}/*.parquet" for name in configurations)]
+    found = [file for pattern in patterns for file in folder.glob(pattern)]
+    return push_files(
+        {file.relative_to(folder).as_posix(): file for file in found},
         repo_id,
         "dataset",
-        [CARD_FILE, f"{SAMPLES_FOLDER}/*.png", *(f"{name}/*.parquet" for name in configurations)],
         f"Publish {', '.join(sorted(configurations))}",
+        replaced=patterns,
         private=private,
         revision=revision,
         token=token,

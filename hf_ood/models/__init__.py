@@ -10,6 +10,12 @@ MODELS: dict[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]] = {
     "mlp": (MLPConfig, MLPForImageClassification),
 }
 
+
+def image_processor(height: int, width: int) -> LeNetImageProcessor:
+    """What turns any image into the input of a network trained on `height` x `width` pixels, 0..1."""
+    return LeNetImageProcessor(size={"height": height, "width": width})
+
+
 __all__ = [
     "MODELS",
     "LeNetConfig",
@@ -18,4 +24,5 @@ __all__ = [
     "MLPConfig",
     "MLPForImageClassification",
     "canonicalize_colors",
+    "image_processor",
 ]

@@ -373,7 +373,11 @@ def _handler(hub: LoopbackHub) -> type[BaseHTTPRequestHandler]:
             with hub.lock:
                 hub.received.append(body)
                 try:
-                    answer = Answer(status=fault.status) if fault.status else self.answer(body)
+                    answer = (
+                        Answer({"error": "It was told to fail"}, fault.status)
+                        if fault.status
+                        else self.answer(body)
+                    )
                 except Refused as error:
                     headers = {"X-Error-Message": error.message}
                     if error.code:
