@@ -17,7 +17,7 @@ from hub.clients import ROOT, TOKEN, Client
 from hub.loopback import LoopbackHub
 from hub.tiny import write_tiny_source
 from PIL import Image
-from transformers import PreTrainedModel, set_seed
+from transformers import AutoImageProcessor, PreTrainedModel, set_seed
 
 from hf_ood.cli.train import main
 from hf_ood.evaluation.results import RESULTS_FILE
@@ -210,6 +210,14 @@ def test_push_to_hub_of_train_means_the_finished_run(
     assert not any(TOKEN.encode() in body for body in hub.received)
     written = [path for path in folder.rglob("*") if path.is_file()]
     assert not any(TOKEN.encode() in path.read_bytes() for path in written)  # not even in checkpoints
+
+
+def test_the_processor_makes_images_of_the_size_that_was_trained_on(tmp_path: Path) -> None:
+    source = write_tiny_source(tmp_path / "digits")
+    small = "--colored_mnist.stride 2 --model mlp --mlp.image_size 14 --mlp.stride 1".split()
+    main([*TINY, *small, "--colored_mnist.source", str(source), "--output_dir", str(tmp_path / "run")])
+    processor = AutoImageProcessor.from_pretrained(tmp_path / "run")
+    assert processor(Image.new("RGB", (40, 30)), return_tensors="pt")["pixel_values"].shape == (1, 3, 14, 14)
 
 
 @pytest.fixture
