@@ -15,10 +15,10 @@ PARTIAL_FOLDER = ".partial"
 
 @contextmanager
 def all_or_nothing(folder: Path, last: str) -> Iterator[Path]:
-    """A folder to write files into, which move to `folder` at the end, the file named `last` after all
-    others.
+    """A folder to write files into, which move to `folder` at the end, the one named `last` after the others.
 
-    When anything fails on the way, a full disk for instance, `folder` keeps the files that it had.
+    When anything fails on the way, `folder` keeps the files that it had. Raises `OSError` when they cannot be
+    written, on a full disk for instance.
     """
     partial = folder / PARTIAL_FOLDER
     shutil.rmtree(partial, ignore_errors=True)
