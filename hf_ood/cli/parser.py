@@ -208,15 +208,20 @@ def make_parser() -> ArgumentParser:
     for section, options in sections().items():
         kind = "method" if section in METHODS else "model" if section in MODELS else "dataset"
         group = parser.add_argument_group(f"{kind} {section}")
-        for name, (default, help) in options.items():
-            many = isinstance(default, (list, tuple))
-            kind_of = type(default[0]) if many else type(default)
-            group.add_argument(
-                f"--{section}.{name}",
-                default=default,
-                help=help.replace("%", "%%"),
-                nargs="+" if many else None,
-                type=string_to_bool if kind_of is bool else kind_of,
-                metavar=name.upper(),
-            )
+        add_options(group, options, f"{section}.")
     return parser
+
+
+def add_options(group: Any, options: dict[str, tuple[Any, str]], prefix: str = "") -> None:
+    """A flag for every option of `sections`."""
+    for name, (default, help) in options.items():
+        many = isinstance(default, (list, tuple))
+        kind_of = type(default[0]) if many else type(default)
+        group.add_argument(
+            f"--{prefix}{name}",
+            default=default,
+            help=help.replace("%", "%%"),
+            nargs="+" if many else None,
+            type=string_to_bool if kind_of is bool else kind_of,
+            metavar=name.upper(),
+        )

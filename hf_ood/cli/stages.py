@@ -59,6 +59,7 @@ def place_stages(arguments: Arguments, folder: Path) -> list[Arguments]:
     arguments.training.output_dir = str(folder)
     for number, (name, stage) in enumerate(arguments.stages.items(), 1):
         stage.training.output_dir = str(folder / f"{number}-{name}")
+        stage.training.push_to_hub, stage.training.hub_token = False, None  # the whole run is published
     return list(arguments.stages.values()) or [arguments]
 
 

@@ -22,8 +22,9 @@ from ..data.configurations import unknown_name
 from ..evaluation import environment_report, save_results, summarize
 from ..evaluation.metrics import EnvironmentReport, mean_accuracy
 from ..evaluation.results import RESULTS_FILE, history, load_results, versions
+from ..files import all_or_nothing
 from ..hub.model_card import write_model_card
-from ..models import MODELS, LeNetImageProcessor
+from ..models import MODELS, image_processor
 from ..reporting.curves import CURVES_FILE, draw_curves
 from ..reporting.reconstructions import RECONSTRUCTIONS_FILE, Reconstructs, draw_reconstructions
 from ..reporting.tables import print_results
@@ -32,6 +33,7 @@ from ..trainer.checkpoints import last_whole_checkpoint
 from ..trainer.methods import Method, build_method
 from .arguments import Arguments, UsageError, parse_arguments
 from .datasets import load_splits, training_datasets
+from .push import take_publication
 from .stages import combine, freeze_all_but, load_weights, place_stages
 
 ARGUMENTS_FILE = "arguments.yaml"
@@ -43,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     arguments = parse_arguments(argv)
     try:
         return run(arguments)
-    except (ValueError, FileNotFoundError, ConnectionError) as error:
+    except (ValueError, OSError) as error:
         if isinstance(error, UsageError):
             raise
         logger.debug("Traceback of the error below", exc_info=True)
@@ -58,6 +60,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
     if arguments.stages and isinstance(resume, str):
         raise ValueError("A run with stages is resumed with --resume_from_checkpoint true.")
     stages = place_stages(arguments, folder)
+    publication = take_publication(training)
     if training.process_index == 0:
         claim_output_dir(folder, _comparable(arguments), resume is not None)
         for stage in arguments.stages.values() if resume is None else ():
@@ -83,6 +86,8 @@ def run(arguments: Arguments) -> dict[str, Any]:
     if training.process_index == 0:
         print_results(results, str(folder))
     PartialState().wait_for_everyone()
+    if publication is not None and training.process_index == 0:
+        print(f"published:  {publication.push(folder)}")  # noqa: T201
     return results
 
 
@@ -192,6 +197,9 @@ def _comparable(arguments: Arguments) -> dict[str, Any]:
         "output_dir",
         "resume_from_checkpoint",
         "hub_token",
+        "hub_model_id",
+        "hub_private_repo",
+        "hub_revision",
         "disable_tqdm",
         "push_to_hub",
         "num_threads",
@@ -278,16 +286,17 @@ def predict_report(trainer: OODTrainer, dataset: EnvironmentDataset) -> Environm
 def write_run(
     model: PreTrainedModel, results: dict[str, Any], folder: Path, datasets: dict[str, EnvironmentDataset]
 ) -> None:
-    """Everything a run leaves behind; weights and code first, results last: where they are, the run is
+    """Everything a run leaves behind, or the files of before: results last, where they are, the run is
     whole."""
-    model.save_pretrained(folder)
-    LeNetImageProcessor().save_pretrained(folder)
-    draw_curves(results, folder / CURVES_FILE)
-    if isinstance(model, Reconstructs):
-        shown = {split: datasets[split] for split in ("validation", "test")}
-        draw_reconstructions(model, shown).savefig(folder / RECONSTRUCTIONS_FILE, dpi=120)
-    write_model_card(results, folder)
-    save_results(results, folder)
+    with all_or_nothing(folder, last=RESULTS_FILE) as staged:
+        model.save_pretrained(staged)
+        image_processor(*datasets["train"].columns["pixel_values"].shape[2:]).save_pretrained(staged)
+        draw_curves(results, staged / CURVES_FILE)
+        if isinstance(model, Reconstructs):
+            shown = {split: datasets[split] for split in ("validation", "test")}
+            draw_reconstructions(model, shown).savefig(staged / RECONSTRUCTIONS_FILE, dpi=120)
+        write_model_card(results, staged)
+        save_results(results, staged)
 
 
 __all__ = ["RESULTS_FILE", "main", "run"]

@@ -14,6 +14,12 @@ MODELS: dict[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]] = {
     "resnet": (SmallResNetConfig, SmallResNetForImageClassification),
 }
 
+
+def image_processor(height: int, width: int) -> LeNetImageProcessor:
+    """What turns any image into the input of a network trained on `height` x `width` pixels, 0..1."""
+    return LeNetImageProcessor(size={"height": height, "width": width})
+
+
 __all__ = [
     "MODELS",
     "DisentangledVAEConfig",
@@ -26,4 +32,5 @@ __all__ = [
     "SmallResNetConfig",
     "SmallResNetForImageClassification",
     "canonicalize_colors",
+    "image_processor",
 ]
