@@ -9,18 +9,27 @@ from .models import (
     MLPConfig,
     MLPForImageClassification,
 )
-from .objectives import ERM, IRM, VREx
+from .objectives import CORAL, EQRM, ERM, IBERM, IBIRM, IRM, MMD, SD, CVaR, Fishr, GroupDRO, VREx
 from .trainer import IRMRSCTrainer, IRMTrainer, OODConfig, OODTrainer, RSCTrainer
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CORAL",
+    "EQRM",
     "ERM",
+    "IBERM",
+    "IBIRM",
     "IRM",
+    "MMD",
     "RSC",
+    "SD",
+    "CVaR",
     "ColoredMNIST",
     "EnvironmentDataset",
     "EnvironmentSampler",
+    "Fishr",
+    "GroupDRO",
     "IRMRSCTrainer",
     "IRMTrainer",
     "LeNetConfig",

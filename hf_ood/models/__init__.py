@@ -4,6 +4,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from .lenet import LeNetConfig, LeNetForImageClassification, LeNetImageProcessor, canonicalize_colors
 from .mlp import MLPConfig, MLPForImageClassification
+from .penultimate import Penultimate
 
 MODELS: dict[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]] = {
     "lenet": (LeNetConfig, LeNetForImageClassification),
@@ -17,5 +18,6 @@ __all__ = [
     "LeNetImageProcessor",
     "MLPConfig",
     "MLPForImageClassification",
+    "Penultimate",
     "canonicalize_colors",
 ]
