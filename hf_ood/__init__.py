@@ -13,20 +13,29 @@ from .models import (
     SmallResNetConfig,
     SmallResNetForImageClassification,
 )
-from .objectives import ERM, IRM, VREx
+from .objectives import CORAL, EQRM, ERM, IBERM, IBIRM, IRM, MMD, SD, CVaR, Fishr, GroupDRO, VREx
 from .trainer import IRMRSCTrainer, IRMTrainer, OODConfig, OODTrainer, RSCTrainer
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CORAL",
+    "EQRM",
     "ERM",
+    "IBERM",
+    "IBIRM",
     "IRM",
+    "MMD",
     "RSC",
+    "SD",
+    "CVaR",
     "ColoredMNIST",
     "DisentangledVAEConfig",
     "DisentangledVAEForImageClassification",
     "EnvironmentDataset",
     "EnvironmentSampler",
+    "Fishr",
+    "GroupDRO",
     "IRMRSCTrainer",
     "IRMTrainer",
     "LeNetConfig",

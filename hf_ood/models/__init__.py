@@ -5,6 +5,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from .disentangled_vae import DisentangledVAEConfig, DisentangledVAEForImageClassification
 from .lenet import LeNetConfig, LeNetForImageClassification, LeNetImageProcessor, canonicalize_colors
 from .mlp import MLPConfig, MLPForImageClassification
+from .penultimate import Penultimate
 from .resnet import SmallResNetConfig, SmallResNetForImageClassification
 
 MODELS: dict[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]] = {
@@ -29,6 +30,7 @@ __all__ = [
     "LeNetImageProcessor",
     "MLPConfig",
     "MLPForImageClassification",
+    "Penultimate",
     "SmallResNetConfig",
     "SmallResNetForImageClassification",
     "canonicalize_colors",

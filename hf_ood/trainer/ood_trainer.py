@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import torch
@@ -13,8 +14,9 @@ from transformers.trainer_callback import ProgressCallback
 from ..data import EnvironmentDataset, EnvironmentSampler, as_environment_dataset, collate
 from ..evaluation import EnvironmentMetrics
 from ..masking import FeatureTransform
+from ..models import Penultimate
 from ..objectives import ERM, Objective, Outputs, Sums
-from ..objectives.functional import environment_sums
+from ..objectives.functional import at_least_float32, environment_sums
 from .callbacks import EnvironmentProgress
 from .checkpoints import last_whole_checkpoint, load_objective, require_whole, save_objective
 from .checks import check_class, check_data, check_divisible, check_transform, common_environment_names
@@ -98,6 +100,7 @@ class OODTrainer(Trainer):
             self.add_callback(EnvironmentProgress())
         self.record = TrainingRecord(self.environment_names, self.args.device)
         self._optimizer_step: OptimizerStep | None = None
+        self._penultimate = Penultimate(self.model) if self.objective.needs_features else None
 
     def _check(self) -> None:
         check_class(type(self).__name__, self.objective, self.objective_class)
@@ -202,14 +205,23 @@ class OODTrainer(Trainer):
             )
 
     def _sums(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Any, Sums]:
-        """One forward pass -> the model's outputs and this micro-batch's sums."""
-        outputs = self.forward(model, _without_environment(inputs))
-        seen = Outputs(outputs.logits, inputs["labels"], inputs["environment"], len(self.environment_names))
-        sums = self.objective.sums(seen)
-        own = getattr(outputs, AUXILIARY_LOSS, None)
-        if own is not None:
-            sums[AUXILIARY_LOSS] = environment_sums(own, seen.environments, seen.num_environments)
-        return outputs, sums
+        """One forward pass -> the model's outputs and this micro-batch's sums, in float32 or better."""
+        with self._penultimate or nullcontext():
+            outputs = self.forward(model, _without_environment(inputs))
+        features = self._penultimate.take() if self._penultimate else None
+        with torch.autocast(self.args.device.type, enabled=False):
+            seen = Outputs(
+                at_least_float32(outputs.logits),
+                inputs["labels"],
+                inputs["environment"],
+                len(self.environment_names),
+                None if features is None else at_least_float32(features),
+            )
+            sums = self.objective.sums(seen)
+            own = getattr(outputs, AUXILIARY_LOSS, None)
+            if own is not None:
+                sums[AUXILIARY_LOSS] = environment_sums(own, seen.environments, seen.num_environments)
+            return outputs, sums
 
     def _share_of_loss(self, model: nn.Module, step: OptimizerStep, sums: Sums) -> Tensor:
         """A tensor with the gradient of this micro-batch's share. Added up over micro-batches and

@@ -26,11 +26,25 @@ from hf_ood.data import EnvironmentDataset
 from hf_ood.objectives import Objective, Outputs, Sums
 from hf_ood.trainer.methods import FEATURE_TRANSFORMS, OBJECTIVES, build_method
 
+COMBINED = ("irm", "coral", "fishr")
+# Every method alone; every feature transform under a penalty on logits, one on features, one on gradients.
 ALL_METHODS = [
     *OBJECTIVES,
     *FEATURE_TRANSFORMS,
-    *(f"{o}+{t}" for o in OBJECTIVES for t in FEATURE_TRANSFORMS),
+    *(
+        f"{objective}+{transform}"
+        for objective in ("irm", "coral", "fishr")
+        for transform in FEATURE_TRANSFORMS
+    ),
 ]
+EARLY = ("warmup_steps", "burn_in_steps")  # 1, so that a few steps see what a method does before and after
+
+
+def options(method: str) -> dict[str, dict[str, int]]:
+    parts = {name: cls for name, cls in OBJECTIVES.items() if name in method.split("+")}
+    return {
+        name: {field.name: 1 for field in fields(cls) if field.name in EARLY} for name, cls in parts.items()
+    }
 
 
 def make_trainer(
@@ -41,7 +55,7 @@ def make_trainer(
     **args: Any,
 ) -> OODTrainer:
     set_seed(0)
-    built = build_method(method, {name: {"warmup_steps": 3} for name in ("irm", "vrex") if name in method})
+    built = build_method(method, options(method))
     defaults: dict[str, Any] = {
         "per_device_train_batch_size": 24,
         "max_steps": 6,
@@ -72,8 +86,14 @@ def test_every_parameter_moves(method: str, tmp_path: Path) -> None:
     assert still == []
 
 
-@pytest.mark.parametrize("accumulation", [1, 2])
-@pytest.mark.parametrize("method", ALL_METHODS)
+@pytest.mark.parametrize(
+    ("method", "accumulation"),
+    [
+        *((method, 1) for method in ALL_METHODS),
+        *((name, 2) for name, cls in OBJECTIVES.items() if cls.additive),
+        ("irm+rsc", 2),
+    ],
+)
 def test_a_resumed_run_ends_where_the_uninterrupted_one_does(
     method: str, accumulation: int, tmp_path: Path
 ) -> None:
@@ -88,6 +108,8 @@ def test_a_resumed_run_ends_where_the_uninterrupted_one_does(
     resumed.train(resume_from_checkpoint=str(tmp_path / "parts" / "checkpoint-4"))
     for name, parameter in weights(whole).items():
         torch.testing.assert_close(weights(resumed)[name], parameter, rtol=0, atol=0, msg=name)
+    for name, value in whole.objective.state_dict().items():
+        assert torch.equal(resumed.objective.state_dict()[name], value), name
 
 
 @dataclass
@@ -250,11 +272,12 @@ def test_renaming_environments_changes_nothing_else(method: str, tmp_path: Path)
             per_device_train_batch_size=180,
             optim="sgd",
             learning_rate=0.1,
+            max_steps=2,  # later, samples summed in another order have rounded a ReLU to its other side
         )
         trainer.train()
         found.append(weights(trainer))
     for name, parameter in found[0].items():
-        torch.testing.assert_close(found[1][name], parameter, rtol=1e-3, atol=1e-5, msg=name)
+        torch.testing.assert_close(found[1][name], parameter, rtol=1e-4, atol=1e-6, msg=name)
 
 
 def test_saved_weights_give_the_same_logits(tmp_path: Path) -> None:
