@@ -6,6 +6,8 @@ import logging
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future
@@ -17,7 +19,7 @@ from .dispatch import Event, ExecutorUnavailable, carry_out, dispatch, log_file
 from .study import Run
 
 LARGEST_FILE = 2 * 2**20  # bytes; larger files, such as a big network's weights, stay where they were made
-PATIENCE = 10.0  # seconds until an address counts as silent
+PATIENCE = 15.0  # seconds until an address counts as silent
 
 
 @dataclass(frozen=True)
@@ -60,35 +62,41 @@ def connect(address: str, workers: int | None) -> Any:
         import ray
     except ModuleNotFoundError as error:
         raise ExecutorUnavailable("--executor ray needs Ray: pip install 'hf_ood[sweep]'.") from error
-    own = address == "local"
-    if not own and address != "auto":
-        _require_answer(address)
-    try:
-        ray.init(
-            address=address,
-            num_cpus=workers if own else None,
-            include_dashboard=False if own else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ExecutorUnavailable(
-            f"No Ray cluster can be used at --address {address} ({str(error).splitlines()[0]}). "
-            "Start one with `ray start --head`, or give --address local."
-        ) from error
+    if address == "local":
+        own: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False}
+    else:
+        own = {}
+        require_answer(address)
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
     return ray
 
 
-def _require_answer(address: str) -> None:
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdecimal():
-        raise ExecutorUnavailable(f"--address is HOST:PORT, auto or local, not {address!r}.")
+def require_answer(address: str) -> None:
+    """Raises `ExecutorUnavailable` with Ray's own reason, such as a missing token, unless a cluster answers.
+
+    `ray.init` itself would try for minutes.
+    """
+    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check"]
+    reason = f"no answer within {PATIENCE:.0f} s"
     try:
-        socket.create_connection((host, int(port)), timeout=PATIENCE).close()
+        if address != "auto":
+            host, _, port = address.rpartition(":")
+            if not host or not port.isdecimal():
+                raise ExecutorUnavailable(f"--address is HOST:PORT, auto or local, not {address!r}.")
+            socket.create_connection((host, int(port)), timeout=PATIENCE).close()
+            command += ["--address", address]
+        found = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+        if found.returncode == 0:
+            return
+        reason = (found.stderr.strip().splitlines() or [reason])[-1]
     except OSError as error:
-        raise ExecutorUnavailable(
-            f"Nobody answers at --address {address} ({error}). `ray status` on the cluster shows its address."
-        ) from error
+        reason = str(error)
+    except subprocess.TimeoutExpired:
+        pass
+    raise ExecutorUnavailable(
+        f"No Ray cluster answers at --address {address}: {reason.rstrip('.')}. Start one with "
+        "`ray start --head`, or give --address local."
+    )
 
 
 def carry_out_away(run: Run, key: str) -> Parcel:
