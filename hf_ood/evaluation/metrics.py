@@ -1,4 +1,4 @@
-"""Accuracy, loss and count of each environment, in numpy."""
+"""Measures of each environment, from logits."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from typing import Any
 import numpy as np
 from transformers import EvalPrediction
 
+from .modules.environment_report.environment_measures import by_name, environment_measures
+
 EnvironmentReport = dict[str, dict[str, Any]]
 
 
-def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Cross-entropy of each sample in nats: [N, C], [N] -> [N], in float64."""
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Log-probabilities of logits [N, C] -> [N, C], in float64."""
     shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
-    return np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(labels)), labels]
+    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
 
 
 def environment_report(
     logits: np.ndarray, labels: np.ndarray, environments: np.ndarray, names: Sequence[str]
 ) -> EnvironmentReport:
-    """Accuracy (0..1), loss (mean cross-entropy, nats) and count of each environment that is present.
+    """Accuracy and macro-F1 (0..1), loss (mean cross-entropy, nats), expected calibration error and count of
+    each environment that is present.
 
     `logits` [N, C]; `labels`, `environments` int [N]; `names`: the environment ids' names.
     Raises `ValueError` when an environment id has no name.
     """
     if len(environments) and environments.max() >= len(names):
         raise ValueError(f"Environment id {environments.max()} has no name; there are {len(names)}.")
-    columns = np.stack([np.ones(len(labels)), logits.argmax(1) == labels, cross_entropy(logits, labels)])
-    sums = np.stack([np.bincount(environments, weights=column, minlength=len(names)) for column in columns])
-    return {
-        name: {"accuracy": correct / count, "loss": loss / count, "count": int(count)}
-        for name, (count, correct, loss) in zip(names, sums.T.tolist(), strict=True)
-        if count
-    }
+    measures = environment_measures(
+        logits.argmax(1), labels, environments, len(names), log_probabilities=log_softmax(logits)
+    )
+    return by_name(measures, names)
 
 
 def mean_accuracy(report: Mapping[str, Mapping[str, Any]]) -> float:
