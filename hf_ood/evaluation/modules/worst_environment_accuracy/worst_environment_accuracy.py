@@ -49,14 +49,16 @@ class WorstEnvironmentAccuracy(evaluate.Metric):
         )
 
     def _compute(
-        self, predictions, references, environments, **others
-    ):  # evaluate.combine hands every module all inputs
+        self,
+        predictions: Sequence[int],
+        references: Sequence[int],
+        environments: Sequence[int] | Sequence[str],
+        **others: Any,  # evaluate.combine hands every module all inputs
+    ) -> dict[str, Any]:
         present, ids = np.unique(environments, return_inverse=True)
         accuracies = np.bincount(ids, np.equal(predictions, references)) / np.bincount(ids)
         lowest = accuracies.argmin()
         return {
             "worst_environment_accuracy": accuracies[lowest].item(),
-            "worst_environment": present[lowest].item()
-            if present.dtype.kind == "i"
-            else str(present[lowest]),
+            "worst_environment": present[lowest].item(),
         }
