@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..evaluation.metrics import EnvironmentReport
-from .panels import chosen_environments, panel_title, panels
+from .panels import COLUMNS, chosen_environments, panel_title, panels
 
 CONFUSION_FILE = "confusion.png"
 MOST_NUMBERS = 10  # classes up to which every cell shows its share
@@ -20,7 +20,10 @@ def draw_confusion(
 ) -> Figure:
     """Counts [C, C] (true class, predicted class) of each environment, each row in per cent of its sum."""
     chosen = chosen_environments(report)
-    figure, grid = panels(len(chosen), size=3.0 if len(label_names) <= MOST_NUMBERS else 4.5)
+    longest = max(map(len, label_names))
+    upright = longest <= 3
+    size = 3.0 if len(label_names) <= MOST_NUMBERS else 4.5
+    figure, grid = panels(len(chosen), size, text=0.6 if upright else 0.6 + 0.07 * longest)
     for number, (axes, name) in enumerate(zip(grid, chosen, strict=True)):
         shares = 100 * matrices[name] / np.maximum(matrices[name].sum(1, keepdims=True), 1)
         picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
@@ -31,9 +34,8 @@ def draw_confusion(
         axes.set_title(panel_title(name, report[name]), fontsize=9)
         if len(label_names) <= MOST_NAMES:
             ticks = range(len(label_names))
-            longest = max(map(len, label_names))
-            axes.set_xticks(ticks, label_names, fontsize=7, rotation=90 if longest > 3 else 0)
-            axes.set_yticks(ticks, label_names if number % 4 == 0 else [], fontsize=7)
+            axes.set_xticks(ticks, label_names, fontsize=7, rotation=0 if upright else 90)
+            axes.set_yticks(ticks, label_names if number % COLUMNS == 0 else [], fontsize=7)
         else:
             axes.set(xticks=[], yticks=[])
     figure.supxlabel("predicted class", fontsize=9)

@@ -20,11 +20,12 @@ def chosen_environments(report: EnvironmentReport) -> list[str]:
     return sorted(report, key=lambda name: report[name]["accuracy"])[:MOST_PANELS]
 
 
-def panels(count: int, size: float = 3.0) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` square panels of `size` inches, four in a row."""
+def panels(count: int, size: float = 3.0, text: float = 0.6) -> tuple[Figure, list[Axes]]:
+    """A figure with `count` square panels of `size` inches, four in a row, and `text` inches between
+    rows."""
     columns = min(count, COLUMNS)
     rows = math.ceil(count / columns)
-    figure = Figure(figsize=(size * columns, (size + 0.2) * rows + 0.4), layout="constrained")
+    figure = Figure(figsize=(size * columns, (size + text) * rows + 0.3), layout="constrained")
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in grid[count:]:
         axes.remove()
