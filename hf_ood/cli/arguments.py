@@ -15,22 +15,26 @@ import yaml
 
 from ..trainer import OODConfig
 from ..trainer.methods import method_parts
+from .command import command_line
 from .parser import RunArguments, UsageError, make_parser, sections
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """A parsed command line. `options`: what dotted flags gave, by section; `given`: all that was given."""
+    """A parsed command line. `options`: what dotted flags gave, by section; `given`: all that was given;
+    `command`: the command line as it may be published."""
 
     run: RunArguments
     training: OODConfig
     options: dict[str, dict[str, Any]]
     given: dict[str, Any]
+    command: str
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> Arguments:
     """Parse flags (default: the process's own). A wrong command line raises `UsageError`."""
     flags = list(sys.argv[1:] if argv is None else argv)
+    command = command_line("trainers/train.py", flags)
     parser = make_parser()
     if {"-h", "--help"} & set(flags):
         for action in parser._actions:
@@ -63,7 +67,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Arguments:
     except (ValueError, TypeError) as error:
         raise UsageError(str(error)) from error
     used = {name: values for name, values in options.items() if name in chosen}
-    return Arguments(run, training, used, {"run": for_run, **used, "training": for_training})
+    return Arguments(run, training, used, {"run": for_run, **used, "training": for_training}, command)
 
 
 def _pop_config(flags: list[str]) -> tuple[str | None, list[str]]:

@@ -20,7 +20,7 @@ def command_line(script: str, flags: Sequence[str]) -> str:
     private = False
     for flag in flags:
         if flag.startswith("--"):
-            private = flag.partition("=")[0].endswith(PRIVATE)
+            private = flag.partition("=")[0].replace("-", "_").endswith(PRIVATE)
         if not private:
             kept.append(flag)
     return shlex.join([*launcher, script, *kept])

@@ -233,6 +233,7 @@ def collect_results(
         "seconds": seconds,
         "samples_per_second": done * batch / seconds,
         "versions": versions(),
+        "command": arguments.command,
     }
 
 
