@@ -3,24 +3,39 @@
 from .data import ColoredMNIST, EnvironmentDataset, EnvironmentSampler, RandomColor, load_colored_mnist
 from .masking import RSC
 from .models import (
+    DisentangledVAEConfig,
+    DisentangledVAEForImageClassification,
     LeNetConfig,
     LeNetForImageClassification,
     LeNetImageProcessor,
     MLPConfig,
     MLPForImageClassification,
+    SmallResNetConfig,
+    SmallResNetForImageClassification,
 )
-from .objectives import ERM, IRM, VREx
+from .objectives import CORAL, EQRM, ERM, IBERM, IBIRM, IRM, MMD, SD, CVaR, Fishr, GroupDRO, VREx
 from .trainer import IRMRSCTrainer, IRMTrainer, OODConfig, OODTrainer, RSCTrainer
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CORAL",
+    "EQRM",
     "ERM",
+    "IBERM",
+    "IBIRM",
     "IRM",
+    "MMD",
     "RSC",
+    "SD",
+    "CVaR",
     "ColoredMNIST",
+    "DisentangledVAEConfig",
+    "DisentangledVAEForImageClassification",
     "EnvironmentDataset",
     "EnvironmentSampler",
+    "Fishr",
+    "GroupDRO",
     "IRMRSCTrainer",
     "IRMTrainer",
     "LeNetConfig",
@@ -32,6 +47,8 @@ __all__ = [
     "OODTrainer",
     "RSCTrainer",
     "RandomColor",
+    "SmallResNetConfig",
+    "SmallResNetForImageClassification",
     "VREx",
     "load_colored_mnist",
 ]

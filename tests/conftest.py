@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -20,6 +21,11 @@ torch.set_num_threads(1)  # batches here are too small to share out
 
 from hf_ood import LeNetConfig, LeNetForImageClassification, OODConfig
 from hf_ood.data import EnvironmentDataset
+
+
+def pytest_collection_finish() -> None:
+    """Every `Trainer.train` ends in a full garbage collection: let it pass over what the libraries hold."""
+    gc.freeze()
 
 
 def make_dataset(

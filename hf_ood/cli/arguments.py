@@ -5,30 +5,41 @@ from __future__ import annotations
 import difflib
 import json
 import sys
-from argparse import SUPPRESS, Action
+from argparse import SUPPRESS, Action, ArgumentParser
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ..models import MODELS
 from ..trainer import OODConfig
 from ..trainer.methods import method_parts
 from .command import command_line
 from .parser import RunArguments, UsageError, make_parser, sections
+from .stages import read_stages
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """A parsed command line. `options`: what dotted flags gave, by section; `given`: all that was given;
-    `command`: the command line as it may be published."""
+    """A parsed command line. `options`: what dotted flags gave, by section; `given`: all that was given.
+
+    `stages`: the same for each stage of the recipe, by name and in order; a stage itself has none.
+    `command`: the command line as it may be published.
+    """
 
     run: RunArguments
     training: OODConfig
     options: dict[str, dict[str, Any]]
     given: dict[str, Any]
-    command: str
+    stages: dict[str, Arguments] = field(default_factory=dict)
+    command: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """Where it is trained and leaves its results."""
+        return Path(str(self.training.output_dir))
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> Arguments:
@@ -45,9 +56,26 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Arguments:
     for action in parser._actions:
         action.default = SUPPRESS  # only what was given is kept: the dataclasses know the defaults
     config, flags = _pop_config(flags)
-    recipe = _recipe_flags(config) if config else []
-    namespace, unknown = parser.parse_known_args(recipe + flags)
-    _refuse_unknown([token for token in unknown if token.startswith("-")] or unknown, parser._actions, config)
+    recipe = _read_recipe(config) if config else {}
+    try:
+        changes = read_stages(recipe.pop("stages"), list(MODELS)) if "stages" in recipe else {}
+    except ValueError as error:
+        raise UsageError(f"{config}: {error}") from error
+    tokens = _recipe_flags(recipe, f"{config}")
+    whole = _parse(parser, tokens + flags, config)
+    stages = {}
+    for name, changed in changes.items():
+        where = f"stage {name!r} of {config}"
+        stage = _parse(parser, tokens + _recipe_flags(changed, where) + flags, where)
+        stages[name] = replace(stage, command=command)
+    _refuse_useless(flags, whole.run, set().union(*map(_chosen, stages.values() or [whole])))
+    return replace(whole, stages=stages, command=command)
+
+
+def _parse(parser: ArgumentParser, tokens: list[str], source: str | None) -> Arguments:
+    """Sort what the flags give into the dataclasses; `source` is named in errors."""
+    namespace, unknown = parser.parse_known_args(tokens)
+    _refuse_unknown([token for token in unknown if token.startswith("-")] or unknown, parser._actions, source)
     given = dict(sorted(vars(namespace).items()))
     options: dict[str, dict[str, Any]] = {}
     for_run: dict[str, Any] = {}
@@ -59,15 +87,30 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Arguments:
             options.setdefault(section, {})[key] = value
         else:
             (for_run if name in run_names else for_training)[name] = value
+    run = RunArguments(**for_run)
     try:
-        run = RunArguments(**for_run)
-        chosen = {*method_parts(run.method), run.model, run.dataset_name}
-        _refuse_useless(flags, chosen, run)
+        method_parts(run.method)
         training = OODConfig(**for_training)
     except (ValueError, TypeError) as error:
         raise UsageError(str(error)) from error
-    used = {name: values for name, values in options.items() if name in chosen}
-    return Arguments(run, training, used, {"run": for_run, **used, "training": for_training}, command)
+    arguments = Arguments(run, training, options, {})
+    used = {name: values for name, values in options.items() if name in _chosen(arguments)}
+    return replace(arguments, options=used, given={"run": for_run, **used, "training": for_training})
+
+
+def _chosen(arguments: Arguments) -> set[str]:
+    """The sections that have an effect."""
+    run = arguments.run
+    return {*method_parts(run.method), run.model, run.dataset_name}
+
+
+def recorded_arguments(file: Path) -> Arguments:
+    """The arguments of a run from the note in its folder: flat `section.key` lines."""
+    recorded = yaml.safe_load(file.read_text())
+    flags = []
+    for name, value in recorded.items():
+        flags += _tokens(name.removeprefix("run.").removeprefix("training."), value)
+    return parse_arguments(flags)
 
 
 def _pop_config(flags: list[str]) -> tuple[str | None, list[str]]:
@@ -81,8 +124,7 @@ def _pop_config(flags: list[str]) -> tuple[str | None, list[str]]:
     return None, flags
 
 
-def _recipe_flags(file: str) -> list[str]:
-    """A recipe as the flags it stands for, so that it is parsed and checked exactly as they are."""
+def _read_recipe(file: str) -> dict[str, Any]:
     path = Path(file)
     if not path.is_file():
         near = [str(recipe) for recipe in sorted(path.parent.glob("*.yaml"))]
@@ -94,6 +136,11 @@ def _recipe_flags(file: str) -> list[str]:
         raise UsageError(f"{file} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise UsageError(f"{file} must hold `flag: value` lines.")
+    return content
+
+
+def _recipe_flags(content: dict[str, Any], source: str) -> list[str]:
+    """A recipe as the flags it stands for, so that it is parsed and checked exactly as they are."""
     known_sections = sections()
     tokens: list[str] = []
     for key, value in content.items():
@@ -101,7 +148,7 @@ def _recipe_flags(file: str) -> list[str]:
             for name, inner in value.items():
                 tokens += _tokens(f"{key}.{name}", inner)
         elif isinstance(value, dict) and key not in OODConfig.__dataclass_fields__:
-            raise UsageError(f"{file}: {_unknown(str(key), list(known_sections), 'section')}")
+            raise UsageError(f"{source}: {_unknown(str(key), list(known_sections), 'section')}")
         else:
             tokens += _tokens(str(key), value)
     return tokens
@@ -117,14 +164,14 @@ def _tokens(name: str, value: Any) -> list[str]:
     return [f"--{name}={str(value).lower() if isinstance(value, bool) else value}"]
 
 
-def _refuse_unknown(unknown: Sequence[str], actions: Sequence[Action], config: str | None) -> None:
+def _refuse_unknown(unknown: Sequence[str], actions: Sequence[Action], source: str | None) -> None:
     if not unknown:
         return
     known = [
         flag.lstrip("-") for action in actions for flag in action.option_strings if flag.startswith("--")
     ]
     name = unknown[0].lstrip("-").partition("=")[0]
-    where = f" (in {config} or on the command line)" if config else ""
+    where = f" (in {source} or on the command line)" if source else ""
     raise UsageError(_unknown(name, known, "key") + where)
 
 
@@ -133,13 +180,13 @@ def _unknown(name: str, known: Sequence[str], what: str) -> str:
     return f"Unknown {what} {name!r}." + (f" Did you mean {near[0]!r}?" if near else "")
 
 
-def _refuse_useless(flags: Sequence[str], chosen: set[str], run: RunArguments) -> None:
+def _refuse_useless(flags: Sequence[str], run: RunArguments, chosen: set[str]) -> None:
     """A dotted flag of something that is not used would silently do nothing (recipes may keep such
     sections)."""
     for flag in flags:
         section, dot, _ = flag.removeprefix("--").partition("=")[0].partition(".")
         if flag.startswith("--") and dot and section in sections() and section not in chosen:
-            raise ValueError(
+            raise UsageError(
                 f"{flag.partition('=')[0]} has no effect with --method {run.method} --model {run.model} "
                 f"--dataset_name {run.dataset_name}."
             )

@@ -32,7 +32,8 @@ Train a classifier on several environments and report it on each of them.
   accelerate launch trainers/train.py --method irm+rsc --irm.penalty_weight 100 --dataset_config unseen_colors
   torchrun --nproc_per_node 2 trainers/train.py --config my.yaml --use_cpu true --ddp_backend gloo
 
-Flags override the recipe. In a recipe a dotted flag is a section: `irm: {penalty_weight: 100}`."""
+Flags override the recipe. In a recipe a dotted flag is a section: `irm: {penalty_weight: 100}`. A recipe may
+have `stages`, a list of names with the flags that each changes: trainers/recipes/disentangled_vae.yaml."""
 
 
 @dataclass
@@ -50,12 +51,23 @@ class RunArguments:
     dataset_config: str = option(
         "unseen_colors", f"Its configuration. Colored MNIST: {', '.join(CONFIGURATIONS)}."
     )
+    also_test: list[str] | None = option(
+        None, "Measure the final weights on the test environments of these configurations too."
+    )
     train_environments: list[str] | None = option(None, "Train on these environments only (names).")
     max_train_samples: int | None = option(
         None, "Use this many training images, in equal parts per environment."
     )
     augmentation: str = option("none", f"Applied to training batches: none, {', '.join(AUGMENTATIONS)}.")
     model: str = option("lenet", f"The network: {', '.join(MODELS)}.")
+    start_from: str = option(
+        "previous",
+        "Starting weights: previous (those of the stage before; a run's first stage starts from scratch), "
+        "scratch, or a folder with a checkpoint.",
+    )
+    trainable: list[str] | None = option(
+        None, "Train the parameters whose names match one of these patterns (classifier.*). Default: all."
+    )
     num_threads: int | None = option(
         None,
         "CPU threads of each process. Default: the cores shared out evenly (launchers would give one each).",
@@ -196,15 +208,20 @@ def make_parser() -> ArgumentParser:
     for section, options in sections().items():
         kind = "method" if section in METHODS else "model" if section in MODELS else "dataset"
         group = parser.add_argument_group(f"{kind} {section}")
-        for name, (default, help) in options.items():
-            many = isinstance(default, (list, tuple))
-            kind_of = type(default[0]) if many else type(default)
-            group.add_argument(
-                f"--{section}.{name}",
-                default=default,
-                help=help.replace("%", "%%"),
-                nargs="+" if many else None,
-                type=string_to_bool if kind_of is bool else kind_of,
-                metavar=name.upper(),
-            )
+        add_options(group, options, f"{section}.")
     return parser
+
+
+def add_options(group: Any, options: dict[str, tuple[Any, str]], prefix: str = "") -> None:
+    """A flag for every option of `sections`."""
+    for name, (default, help) in options.items():
+        many = isinstance(default, (list, tuple))
+        kind_of = type(default[0]) if many else type(default)
+        group.add_argument(
+            f"--{prefix}{name}",
+            default=default,
+            help=help.replace("%", "%%"),
+            nargs="+" if many else None,
+            type=string_to_bool if kind_of is bool else kind_of,
+            metavar=name.upper(),
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,28 +13,28 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from datasets import load_dataset
+from accelerate import PartialState
 from transformers import PreTrainedModel, set_seed
 from transformers.utils import logging
 
-from ..data import (
-    AUGMENTATIONS,
-    BatchAugmentation,
-    EnvironmentDataset,
-    as_environment_dataset,
-    colored_mnist_tensors,
-)
+from ..data import EnvironmentDataset
 from ..data.configurations import unknown_name
 from ..evaluation import environment_report, save_results, summarize
-from ..evaluation.metrics import EnvironmentReport
-from ..evaluation.results import RESULTS_FILE, history, versions
+from ..evaluation.metrics import EnvironmentReport, mean_accuracy
+from ..evaluation.results import RESULTS_FILE, history, load_results, versions
+from ..files import all_or_nothing
 from ..hub.model_card import write_model_card
-from ..models import MODELS, LeNetImageProcessor
+from ..models import MODELS, image_processor
 from ..reporting.curves import CURVES_FILE, draw_curves
+from ..reporting.reconstructions import RECONSTRUCTIONS_FILE, Reconstructs, draw_reconstructions
 from ..reporting.tables import print_results
-from ..trainer import OODTrainer
+from ..trainer import OODConfig, OODTrainer
+from ..trainer.checkpoints import last_whole_checkpoint
 from ..trainer.methods import Method, build_method
 from .arguments import Arguments, UsageError, parse_arguments
+from .datasets import load_splits, training_datasets
+from .push import take_publication
+from .stages import combine, freeze_all_but, load_weights, place_stages
 
 ARGUMENTS_FILE = "arguments.yaml"
 logger = logging.get_logger(__name__)
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     arguments = parse_arguments(argv)
     try:
         return run(arguments)
-    except (ValueError, FileNotFoundError, ConnectionError) as error:
+    except (ValueError, OSError) as error:
         if isinstance(error, UsageError):
             raise
         logger.debug("Traceback of the error below", exc_info=True)
@@ -54,31 +55,100 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 def run(arguments: Arguments) -> dict[str, Any]:
     """Train what the arguments say; write model, processor, results, curves and card to the output folder."""
     training = arguments.training
-    training.output_dir = arguments.given["training"].get("output_dir") or default_output_dir(arguments)
-    method = build_method(arguments.run.method, arguments.options)
+    folder = Path(arguments.given["training"].get("output_dir") or default_output_dir(arguments))
+    resume = resume_from(training)
+    if arguments.stages and isinstance(resume, str):
+        raise ValueError("A run with stages is resumed with --resume_from_checkpoint true.")
+    stages = place_stages(arguments, folder)
+    publication = take_publication(training)
     if training.process_index == 0:
-        claim_output_dir(Path(training.output_dir), arguments.given, bool(training.resume_from_checkpoint))
+        claim_output_dir(folder, _comparable(arguments), resume is not None)
+        for stage in arguments.stages.values() if resume is None else ():
+            shutil.rmtree(stage.folder, ignore_errors=True)  # a later resume must not find an earlier run's
     torch.set_num_threads(arguments.run.num_threads or cores_per_process())
-    set_seed(training.seed)
-    datasets = load_datasets(arguments)
+    datasets = load_splits(arguments, arguments.run.dataset_config)
+    for stage in stages[1:]:  # a mistake in a later stage is found before the first one trains
+        build_trainer(stage, training_datasets(stage, datasets), previous=None)
+    finished = []
+    for number, stage in enumerate(stages):
+        previous = stages[number - 1].folder if number else None
+        if arguments.stages:
+            finished.append(_go_on(stage, datasets, previous, resume is True))
+        else:
+            finished.append(train_stage(stage, datasets, previous, resume))
+    results = finished[-1]
+    if arguments.stages:
+        results = combine(dict(zip(arguments.stages, finished, strict=True)))
+        if training.process_index == 0:
+            model = build_model(arguments, datasets["train"])
+            load_weights(model, stages[-1].folder)
+            write_run(model, results, folder, datasets)
+    if training.process_index == 0:
+        print_results(results, str(folder))
+    PartialState().wait_for_everyone()
+    if publication is not None and training.process_index == 0:
+        print(f"published:  {publication.push(folder)}")  # noqa: T201
+    return results
+
+
+def _go_on(
+    stage: Arguments, datasets: dict[str, EnvironmentDataset], previous: Path | None, resume: bool
+) -> dict[str, Any]:
+    """A stage of several: with `resume`, its results if it has finished, or the rest of its training."""
+    if not resume:
+        return train_stage(stage, datasets, previous, None)
+    if (stage.folder / RESULTS_FILE).exists():
+        return load_results(stage.folder)
+    return train_stage(stage, datasets, previous, last_whole_checkpoint(stage.folder))
+
+
+def train_stage(
+    arguments: Arguments,
+    datasets: dict[str, EnvironmentDataset],
+    previous: Path | None,
+    checkpoint: str | bool | None,
+) -> dict[str, Any]:
+    """Train one stage, or a run that has none, from `checkpoint` on; it leaves its own folder behind."""
+    datasets = training_datasets(arguments, datasets)
+    trainer, method = build_trainer(arguments, datasets, previous)
+    start, cpu_start = time.perf_counter(), time.process_time()
+    trainer.train(resume_from_checkpoint=checkpoint)
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+    results = collect_results(trainer, arguments, method, datasets, seconds, cpu_seconds)
+    if trainer.is_world_process_zero():
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        write_run(model, results, arguments.folder, datasets)
+    trainer.accelerator.wait_for_everyone()
+    return results
+
+
+def build_trainer(
+    arguments: Arguments, datasets: dict[str, EnvironmentDataset], previous: Path | None
+) -> tuple[OODTrainer, Method]:
+    """The trainer of a stage with its starting weights; those of stage `previous` if it asks for them."""
+    run = arguments.run
+    method = build_method(run.method, arguments.options)
+    set_seed(arguments.training.seed)
+    model = build_model(arguments, datasets["train"])
+    source = {"scratch": None, "previous": previous}.get(run.start_from, Path(run.start_from))
+    if source is not None:
+        load_weights(model, source)
+    freeze_all_but(model, run.trainable)
     trainer = OODTrainer(
-        build_model(arguments, datasets["train"]),
-        training,
+        model,
+        arguments.training,
         objective=method.objective,
         feature_transform=method.feature_transform,
         train_dataset=datasets["train"],
         eval_dataset={split: datasets[split] for split in ("validation", "test")},
     )
-    resume = training.resume_from_checkpoint
-    start = time.perf_counter()
-    trainer.train(resume_from_checkpoint=True if str(resume).lower() in ("true", "last") else resume)
-    seconds = time.perf_counter() - start
-    results = collect_results(trainer, arguments, method, datasets, seconds)
-    if trainer.is_world_process_zero():
-        write_run(trainer, results)
-        print_results(results, training.output_dir)
-    trainer.accelerator.wait_for_everyone()
-    return results
+    return trainer, method
+
+
+def resume_from(training: OODConfig) -> str | bool | None:
+    """True: the latest whole checkpoint; a checkpoint's folder; None: start."""
+    asked = training.resume_from_checkpoint
+    return True if str(asked).lower() in ("true", "last") else asked or None
 
 
 def cores_per_process() -> int:
@@ -90,14 +160,14 @@ def default_output_dir(arguments: Arguments) -> str:
     """`runs/<configuration>-<method>-seed<seed>-<hash of all that was given>`: other arguments, another
     folder."""
     run = arguments.run
-    digest = hashlib.sha256(repr(sorted(_comparable(arguments.given).items())).encode()).hexdigest()[:6]
+    digest = hashlib.sha256(repr(sorted(_comparable(arguments).items())).encode()).hexdigest()[:6]
     return f"runs/{run.dataset_config}-{run.method.replace('+', '-')}-seed{arguments.training.seed}-{digest}"
 
 
-def claim_output_dir(folder: Path, given: dict[str, Any], resume: bool) -> None:
+def claim_output_dir(folder: Path, comparable: dict[str, Any], resume: bool) -> None:
     """Note the run's arguments in its folder; refuse a folder that belongs to a run with other arguments."""
     note = folder / ARGUMENTS_FILE
-    ours = yaml.safe_load(yaml.safe_dump(_comparable(given)))
+    ours = yaml.safe_load(yaml.safe_dump(comparable))
     if note.exists():
         theirs = yaml.safe_load(note.read_text())
         if theirs != ours:
@@ -116,69 +186,28 @@ def claim_output_dir(folder: Path, given: dict[str, Any], resume: bool) -> None:
     note.write_text(yaml.safe_dump(ours, sort_keys=True))
 
 
-def _comparable(given: dict[str, Any]) -> dict[str, Any]:
+def _comparable(arguments: Arguments) -> dict[str, Any]:
     """All given arguments, flat, without those that do not change the run, and without secrets."""
-    flat = {f"{section}.{key}": value for section, values in given.items() for key, value in values.items()}
+    flat = {
+        f"{section}.{key}": value
+        for section, values in arguments.given.items()
+        for key, value in values.items()
+    }
     ignored = {
         "output_dir",
         "resume_from_checkpoint",
         "hub_token",
+        "hub_model_id",
+        "hub_private_repo",
+        "hub_revision",
         "disable_tqdm",
         "push_to_hub",
         "num_threads",
     }
-    return {key: value for key, value in flat.items() if key.rpartition(".")[2] not in ignored}
-
-
-def load_datasets(arguments: Arguments) -> dict[str, EnvironmentDataset]:
-    """Train (augmented, reduced as asked), validation and test in memory."""
-    run = arguments.run
-    if run.dataset_name == "colored_mnist":
-        datasets = colored_mnist_tensors(run.dataset_config, **arguments.options.get("colored_mnist", {}))
-    else:
-        loaded = load_dataset(run.dataset_name, run.dataset_config)
-        missing = {"train", "validation", "test"} - set(loaded)
-        if missing:
-            raise ValueError(f"{run.dataset_name} lacks the split(s) {', '.join(sorted(missing))}.")
-        datasets = {split: as_environment_dataset(loaded[split]) for split in ("train", "validation", "test")}
-    train = datasets["train"]
-    if run.train_environments:
-        train, datasets["validation"] = (
-            keep_environments(datasets[split], run.train_environments) for split in ("train", "validation")
-        )
-    if run.max_train_samples is not None:
-        train = first_of_each_environment(train, run.max_train_samples)
-    if run.augmentation != "none":
-        if run.augmentation not in AUGMENTATIONS:
-            raise ValueError(unknown_name("augmentation", run.augmentation, ["none", *AUGMENTATIONS]))
-        train = train.with_transform(
-            BatchAugmentation(AUGMENTATIONS[run.augmentation](), arguments.training.seed)
-        )
-    return {**datasets, "train": train}
-
-
-def keep_environments(dataset: EnvironmentDataset, names: Sequence[str]) -> EnvironmentDataset:
-    present = list(dataset.environment_counts())
-    for name in names:
-        if name not in present:
-            raise ValueError(unknown_name("training environment", name, present))
-    ids = torch.tensor([dataset.environment_names.index(name) for name in names])
-    return dataset.select(torch.isin(dataset.environments, ids).nonzero().squeeze(1))
-
-
-def first_of_each_environment(dataset: EnvironmentDataset, total: int) -> EnvironmentDataset:
-    counts = dataset.environment_counts()
-    share = total // len(counts)
-    for name, count in counts.items():
-        if count < share:
-            raise ValueError(
-                f"max_train_samples={total} asks for {share} of environment {name!r}, which has {count}."
-            )
-    rows = [
-        (dataset.environments == dataset.environment_names.index(name)).nonzero().squeeze(1)[:share]
-        for name in counts
-    ]
-    return dataset.select(torch.cat(rows))
+    kept = {key: value for key, value in flat.items() if key.rpartition(".")[2] not in ignored}
+    for number, (name, stage) in enumerate(arguments.stages.items(), 1):
+        kept |= {f"{number}-{name}.{key}": value for key, value in _comparable(stage).items()}
+    return kept
 
 
 def build_model(arguments: Arguments, dataset: EnvironmentDataset) -> PreTrainedModel:
@@ -201,6 +230,7 @@ def collect_results(
     method: Method,
     datasets: dict[str, EnvironmentDataset],
     seconds: float,
+    cpu_seconds: float,
 ) -> dict[str, Any]:
     """Measure the final weights on every split and put everything that `results.json` holds together."""
     run, training = arguments.run, arguments.training
@@ -215,6 +245,11 @@ def collect_results(
         "seed": training.seed,
         "selection": training.selection,
         **summarize(reports["train"], reports["validation"], reports["test"]),
+        "also_test": {
+            name: {"environments": report, "mean_accuracy": mean_accuracy(report)}
+            for name in run.also_test or []
+            for report in [predict_report(trainer, load_splits(arguments, name)["test"])]
+        },
         "history": history(trainer.state.log_history),
         "hyperparameters": {
             **method.hyperparameters(),
@@ -227,10 +262,12 @@ def collect_results(
                 "optimizer": str(getattr(training.optim, "value", training.optim)),
                 "lr_scheduler": str(getattr(training.lr_scheduler_type, "value", training.lr_scheduler_type)),
                 "training_images": len(datasets["train"]),
+                **({"trainable": " ".join(run.trainable)} if run.trainable else {}),
             },
         },
         "steps": trainer.state.global_step,
         "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
         "samples_per_second": done * batch / seconds,
         "versions": versions(),
         "command": arguments.command,
@@ -247,16 +284,20 @@ def predict_report(trainer: OODTrainer, dataset: EnvironmentDataset) -> Environm
     )
 
 
-def write_run(trainer: OODTrainer, results: dict[str, Any]) -> None:
-    """Everything a run leaves behind; weights and code first, results last: where they are, the run is
+def write_run(
+    model: PreTrainedModel, results: dict[str, Any], folder: Path, datasets: dict[str, EnvironmentDataset]
+) -> None:
+    """Everything a run leaves behind, or the files of before: results last, where they are, the run is
     whole."""
-    folder = Path(str(trainer.args.output_dir))
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    model.save_pretrained(folder)
-    LeNetImageProcessor().save_pretrained(folder)
-    draw_curves(results, folder / CURVES_FILE)
-    write_model_card(results, folder)
-    save_results(results, folder)
+    with all_or_nothing(folder, last=RESULTS_FILE) as staged:
+        model.save_pretrained(staged)
+        image_processor(*datasets["train"].columns["pixel_values"].shape[2:]).save_pretrained(staged)
+        draw_curves(results, staged / CURVES_FILE)
+        if isinstance(model, Reconstructs):
+            shown = {split: datasets[split] for split in ("validation", "test")}
+            draw_reconstructions(model, shown).savefig(staged / RECONSTRUCTIONS_FILE, dpi=120)
+        write_model_card(results, staged)
+        save_results(results, staged)
 
 
 __all__ = ["RESULTS_FILE", "main", "run"]

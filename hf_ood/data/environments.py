@@ -142,12 +142,14 @@ def _check_ids(what: str, ids: Tensor, names: Sequence[str]) -> None:
 
 def collate(batch: Batch | list[Batch]) -> Batch:
     """What the model and the objective take: float images in 0..1, labels, environment; extras stay
-    behind."""
+    behind. Images lie channels-last in memory, in which convolutions run faster."""
     if isinstance(batch, list):
         batch = {name: torch.stack([row[name] for row in batch]) for name in batch[0]}
     images = batch["pixel_values"]
+    if not images.is_floating_point():
+        images = images.to(torch.float32, memory_format=torch.channels_last).mul_(1 / 255)
     return {
-        "pixel_values": images if images.is_floating_point() else images.to(torch.float32).mul_(1 / 255),
+        "pixel_values": images,
         "labels": batch["labels"],
         "environment": batch["environment"],
     }

@@ -22,17 +22,21 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 def environment_report(
     logits: np.ndarray, labels: np.ndarray, environments: np.ndarray, names: Sequence[str]
 ) -> EnvironmentReport:
-    """Accuracy and macro-F1 (0..1), loss (mean cross-entropy, nats), expected calibration error and count of
-    each environment that is present.
+    """Accuracy and macro-F1 (0..1), loss (mean cross-entropy, nats), expected calibration error, count, and
+    the share of predictions of each class (`predicted_share`, C numbers that sum to 1) of each environment
+    that is present.
 
     `logits` [N, C]; `labels`, `environments` int [N]; `names`: the environment ids' names.
     Raises `ValueError` when an environment id has no name.
     """
     if len(environments) and environments.max() >= len(names):
         raise ValueError(f"Environment id {environments.max()} has no name; there are {len(names)}.")
+    predictions, size = logits.argmax(1), (len(names), logits.shape[1])
     measures = environment_measures(
-        logits.argmax(1), labels, environments, len(names), log_probabilities=log_softmax(logits)
+        predictions, labels, environments, len(names), log_probabilities=log_softmax(logits)
     )
+    predicted = np.bincount(environments * size[1] + predictions, minlength=size[0] * size[1]).reshape(size)
+    measures["predicted_share"] = predicted / np.maximum(measures["count"], 1)[:, None]
     return by_name(measures, names)
 
 

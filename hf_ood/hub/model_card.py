@@ -18,17 +18,17 @@ FAILURE = 0.1  # a test environment this far below the training environments' ac
 Results = Mapping[str, Any]
 
 
-def build_model_card(results: Results, others: Sequence[Results] = (), model_id: str = ".") -> ModelCard:
+def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelCard:
     """A card with YAML metadata (`model-index`: one result per environment, mean, worst) and readable text.
 
     `others`: results of the same run with other seeds; the text then shows mean and 95 % interval (needs
-    scipy). `model_id`: what the loading code says; the default works inside the run's folder. Raises
-    `ValueError` when another run differs in more than its seed.
+    scipy). The loading code is for the run's folder. Raises `ValueError` when another run differs in more
+    than its seed.
     """
     for other in others:
-        for key in ("method", "dataset", "config", "hyperparameters"):
-            if other[key] != results[key]:
-                raise ValueError(f"The runs are not seeds of one: {key} is {results[key]} and {other[key]}.")
+        for key, value in _what_is_run(results).items():
+            if (found := _what_is_run(other)[key]) != value:
+                raise ValueError(f"The runs are not seeds of one: {key} is {value} and {found}.")
     seeds = [run["seed"] for run in (results, *others)]
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"A seed is there twice: {seeds}.")
@@ -50,7 +50,6 @@ def build_model_card(results: Results, others: Sequence[Results] = (), model_id:
         **{
             **results,
             "name": name,
-            "model_id": model_id,
             "remote_code": network in MODELS,
             "data": f"{dataset_name(results['dataset'])}/{results['config']}",
             "methods": [METHODS[part] for part in results["hyperparameters"] if part in METHODS],
@@ -62,13 +61,20 @@ def build_model_card(results: Results, others: Sequence[Results] = (), model_id:
     )
 
 
-def write_model_card(
-    results: Results, folder: Path, others: Sequence[Results] = (), model_id: str = "."
-) -> Path:
-    """Write the run's `README.md`; arguments as in `build_model_card`."""
+def write_model_card(results: Results, folder: Path) -> Path:
+    """Write the run's `README.md`."""
     file = folder / "README.md"
-    build_model_card(results, others, model_id).save(file)
+    build_model_card(results).save(file)
     return file
+
+
+def _what_is_run(results: Results) -> dict[str, Any]:
+    """All that determines a run but its seeds."""
+    parts = {
+        part: {name: value for name, value in values.items() if name != "seed"}
+        for part, values in results["hyperparameters"].items()
+    }
+    return {**{key: results[key] for key in ("method", "dataset", "config")}, **parts}
 
 
 def dataset_name(dataset: str) -> str:

@@ -2,20 +2,37 @@
 
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from .disentangled_vae import DisentangledVAEConfig, DisentangledVAEForImageClassification
 from .lenet import LeNetConfig, LeNetForImageClassification, LeNetImageProcessor, canonicalize_colors
 from .mlp import MLPConfig, MLPForImageClassification
+from .penultimate import Penultimate
+from .resnet import SmallResNetConfig, SmallResNetForImageClassification
 
 MODELS: dict[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]] = {
     "lenet": (LeNetConfig, LeNetForImageClassification),
+    "disentangled_vae": (DisentangledVAEConfig, DisentangledVAEForImageClassification),
     "mlp": (MLPConfig, MLPForImageClassification),
+    "resnet": (SmallResNetConfig, SmallResNetForImageClassification),
 }
+
+
+def image_processor(height: int, width: int) -> LeNetImageProcessor:
+    """What turns any image into the input of a network trained on `height` x `width` pixels, 0..1."""
+    return LeNetImageProcessor(size={"height": height, "width": width})
+
 
 __all__ = [
     "MODELS",
+    "DisentangledVAEConfig",
+    "DisentangledVAEForImageClassification",
     "LeNetConfig",
     "LeNetForImageClassification",
     "LeNetImageProcessor",
     "MLPConfig",
     "MLPForImageClassification",
+    "Penultimate",
+    "SmallResNetConfig",
+    "SmallResNetForImageClassification",
     "canonicalize_colors",
+    "image_processor",
 ]

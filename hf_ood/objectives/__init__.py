@@ -1,10 +1,38 @@
 """What is minimised. A new objective is one file here, and its name in `OBJECTIVES`."""
 
 from .base import Objective, Outputs, Sums
+from .coral import CORAL
+from .cvar import CVaR
+from .eqrm import EQRM
 from .erm import ERM
+from .fishr import Fishr
+from .group_dro import GroupDRO
+from .ib_erm import IBERM
+from .ib_irm import IBIRM
 from .irm import IRM
+from .mmd import MMD
+from .sd import SD
 from .vrex import VREx
 
-OBJECTIVES: dict[str, type[Objective]] = {cls.name: cls for cls in (ERM, IRM, VREx)}
+OBJECTIVES: dict[str, type[Objective]] = {
+    cls.name: cls for cls in (ERM, IRM, VREx, GroupDRO, CVaR, EQRM, IBERM, IBIRM, SD, CORAL, MMD, Fishr)
+}
 
-__all__ = ["ERM", "IRM", "OBJECTIVES", "Objective", "Outputs", "Sums", "VREx"]
+__all__ = [
+    "CORAL",
+    "EQRM",
+    "ERM",
+    "IBERM",
+    "IBIRM",
+    "IRM",
+    "MMD",
+    "OBJECTIVES",
+    "SD",
+    "CVaR",
+    "Fishr",
+    "GroupDRO",
+    "Objective",
+    "Outputs",
+    "Sums",
+    "VREx",
+]

@@ -17,12 +17,17 @@ Sums = dict[str, Tensor]  # each [E, ...]
 
 
 class Outputs(NamedTuple):
-    """What an objective sees of a micro-batch: logits [B, C], labels [B], environments [B], and E."""
+    """What an objective sees of a micro-batch: logits [B, C], labels [B], environments [B], and E.
+
+    `features` [B, D] are what the classifier, the last linear layer, sees; None unless the objective
+    `needs_features`.
+    """
 
     logits: Tensor
     labels: Tensor
     environments: Tensor
     num_environments: int
+    features: Tensor | None = None
 
 
 @dataclass
@@ -43,6 +48,7 @@ class Objective(ABC):
     refused."""
     linear: ClassVar[bool] = False
     """True: the loss is linear in all sums but `count`, so accumulation needs no forward pass in advance."""
+    needs_features: ClassVar[bool] = False
     min_environments: ClassVar[int] = 1
 
     l2: float = option(0.0, "Weight of the squared norm of all parameters (report 5.4; IRM paper: 0.0011).")
@@ -83,6 +89,13 @@ class Objective(ABC):
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore what `state_dict` gave."""
+
+
+def features_of(outputs: Outputs) -> Tensor:
+    """The features [B, D]. Raises `ValueError` where nobody collected them."""
+    if outputs.features is None:
+        raise ValueError("This objective compares features: give Outputs(..., features=[B, D]).")
+    return outputs.features
 
 
 def risks(totals: Sums) -> Tensor:

@@ -8,9 +8,9 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from .colors import COLORS
+
 CURVES_FILE = "curves.png"
-# Okabe & Ito's colour-blind safe palette.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 
 
 def draw_curves(results: dict[str, Any], file: Path) -> None:

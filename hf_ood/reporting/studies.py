@@ -1,127 +1,73 @@
-"""Studies as one page: tables, figures, verdicts; HTML with everything inside it, and Markdown."""
+"""Studies as one page: verdicts, tables, figures; HTML with everything inside it, and Markdown."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from matplotlib.figure import Figure
 
-from .curves import COLORS
-from .statistics import RULE, Interval, Verdict
+from .statistics import RULE
+from .study_figure import draw_study
+from .summaries import Illustration, StudySummary
 
 TEMPLATES = Path(__file__).parent / "templates"
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """An arm: an interval for each measure (percent), and the report's own figures."""
-
-    arm: str
-    measures: Mapping[str, Interval]
-    report: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class ClaimRow:
-    """`better` beats `than`: the paired difference over seeds, and the verdict."""
-
-    text: str
-    better: str
-    than: str
-    measure: str
-    difference: Interval
-    verdict: Verdict
-
-
-@dataclass(frozen=True)
-class Curve:
-    """An arm's accuracy (percent) after each epoch."""
-
-    arm: str
-    epochs: Sequence[float]
-    values: Sequence[Interval]
-
-
-@dataclass(frozen=True)
-class StudySummary:
-    """All that the page shows of a study."""
-
-    name: str
-    title: str
-    note: str
-    measures: Sequence[str]
-    rows: Sequence[TableRow]
-    claims: Sequence[ClaimRow]
-    curves: Sequence[Curve]
-
-
-@dataclass(frozen=True)
-class Illustration:
-    """A picture that no run is needed for."""
-
-    name: str
-    title: str
-    figure: Figure
-
-
-def draw_study(summary: StudySummary) -> Figure:
-    """Points with 95 % intervals, one panel a measure, the report's figure as a diamond; curves below."""
-    panels = len(summary.measures) + bool(summary.curves)
-    height = 1.2 + 0.34 * len(summary.rows)
-    figure = Figure(figsize=(4.6 * panels, max(height, 3.2)), layout="constrained")
-    axes = figure.subplots(1, panels, squeeze=False)[0]
-    positions = range(len(summary.rows))
-    for panel, measure in zip(axes, summary.measures, strict=False):
-        for position, row in zip(positions, summary.rows, strict=True):
-            found = row.measures[measure]
-            color = COLORS[position % len(COLORS)]
-            error = found.half_width if found.n > 1 else 0
-            panel.errorbar(found.mean, position, xerr=error, fmt="o", color=color, capsize=3)
-            if measure in row.report:
-                panel.plot(
-                    row.report[measure], position, "D", color="none", markeredgecolor="black", markersize=7
-                )
-        panel.set_yticks(list(positions), [row.arm for row in summary.rows])
-        panel.set_ylim(len(summary.rows) - 0.5, -0.5)
-        panel.set_xlabel(f"{measure.replace('_', ' ')} (%)")
-        panel.grid(axis="x", alpha=0.3)
-    if summary.curves:
-        for position, curve in enumerate(summary.curves):
-            color = COLORS[position % len(COLORS)]
-            means = [value.mean for value in curve.values]
-            axes[-1].plot(curve.epochs, means, marker="o", markersize=3, color=color, label=curve.arm)
-        axes[-1].set(xlabel="epoch", ylabel="accuracy (%)")
-        axes[-1].grid(alpha=0.3)
-        axes[-1].legend(fontsize=7)
-    return figure
+README_BLOCK = re.compile(r"(<!-- studies -->\n).*?(<!-- /studies -->)", re.DOTALL)
 
 
 def write_page(
-    summaries: Sequence[StudySummary], illustrations: Sequence[Illustration], folder: Path, budget: str
+    summaries: Sequence[StudySummary], illustrations: Sequence[Illustration], folder: Path
 ) -> Path:
     """Write `report.html` (self-contained) and `report.md` (tables); returns the first."""
-    folder.mkdir(parents=True, exist_ok=True)
-    context = {"summaries": summaries, "illustrations": illustrations, "budget": budget, "rule": RULE}
+    context = {"summaries": summaries, "illustrations": illustrations, "rule": RULE}
+    images = {summary.name: _inline(draw_study(summary)) for summary in summaries}
+    for picture in (*illustrations, *(picture for summary in summaries for picture in summary.pictures)):
+        images[picture.name] = _inline(picture.content)
+    page = folder / "report.html"
+    _write(page, _render("studies.html", **context, images=images))
+    _write(folder / "report.md", _render("studies.md", **context))
+    return page
+
+
+def write_readme(summaries: Sequence[StudySummary], readme: Path) -> None:
+    """Put the table of claims between the README's `<!-- studies -->` marks.
+
+    Raises `ValueError` when there are none.
+    """
+    text = readme.read_text()
+    if not README_BLOCK.search(text):
+        raise ValueError(f"{readme} has no <!-- studies --> ... <!-- /studies --> marks.")
+    table = _render("claims.md", summaries=summaries)
+    _write(readme, README_BLOCK.sub(lambda marks: marks[1] + table + marks[2], text))
+
+
+def _render(template: str, **context: object) -> str:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=select_autoescape(["html"]),
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    images = {summary.name: _inline(draw_study(summary)) for summary in summaries}
-    images |= {picture.name: _inline(picture.figure) for picture in illustrations}
-    page = folder / "report.html"
-    page.write_text(environment.get_template("studies.html").render(**context, images=images))
-    (folder / "report.md").write_text(environment.get_template("studies.md").render(**context))
-    return page
+    return environment.get_template(template).render(**context)
 
 
-def _inline(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(file.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, file)
+
+
+def _inline(content: Figure | Path) -> str:
+    if isinstance(content, Path):
+        data = content.read_bytes()
+    else:
+        buffer = io.BytesIO()
+        content.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+        data = buffer.getvalue()
+    return "data:image/png;base64," + base64.b64encode(data).decode()

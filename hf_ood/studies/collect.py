@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from ..cli.explain import REPORT_FILE
+from ..data.configurations import unknown_name
 from ..evaluation.results import RESULTS_FILE, load_results
 from .study import Run, Study
 
-NEEDED = ("environments", "mean_accuracy", "worst_accuracy", "train_accuracy", "history", "seconds")
-COLUMNS = ["study", "arm", "seed", "measure", "value", "key", "seconds"]
+NEEDED = ("environments", "mean_accuracy", "worst_accuracy", "train_accuracy", "history", "cpu_seconds")
+COLUMNS = ["study", "arm", "seed", "measure", "value", "key", "cpu_seconds"]
 
 
 def read_run(run: Run, root: Path) -> dict[str, Any] | None:
@@ -26,6 +29,11 @@ def read_run(run: Run, root: Path) -> dict[str, Any] | None:
         raise ValueError(
             f"{folder / RESULTS_FILE} is not the whole result of this run: {', '.join(missing)}."
         )
+    if run.explain:
+        report = folder / REPORT_FILE
+        if not report.exists():
+            return None
+        results["attribution"] = list(json.loads(report.read_text())["environments"].values())
     return results
 
 
@@ -33,29 +41,45 @@ def finished(run: Run, root: Path) -> bool:
     return read_run(run, root) is not None
 
 
-def measure(results: dict[str, Any], name: str) -> float:
-    """A measure of a run as a share: a summary, or the accuracy on an environment."""
+def measure(results: dict[str, Any], name: str) -> float | None:
+    """A measure of a run as a share: a summary, or the accuracy on an environment.
+
+    `<part>/<measure>` is that of another test configuration or of a stage; None for a run without stages.
+    """
     if name in ("mean_accuracy", "worst_accuracy", "train_accuracy", "gap"):
         return results[name]
-    if name not in results["environments"]:
-        raise ValueError(
-            f"No measure or environment {name!r}; environments: {', '.join(results['environments'])}."
-        )
-    return results["environments"][name]["accuracy"]
+    if name in ("digit_share", "digit_area"):
+        return sum(entry[name] for entry in results["attribution"]) / len(results["attribution"])
+    if name == "validation_accuracy":
+        entries = [entry for entry in results["environments"].values() if entry["split"] == "validation"]
+        return sum(entry["accuracy"] for entry in entries) / len(entries)
+    if name in results["environments"]:
+        return results["environments"][name]["accuracy"]
+    stages = {entry["name"]: entry for entry in results.get("stages", [])}
+    parts = {**results.get("also_test", {}), **stages}
+    part, slash, rest = name.partition("/")
+    if part in parts:
+        return measure(parts[part], rest)
+    if slash and not stages:
+        return None
+    raise ValueError(unknown_name("measure, stage or environment", name, [*results["environments"], *parts]))
 
 
 def collect(study: Study, runs: Sequence[Run], root: Path) -> pd.DataFrame:
-    """Rows of (study, arm, seed, measure, value in percent, key, seconds); unfinished runs have none."""
+    """Rows of (study, arm, seed, measure, value in percent, key, cpu_seconds); unfinished runs have none."""
     rows = []
     for run in runs:
         results = read_run(run, root)
         if results is None:
             continue
         common = {"study": study.name, "arm": run.arm, "seed": run.seed, "key": run.key}
-        named = {name: measure(results, name) for name in study.measures}
+        found = {name: measure(results, name) for name in study.measures}
+        named = {name: value for name, value in found.items() if value is not None}
         if study.curve:
             for record in results["history"]:
                 named[f"{study.curve}@{record['epoch']:g}"] = record[study.curve]
         for name, value in named.items():
-            rows.append({**common, "measure": name, "value": 100 * value, "seconds": results["seconds"]})
+            rows.append(
+                {**common, "measure": name, "value": 100 * value, "cpu_seconds": results["cpu_seconds"]}
+            )
     return pd.DataFrame(rows, columns=COLUMNS)

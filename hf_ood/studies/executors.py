@@ -1,65 +1,80 @@
-"""Where runs are carried out: in this process, or in worker processes on this machine."""
+"""Where runs are carried out: in this process, in worker processes on this machine, or on a Ray cluster."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import shutil
+import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Protocol
 
-import yaml
-
-from ..cli.train import main
+from .dispatch import Event, carry_out, dispatch
+from .on_ray import on_ray
 from .study import Run
-
-Outcome = tuple[Run, str | None]  # a run, and what went wrong
 
 
 class Executor(Protocol):
-    """Carries runs out and yields each when it has ended, in any order."""
+    """Carries runs out and tells what starts and ends, in any order. Closing it ends what is running.
 
-    def __call__(self, runs: Sequence[Run], root: Path, workers: int) -> Iterator[Outcome]: ...
+    `workers`: how many at a time, None for as many as there are cores; `address`: of the cluster, if any.
+    """
 
-
-def carry_out(run: Run, root: Path) -> str | None:
-    """Train one run in its folder, from the start; returns what went wrong, or None."""
-    folder = run.folder(root)
-    shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run left
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    recipe, log = Path(f"{folder}.yaml"), Path(f"{folder}.log")
-    recipe.write_text(yaml.safe_dump(run.recipe(root), sort_keys=False))
-    with log.open("w") as file, redirect_stdout(file), redirect_stderr(file):
-        try:
-            main(["--config", str(recipe), "--disable_tqdm", "true", "--report_to", "none"])
-        except (Exception, SystemExit) as error:
-            return f"{type(error).__name__}: {getattr(error, 'message', error)} (log: {log})"
-    for checkpoint in folder.glob("checkpoint-*"):
-        shutil.rmtree(checkpoint)
-    return None
+    def __call__(
+        self, runs: Sequence[Run], root: Path, workers: int | None = None, address: str = "auto"
+    ) -> Generator[Event, None, None]: ...
 
 
-def in_process(runs: Sequence[Run], root: Path, workers: int = 1) -> Iterator[Outcome]:
+def cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def in_process(
+    runs: Sequence[Run], root: Path, workers: int | None = None, address: str = "auto"
+) -> Generator[Event, None, None]:
     """One after the other, here."""
-    for run in runs:
-        yield run, carry_out(run, root)
+
+    def submit(run: Run, slot: int) -> Future:
+        future: Future = Future()
+        future.set_result(carry_out(run, root))
+        return future
+
+    return dispatch(runs, root, 1, submit)
 
 
-def in_workers(runs: Sequence[Run], root: Path, workers: int) -> Iterator[Outcome]:
-    """`workers` at a time, each in a process of its own with one thread."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
-        futures = {pool.submit(carry_out, run, root): run for run in runs}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
+def in_workers(
+    runs: Sequence[Run], root: Path, workers: int | None = None, address: str = "auto"
+) -> Generator[Event, None, None]:
+    """`workers` at a time, each slot a process with one thread; one that crashes is replaced."""
+    others = multiprocessing.active_children()
+    pools: dict[int, ProcessPoolExecutor] = {}
+
+    def submit(run: Run, slot: int) -> Future:
+        try:
+            return pools[slot].submit(carry_out, run, root)
+        except (KeyError, BrokenProcessPool):
+            context = multiprocessing.get_context("spawn")
+            pools[slot] = ProcessPoolExecutor(1, mp_context=context, initializer=_obey_parent)
+            return pools[slot].submit(carry_out, run, root)
+
+    try:
+        yield from dispatch(runs, root, workers or cores(), submit)
+    except BaseException:
+        for process in multiprocessing.active_children():
+            if process not in others:
+                process.terminate()
+        raise
+    finally:
+        for pool in pools.values():
+            pool.shutdown()
 
 
-def _end_with_parent() -> None:
-    """A worker whose study was killed must not train on."""
+def _obey_parent() -> None:
+    """A worker leaves Ctrl-C to its parent, and does not train on when that one was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 
     def watch(wait: Callable[[], None]) -> None:
@@ -70,4 +85,4 @@ def _end_with_parent() -> None:
         threading.Thread(target=watch, args=(parent.join,), daemon=True).start()
 
 
-EXECUTORS: dict[str, Executor] = {"in_process": in_process, "workers": in_workers}
+EXECUTORS: dict[str, Executor] = {"in_process": in_process, "workers": in_workers, "ray": on_ray}

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
-import pandas as pd
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.markup import escape
 
-from ..data import colored_mnist_tensors
-from ..data.configurations import CONFIGURATIONS, unknown_name
-from ..reporting.samples import draw_edges, draw_samples
-from ..reporting.studies import Illustration, write_page
-from .collect import collect, finished
-from .executors import EXECUTORS
+from ..data.configurations import unknown_name
+from .collect import finished
+from .dispatch import ExecutorUnavailable, describe
+from .estimate import estimate, kind, makespan
+from .executors import EXECUTORS, cores
+from .progress import duration, follow
+from .results import keep, show, write_cards
 from .study import BUDGETS, Run, Study, load_study, study_files
-from .summary import summarize
 
 DESCRIPTION = """\
 Carry out studies and write tables, figures and one page.
@@ -36,7 +26,15 @@ Carry out studies and write tables, figures and one page.
   python trainers/reproduce.py --budget full          everything; hours on two cores
   python trainers/reproduce.py --from_results         page and tables from the committed results alone
 
-Finished runs are kept and never repeated; after an interruption the same command goes on."""
+  python trainers/reproduce.py --budget full --dry_run                         how long it will take
+  python trainers/reproduce.py --executor ray --address 10.0.0.1:6379          on a Ray cluster
+
+Finished runs are kept and never repeated; after an interruption (Ctrl-C) the same command goes on. Several
+commands may share a folder of runs: each run is done by one of them. A run uses one thread, so that its
+numbers do not depend on how many run side by side: as many workers as cores use the whole machine."""
+
+
+INTERRUPTED = 130  # exit status, as shells have it
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -48,29 +46,58 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", default=[], metavar="ARM", help="these arms only")
     parser.add_argument("--budget", choices=BUDGETS, default="quick", help="default: quick")
     parser.add_argument("--seeds", type=int, help="number of seeds; default: the study's own")
-    parser.add_argument("--executor", choices=list(EXECUTORS), default="workers", help="default: workers")
+    parser.add_argument(
+        "--executor",
+        choices=list(EXECUTORS),
+        default="workers",
+        help="where runs are carried out: in_process, one after the other; workers, processes on this "
+        "machine (default); ray, tasks on a Ray cluster",
+    )
     parser.add_argument(
         "--workers",
-        type=int,
-        default=len(os.sched_getaffinity(0)),
-        help="processes; default: the cores",
+        type=positive,
+        metavar="N",
+        help="runs at a time, each with one thread; default: the cores of this machine or of the cluster. "
+        "More than the cores is slower, and warned of",
     )
-    parser.add_argument("--dry_run", action="store_true", help="list the runs that are still to do, and stop")
+    parser.add_argument(
+        "--address",
+        metavar="HOST:PORT|auto|local",
+        help="for --executor ray: a cluster that this machine belongs to, the one it is found to belong to "
+        "(auto, the default), or a new one on this machine for this study (local)",
+    )
+    parser.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="list the runs still to do, estimate their time from a few timed steps, and stop",
+    )
     parser.add_argument("--from_results", action="store_true", help="train nothing: read the CSV files")
     parser.add_argument(
         "--recipes", type=Path, default=Path("trainers/recipes"), help="folder of the studies"
     )
     parser.add_argument("--runs_dir", type=Path, default=Path("runs/studies"), help="where runs are kept")
-    parser.add_argument("--output_dir", type=Path, help="default: trainers/results/<budget>")
+    parser.add_argument(
+        "--results_dir", type=Path, default=Path("trainers/results"), help="where tables and the page go"
+    )
+    parser.add_argument(
+        "--cards_dir", type=Path, default=Path("model_cards"), help="where cards of main arms go"
+    )
+    parser.add_argument("--readme", type=Path, help="a README whose table of claims is renewed")
     return parser
 
 
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
+    return number
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns 0, or 1 when a run failed."""
+    """Returns 0, 1 when a run failed, or 130 after Ctrl-C."""
     parser = make_parser()
     arguments = parser.parse_args(argv)
     console = Console(highlight=False, soft_wrap=True)
-    folder = arguments.output_dir or Path("trainers/results") / arguments.budget
     try:
         everything = choose(arguments.recipes, None)
         studies = choose(arguments.recipes, arguments.study)
@@ -80,6 +107,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         ]
     except ValueError as error:
         parser.error(str(error))
+    if arguments.address and arguments.executor != "ray":
+        parser.error("--address goes with --executor ray.")
     if arguments.list:
         for study in studies:
             console.print(f"[bold]{study.name}[/]  {study.title}")
@@ -89,25 +118,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     failed: list[str] = []
     if not arguments.from_results:
         left = unfinished(asked, arguments.runs_dir, console)
-        console.print(f"{len(asked) - len(left)} of {len(asked)} runs are finished, {len(left)} to do.")
+        total = len({run.folder(arguments.runs_dir) for run in asked})
+        console.print(f"{total - len(left)} of {total} runs are finished, {len(left)} to do.")
         if arguments.dry_run:
-            for run in left:
-                console.print(f"  {run.study}: {run.arm}, seed {run.seed}")
+            workers = 1 if arguments.executor == "in_process" else arguments.workers or cores()
+            print_estimate(left, workers, console)
             return 0
-        failed = carry_out_all(left, arguments.runs_dir, arguments.executor, arguments.workers, console)
+        if arguments.executor == "workers" and (arguments.workers or 1) > cores():
+            console.print(
+                f"[yellow]--workers {arguments.workers} on {cores()} cores:[/] a run uses one thread, "
+                "so more workers than cores only slow each other down."
+            )
+        carry_out = EXECUTORS[arguments.executor]
+        events = carry_out(left, arguments.runs_dir, arguments.workers, arguments.address or "auto")
+        try:
+            failed = follow(events, len(left), arguments.runs_dir, console)
+        except ExecutorUnavailable as error:
+            parser.error(str(error))
+        except KeyboardInterrupt:
+            console.print("Interrupted. Finished runs are kept: the same command goes on.")
+            return INTERRUPTED
         for study in studies:
-            table = collect(study, plans[study.name], arguments.runs_dir)
-            write_atomically(table, folder / f"{study.name}.csv")
-    summaries = [
-        summarize(study, read_table(folder / f"{study.name}.csv"))
-        for study in everything
-        if (folder / f"{study.name}.csv").exists()
-    ]
-    shown = [summary for summary in summaries if summary.rows]
-    page = write_page(shown, illustrations(), folder, arguments.budget)
+            keep(study, plans[study.name], arguments.runs_dir, arguments.results_dir / arguments.budget)
+            write_cards(study, plans[study.name], arguments.runs_dir, arguments.cards_dir)
+    page = show(everything, arguments.results_dir, arguments.readme)
     console.print(f"page: {page}\ntables: {page.with_suffix('.md')}")
     for message in failed:
-        console.print(f"[red]failed[/] {message}")
+        console.print(f"[red]failed[/] {escape(message)}")
     return 1 if failed else 0
 
 
@@ -135,39 +172,23 @@ def unfinished(runs: Sequence[Run], root: Path, console: Console) -> list[Run]:
     return list(left.values())
 
 
-def carry_out_all(
-    runs: Sequence[Run], root: Path, executor: str, workers: int, console: Console
-) -> list[str]:
-    """Carry runs out with a live progress line; returns what failed."""
-    failed: list[str] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as progress:
-        task = progress.add_task("runs", total=len(runs))
-        for run, error in EXECUTORS[executor](runs, root, workers):
-            progress.update(task, advance=1, description=f"{run.study}: {run.arm}, seed {run.seed}")
-            if error:
-                failed.append(f"{run.study}: {run.arm}, seed {run.seed}: {error}")
-    return failed
-
-
-@lru_cache
-def illustrations() -> list[Illustration]:
-    """Samples of every data set by environment (figures 1, 3, 11, 16), and edge maps (figure 14)."""
-    pictures = []
-    for name, description in CONFIGURATIONS.items():
-        splits = colored_mnist_tensors(name)
-        shown = {split: splits[split] for split in ("train", "test")}
-        pictures.append(Illustration(f"samples_{name}", f"{name}: {description}", draw_samples(shown)))
-    edges = draw_edges(colored_mnist_tensors("unseen_colors")["test"])
-    return [*pictures, Illustration("figure_14", "Figure 14: images and their edge maps", edges)]
-
-
-def read_table(file: Path) -> pd.DataFrame:
-    return pd.read_csv(file, dtype={"arm": str})  # "0.001" is a name
-
-
-def write_atomically(table: pd.DataFrame, file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    table.to_csv(partial, index=False, float_format="%.6g")
-    os.replace(partial, file)
+def print_estimate(runs: Sequence[Run], workers: int, console: Console) -> None:
+    """Each arm's runs with the time of one, and the time of all; kinds of run are timed once."""
+    arms: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        arms.setdefault((run.study, run.arm), []).append(run)
+    timed: dict[str, float | str] = {}
+    for (study, arm), same in arms.items():
+        first = same[0]
+        if kind(first) not in timed:
+            try:
+                timed[kind(first)] = estimate(first)
+            except (Exception, SystemExit) as error:  # the run itself would fail so
+                timed[kind(first)] = describe(error)
+        found = timed[kind(first)]
+        each = found if isinstance(found, str) else f"about {duration(found)} each"
+        console.print(escape(f"  {study}: {arm}, seeds {', '.join(str(run.seed) for run in same)}: {each}"))
+    known = [found for run in runs if not isinstance(found := timed[kind(run)], str)]
+    if known:
+        on = f"{workers} worker{'s' if workers > 1 else ''}"
+        console.print(f"about {duration(makespan(known, workers))} on {on}")

@@ -15,6 +15,7 @@ import torch
 import yaml
 
 from ..data.configurations import unknown_name
+from ..trainer.methods import METHODS, method_parts
 
 Settings = dict[str, Any]  # flags of train.py; a section such as `irm` is a dict
 BUDGETS = ("quick", "full")
@@ -22,12 +23,46 @@ BUDGETS = ("quick", "full")
 
 @dataclass(frozen=True)
 class Claim:
-    """`better` has the larger `measure` than `than`, says the report in these words."""
+    """`better` has the larger `measure` than `than`, says the report in these words.
+
+    `than_measure`: what is read of `than`, if not the same measure (a stage's figure against the final one).
+    """
 
     text: str
     better: str
     than: str
     measure: str = "mean_accuracy"
+    than_measure: str | None = None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which arm of each group a rule would choose, and what it is worth.
+
+    `groups`: arms to choose among, by method. `rules`: the measure that chooses (its mean over seeds), by a
+    name that says whether it is an oracle. `measure`: what is then reported.
+    """
+
+    groups: Mapping[str, Sequence[str]]
+    rules: Mapping[str, str]
+    measure: str = "mean_accuracy"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that the first seed's run of an arm leaves behind as `file`."""
+
+    title: str
+    arm: str
+    file: str
+
+    @property
+    def slug(self) -> str:
+        return re.sub(r"[^a-z0-9]+", "-", f"{self.arm}-{Path(self.file).stem}".lower())
+
+    def kept_as(self, study: str) -> str:
+        """Its file's name beside the tables."""
+        return f"{study}-{self.slug}{Path(self.file).suffix}"
 
 
 @lru_cache
@@ -47,6 +82,7 @@ class Run:
     arm: str
     seed: int
     settings: Settings
+    explain: bool = False
 
     @property
     def key(self) -> str:
@@ -54,8 +90,9 @@ class Run:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
 
     def folder(self, root: Path) -> Path:
-        arm = re.sub(r"[^A-Za-z0-9.]+", "_", self.arm).strip("_")
-        return root / self.study / f"{arm}-seed{self.seed}-{self.key}"
+        """The same for the same run in another study, so that it is carried out once."""
+        what = [self.settings.get("dataset_config", ""), self.settings.get("method", "erm")]
+        return root / f"{re.sub('[^a-z0-9_]+', '-', '-'.join(what))}-seed{self.seed}-{self.key}"
 
     def recipe(self, root: Path) -> Settings:
         """The recipe of train.py that is this run.
@@ -72,9 +109,14 @@ class Study:
 
     `settings`: flags of train.py that all arms share. `arms`: what each changes. `budgets`: what `quick` and
     `full` change, and their number of `seeds`. `measures`: the columns of the table: `mean_accuracy`,
-    `worst_accuracy`, `train_accuracy`, `gap`, or the name of an environment (its accuracy). `report`: the
-    report's own figures in percent, by arm and measure. `claims`: comparisons that the report makes. `note`:
-    what a reader has to know.
+    `worst_accuracy`, `train_accuracy`, `validation_accuracy`, `gap`, the name of an environment (its
+    accuracy), or one of these in another configuration that is tested too (`fixed_colors/mean_accuracy`)
+    or after a stage (`pretrain/mean_accuracy`; an arm without stages has none).
+    `report`: the report's own figures in percent, by arm and measure. `claims`: comparisons that the report
+    makes. `selection`: how hyper-parameters could be chosen among the arms. `pictures`: what runs leave
+    behind that the page shows. `cards`: arms of which `model_cards/` holds a card. `explain`: look
+    into every run with Grad-CAM; `digit_share` (its share on the digit) and `digit_area` (that of an even
+    map) are measures then. `note`: what a reader has to know.
     """
 
     name: str
@@ -85,6 +127,10 @@ class Study:
     measures: Sequence[str] = ("mean_accuracy",)
     report: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     claims: Sequence[Claim] = ()
+    selection: Selection | None = None
+    pictures: Sequence[Picture] = ()
+    cards: Sequence[str] = ()
+    explain: bool = False
     curve: str | None = None
     note: str = ""
 
@@ -102,11 +148,18 @@ class Study:
         count = seeds or extra.pop("seeds", 5)
         extra.pop("seeds", None)
         return [
-            Run(self.name, arm, seed, merge(self.settings, extra, changes or {}))
+            Run(self.name, arm, seed, used(merge(self.settings, extra, changes or {})), self.explain)
             for seed in range(count)
             for arm, changes in self.arms.items()
             if not only or arm in only
         ]
+
+
+def used(settings: Settings) -> Settings:
+    """Without sections of methods that are not used: what is the same run has the same settings."""
+    methods = [stage.get("method") for stage in settings.get("stages", [])] + [settings.get("method", "erm")]
+    unused = set(METHODS) - {part for method in methods if method for part in method_parts(method)}
+    return {name: value for name, value in settings.items() if name not in unused}
 
 
 def merge(*parts: Mapping[str, Any]) -> Settings:
@@ -138,12 +191,17 @@ def load_study(path: Path) -> Study:
     for missing in {"title", "arms"} - set(content):
         raise ValueError(f"{path} lacks {missing!r}.")
     claims = [Claim(**claim) for claim in content.pop("claims", [])]
-    for claim in claims:
-        for arm in (claim.better, claim.than):
-            if arm not in content["arms"]:
-                raise ValueError(f"{path}: {unknown_name('arm', arm, list(content['arms']))}")
-    study = Study(name=path.stem, claims=claims, **content)
-    for claim in claims:
-        if claim.measure not in study.measures:
-            raise ValueError(f"{path}: {unknown_name('measure', claim.measure, list(study.measures))}")
+    pictures = [Picture(**picture) for picture in content.pop("pictures", [])]
+    selection = Selection(**content.pop("selection")) if "selection" in content else None
+    study = Study(name=path.stem, claims=claims, pictures=pictures, selection=selection, **content)
+    arms = [arm for claim in claims for arm in (claim.better, claim.than)]
+    arms += [*study.cards, *(picture.arm for picture in pictures)]
+    measures = [name for claim in claims for name in (claim.measure, claim.than_measure) if name]
+    if selection:
+        arms += [arm for group in selection.groups.values() for arm in group]
+        measures += [*selection.rules.values(), selection.measure]
+    for kind, names, known in (("arm", arms, list(study.arms)), ("measure", measures, list(study.measures))):
+        for name in names:
+            if name not in known:
+                raise ValueError(f"{path}: {unknown_name(kind, name, known)}")
     return study

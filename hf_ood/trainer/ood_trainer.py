@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import torch
@@ -13,13 +14,16 @@ from transformers.trainer_callback import ProgressCallback
 from ..data import EnvironmentDataset, EnvironmentSampler, as_environment_dataset, collate
 from ..evaluation import EnvironmentMetrics
 from ..masking import FeatureTransform
+from ..models import Penultimate
 from ..objectives import ERM, Objective, Outputs, Sums
+from ..objectives.functional import at_least_float32, environment_sums
 from .callbacks import EnvironmentProgress
 from .checkpoints import last_whole_checkpoint, load_objective, require_whole, save_objective
 from .checks import check_class, check_data, check_divisible, check_transform, common_environment_names
 from .ood_config import OODConfig
 from .record import NonFiniteLossError, TrainingRecord
 from .step import (
+    AUXILIARY_LOSS,
     OptimizerStep,
     add,
     environment_counts,
@@ -35,6 +39,8 @@ class OODTrainer(Trainer):
 
     The loss is the objective at the sums of the whole batch, whatever the number of gradient-accumulation
     steps and of processes. A feature transform acts inside the model's forward pass, while training only.
+    A model whose output has an `auxiliary_loss` [B] while training (an autoencoder's reconstruction error)
+    gets it added: the mean over environments of its mean in each, times the objective's scale.
 
     Args, besides those of `Trainer`:
         objective: what is minimised; ERM if not given.
@@ -94,6 +100,7 @@ class OODTrainer(Trainer):
             self.add_callback(EnvironmentProgress())
         self.record = TrainingRecord(self.environment_names, self.args.device)
         self._optimizer_step: OptimizerStep | None = None
+        self._penultimate = Penultimate(self.model) if self.objective.needs_features else None
 
     def _check(self) -> None:
         check_class(type(self).__name__, self.objective, self.objective_class)
@@ -161,7 +168,8 @@ class OODTrainer(Trainer):
         if step.random_states:
             restore_random_state(step.random_states[step.position])
         outputs, sums = self._sums(model, inputs)
-        self.record.add_batch(outputs.logits.detach(), inputs["labels"], inputs["environment"])
+        own = getattr(outputs, AUXILIARY_LOSS, None)
+        self.record.add_batch(outputs.logits.detach(), inputs["labels"], inputs["environment"], own)
         if step.counts is not None:
             step.solve(self.objective, {**sums, "count": step.counts}, self.state.global_step)
         elif step.loss is None:
@@ -197,10 +205,23 @@ class OODTrainer(Trainer):
             )
 
     def _sums(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Any, Sums]:
-        """One forward pass -> the model's outputs and this micro-batch's sums."""
-        outputs = self.forward(model, _without_environment(inputs))
-        seen = Outputs(outputs.logits, inputs["labels"], inputs["environment"], len(self.environment_names))
-        return outputs, self.objective.sums(seen)
+        """One forward pass -> the model's outputs and this micro-batch's sums, in float32 or better."""
+        with self._penultimate or nullcontext():
+            outputs = self.forward(model, _without_environment(inputs))
+        features = self._penultimate.take() if self._penultimate else None
+        with torch.autocast(self.args.device.type, enabled=False):
+            seen = Outputs(
+                at_least_float32(outputs.logits),
+                inputs["labels"],
+                inputs["environment"],
+                len(self.environment_names),
+                None if features is None else at_least_float32(features),
+            )
+            sums = self.objective.sums(seen)
+            own = getattr(outputs, AUXILIARY_LOSS, None)
+            if own is not None:
+                sums[AUXILIARY_LOSS] = environment_sums(own, seen.environments, seen.num_environments)
+            return outputs, sums
 
     def _share_of_loss(self, model: nn.Module, step: OptimizerStep, sums: Sums) -> Tensor:
         """A tensor with the gradient of this micro-batch's share. Added up over micro-batches and

@@ -21,19 +21,25 @@ class TrainingRecord:
 
     def __init__(self, environment_names: Sequence[str], device: torch.device):
         self.environment_names = environment_names
-        self.sums = torch.zeros(len(environment_names), 3, device=device)  # count, correct, loss
+        self.sums = torch.zeros(len(environment_names), 4, device=device)  # count, correct, loss, auxiliary
         self.first_broken = torch.zeros(len(environment_names), dtype=torch.bool, device=device)
         self.parts: dict[str, Tensor] = {}
         self.steps = 0
+        self.has_auxiliary_loss = False
 
     @torch.no_grad()
-    def add_batch(self, logits: Tensor, labels: Tensor, environments: Tensor) -> None:
+    def add_batch(
+        self, logits: Tensor, labels: Tensor, environments: Tensor, auxiliary_losses: Tensor | None = None
+    ) -> None:
         losses = sample_losses(logits, labels)
-        columns = torch.stack([torch.ones_like(losses), logits.argmax(1) == labels, losses], dim=1)
+        self.has_auxiliary_loss = auxiliary_losses is not None
+        auxiliary = torch.zeros_like(losses) if auxiliary_losses is None else auxiliary_losses
+        correct = logits.argmax(1) == labels
+        columns = torch.stack([torch.ones_like(losses), correct, losses, auxiliary], dim=1)
         sums = environment_sums(columns.to(self.sums), environments, len(self.environment_names))
         self.sums += sums
         # Only the first broken batch tells which environment broke; after it all weights are broken.
-        self.first_broken = torch.where(self.first_broken.any(), self.first_broken, ~sums[:, 2].isfinite())
+        self.first_broken = torch.where(self.first_broken.any(), self.first_broken, ~sums.isfinite().all(1))
 
     def add_step(self, parts: dict[str, Tensor]) -> None:
         for name, part in parts.items():
@@ -46,7 +52,7 @@ class TrainingRecord:
 
     def logs(self, reduce: Callable[[Tensor], Tensor]) -> dict[str, float]:
         """Means since the last log entry; `reduce` adds up over processes."""
-        count, correct, loss = reduce(self.sums).T.tolist()
+        count, correct, loss, auxiliary = reduce(self.sums).T.tolist()
         accuracies = {
             name: right / total
             for name, right, total in zip(self.environment_names, correct, count, strict=True)
@@ -55,6 +61,8 @@ class TrainingRecord:
         logs = {name: (part / self.steps).item() for name, part in self.parts.items()}
         logs["cross_entropy"] = sum(loss) / max(sum(count), 1)
         logs["accuracy"] = sum(correct) / max(sum(count), 1)
+        if self.has_auxiliary_loss:
+            logs["auxiliary_loss"] = sum(auxiliary) / max(sum(count), 1)
         return logs | {f"accuracy_{name}": accuracy for name, accuracy in accuracies.items()}
 
     def reset(self) -> None:

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import get_device_states, set_device_states
 
 from ..objectives import Objective, Sums
+from ..objectives.functional import environment_means, mean_over_present
 
+AUXILIARY_LOSS = "auxiliary_loss"  # its name in a model's output, in the sums and in the log
 RandomState = tuple[Tensor, list[int], list[Tensor]]
 
 
@@ -34,12 +36,18 @@ class OptimizerStep:
     random_states: list[RandomState] = field(default_factory=list)
 
     def solve(self, objective: Objective, totals: Sums, step: int) -> None:
-        """Evaluate the objective at the totals: its value, and its slope in every sum."""
+        """Evaluate the objective at the totals: its value, and its slope in every sum.
+
+        A network's own loss, if there is one, counts as its mean over environments.
+        """
         leaves = {name: total.detach() for name, total in totals.items()}
         objective.update(leaves, step)
         with torch.enable_grad():
             variables = {name: leaf.requires_grad_() for name, leaf in leaves.items() if name != "count"}
             loss, parts = objective.loss({**leaves, **variables}, step)
+            if AUXILIARY_LOSS in variables:
+                means = environment_means(variables[AUXILIARY_LOSS], leaves["count"])
+                loss = loss + objective.scale(step) * mean_over_present(means, leaves["count"])
             slopes = torch.autograd.grad(loss, list(variables.values()), allow_unused=True)
         self.loss = loss.detach()
         self.parts = {name: part.detach() for name, part in parts.items()}

@@ -101,7 +101,8 @@ def test_a_wrong_recipe_says_what_to_do(
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_in_the_repository_parses(recipe: Path) -> None:
     arguments = parse_arguments(["--config", str(recipe)])
-    build_method(arguments.run.method, arguments.options)
+    for stage in arguments.stages.values() or [arguments]:
+        build_method(stage.run.method, stage.options)
 
 
 def test_help_teaches() -> None:

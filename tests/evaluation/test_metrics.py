@@ -21,11 +21,18 @@ ENVIRONMENTS = np.array([0, 0, 2, 2, 2])
 def test_report_is_the_straightforward_computation() -> None:
     report = environment_report(LOGITS, LABELS, ENVIRONMENTS, ["a", "b", "c"])
     assert list(report) == ["a", "c"]  # b has no sample
-    for name, rows in (("a", [0, 1]), ("c", [2, 3, 4])):
+    for name, rows, share in (("a", [0, 1], [1 / 2, 1 / 2]), ("c", [2, 3, 4], [2 / 3, 1 / 3])):
         loss = F.cross_entropy(torch.tensor(LOGITS[rows]), torch.tensor(LABELS[rows])).item()
         accuracy = (LOGITS[rows].argmax(1) == LABELS[rows]).mean()
+        assert report[name].pop("predicted_share") == pytest.approx(share)
         expected = {"accuracy": accuracy, "loss": loss, "count": len(rows)}
         assert {key: report[name][key] for key in expected} == pytest.approx(expected)
+
+
+def test_a_class_that_is_never_predicted_has_share_zero() -> None:
+    constant = np.tile(np.array([[0.0, 3.0, 1.0]], dtype=np.float32), (5, 1))
+    report = environment_report(constant, LABELS, ENVIRONMENTS, ["a", "b", "c"])
+    assert all(entry["predicted_share"] == [0, 1, 0] for entry in report.values())
 
 
 def test_loss_of_huge_logits_is_finite() -> None:

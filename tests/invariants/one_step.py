@@ -5,6 +5,7 @@ torchrun --nproc_per_node 2 tests/invariants/one_step.py FOLDER
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -23,10 +24,33 @@ BATCH = 48
 LAYOUTS = {1: [(48, 1), (12, 4), (16, 3)], 2: [(24, 1), (12, 2)]}
 # Equal environments; ragged ones, of which the smallest is absent from most micro-batches and one process.
 DATA = {"equal": (16, 16, 16), "ragged": (30, 16, 2)}
+# Weights that make each penalty's gradient as large as the risk's.
 OPTIONS: dict[str, dict[str, Any]] = {
     "irm": {"warmup_steps": 0, "penalty_weight": 20.0, "l2": 0.01},
     "vrex": {"warmup_steps": 0, "penalty_weight": 20.0},
+    "group_dro": {"step_size": 20.0},
+    "eqrm": {"burn_in_steps": 0},
+    "ib_erm": {"warmup_steps": 0},
+    "ib_irm": {"warmup_steps": 0},
+    "sd": {"penalty_weight": 10.0},
+    "coral": {"penalty_weight": 1e6},
+    "fishr": {"warmup_steps": 0, "penalty_weight": 1e5},
 }
+
+
+# Also with a network that has a loss of its own; of these, IRM needs a pass in advance and ERM does not.
+WITH_OWN_LOSS = ("erm", "irm")
+
+
+class WithOwnLoss(LeNetForImageClassification):
+    """LeNet with an auxiliary loss [B]: features are to be of unit length, another one for each sample."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        output = super().forward(*args, **kwargs, output_hidden_states=True)
+        features = output.hidden_states[0].flatten(1)
+        output.hidden_states = None
+        output["auxiliary_loss"] = (features.square().mean(1) - 1).square()
+        return output
 
 
 class KeepGradients(TrainerCallback):
@@ -48,14 +72,32 @@ def make_data(counts: tuple[int, ...]) -> EnvironmentDataset:
     )
 
 
-def gradients(
-    objective: Objective, data: EnvironmentDataset, batch: int, accumulation: int, folder: Path
-) -> Any:
-    """The gradients of the first step, and the loss that was logged for it."""
+def make_model(
+    model_class: type[LeNetForImageClassification] = LeNetForImageClassification,
+) -> LeNetForImageClassification:
+    """A LeNet with weights twice as large as at its start, where logits are nearly 0 and penalties with
+    them."""
     set_seed(0)
+    model = model_class(LeNetConfig())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(2)
+    return model
+
+
+def gradients(
+    objective: Objective,
+    data: EnvironmentDataset,
+    batch: int,
+    accumulation: int,
+    folder: Path,
+    model_class: type[LeNetForImageClassification] = LeNetForImageClassification,
+    bf16: bool = False,
+) -> dict[str, Any]:
+    """The gradients of the first step, and the loss that was logged for it."""
     keep = KeepGradients()
     trainer = OODTrainer(
-        LeNetForImageClassification(LeNetConfig()),
+        make_model(model_class),
         OODConfig(
             output_dir=str(folder),
             per_device_train_batch_size=batch,
@@ -65,6 +107,7 @@ def gradients(
             logging_steps=1,
             save_strategy="no",
             use_cpu=True,
+            bf16=bf16,
             ddp_backend="gloo" if "WORLD_SIZE" in os.environ else None,
             disable_tqdm=True,
         ),
@@ -73,20 +116,29 @@ def gradients(
         callbacks=[keep],
     )
     trainer.train()
-    return {"gradients": keep.gradients, "loss": trainer.state.log_history[0]["loss"]}
+    return {"gradients": keep.gradients, **trainer.state.log_history[0]}
 
 
 def main(folder: Path) -> None:
     processes = int(os.environ.get("WORLD_SIZE", "1"))
+    gc.freeze()  # Trainer collects garbage after every run: not in what the libraries hold
     found = {}
+    cases = [(name, LeNetForImageClassification) for name, cls in OBJECTIVES.items() if cls.additive]
+    cases += [(name, WithOwnLoss) for name in WITH_OWN_LOSS]
     for data_name, counts in DATA.items():
-        for name, cls in OBJECTIVES.items():
-            if not cls.additive:
-                continue
+        for name, model_class in cases:
             for batch, accumulation in LAYOUTS[processes]:
-                objective = cls(**OPTIONS.get(name, {}))
-                key = f"{name} {data_name} {processes}x{batch}x{accumulation}"
-                found[key] = gradients(objective, make_data(counts), batch, accumulation, folder / "run")
+                objective = OBJECTIVES[name](**OPTIONS.get(name, {}))
+                own = "+own_loss" if model_class is WithOwnLoss else ""
+                key = f"{name}{own} {data_name} {processes}x{batch}x{accumulation}"
+                found[key] = gradients(
+                    objective,
+                    make_data(counts),
+                    batch,
+                    accumulation,
+                    folder / f"run_{processes}",
+                    model_class,
+                )
     if int(os.environ.get("RANK", "0")) == 0:
         torch.save(found, folder / f"{processes}.pt")
 

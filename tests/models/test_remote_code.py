@@ -15,13 +15,18 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 
 from hf_ood import (
+    DisentangledVAEConfig,
+    DisentangledVAEForImageClassification,
     LeNetConfig,
     LeNetForImageClassification,
     LeNetImageProcessor,
     MLPConfig,
     MLPForImageClassification,
+    SmallResNetConfig,
+    SmallResNetForImageClassification,
 )
 
+NAMES = ("disentangled_vae", "lenet", "mlp", "resnet")
 PIXELS = np.random.default_rng(0).integers(0, 256, (28, 28, 3), dtype=np.uint8)
 STRANGER = """
 import json, sys
@@ -36,7 +41,7 @@ from PIL import Image
 from transformers import pipeline
 
 found = {}
-for folder in ("lenet", "mlp"):
+for folder in ("disentangled_vae", "lenet", "mlp", "resnet"):
     try:
         pipeline("image-classification", model=folder)
         raise SystemExit("code was run that nobody allowed")
@@ -55,6 +60,11 @@ def make(name: str) -> PreTrainedModel:
     names = {"id2label": {0: "small", 1: "large"}, "label2id": {"small": 0, "large": 1}}
     if name == "mlp":
         return MLPForImageClassification(MLPConfig(**names)).eval()
+    if name == "disentangled_vae":
+        return DisentangledVAEForImageClassification(DisentangledVAEConfig(**names)).eval()
+    if name == "resnet":
+        options = {"embedding_size": 8, "hidden_sizes": [8, 8, 16, 16], "color_canonicalization": True}
+        return SmallResNetForImageClassification(SmallResNetConfig(**names, **options)).eval()
     options = {"instance_norm": True, "edge_branch": True, "color_canonicalization": True}
     return LeNetForImageClassification(LeNetConfig(**names, **options)).eval()
 
@@ -62,7 +72,7 @@ def make(name: str) -> PreTrainedModel:
 def test_the_pipeline_works_without_this_package(tmp_path: Path) -> None:
     Image.fromarray(PIXELS).save(tmp_path / "image.png")
     expected = {}
-    for name in ("lenet", "mlp"):
+    for name in NAMES:
         model = make(name)
         model.save_pretrained(tmp_path / name)
         LeNetImageProcessor().save_pretrained(tmp_path / name)
@@ -85,7 +95,7 @@ def test_the_pipeline_works_without_this_package(tmp_path: Path) -> None:
         assert found[name] == pytest.approx(scores, abs=1e-5)
 
 
-@pytest.mark.parametrize("name", ["lenet", "mlp"])
+@pytest.mark.parametrize("name", NAMES)
 def test_with_this_package_no_trust_is_needed(name: str, tmp_path: Path) -> None:
     model = make(name)
     model.save_pretrained(tmp_path)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
 from hf_ood.cli.arguments import parse_arguments
-from hf_ood.studies import Study, load_study, study_files
-from hf_ood.studies.study import BUDGETS, merge
+from hf_ood.reporting.study_figure import draw_study
+from hf_ood.studies import Claim, Study, load_study, study_files, summarize
+from hf_ood.studies.collect import COLUMNS, measure
+from hf_ood.studies.study import BUDGETS, merge, used
 
 RECIPES = Path(__file__).parents[2] / "trainers" / "recipes"
 STUDY = Study(
@@ -61,17 +65,66 @@ def test_the_key_changes_with_everything_that_matters(monkeypatch: pytest.Monkey
     assert not set(keys) & {run.key for run in quick + full}
 
 
+RESULTS = {
+    "environments": {"random": {"accuracy": 0.6}, "test/random": {"accuracy": 0.55}},
+    "mean_accuracy": 0.6,
+    "stages": [{"name": "pretrain", "mean_accuracy": 0.7, "environments": {"random": {"accuracy": 0.71}}}],
+}
+
+
+def test_a_measure_may_be_a_stages() -> None:
+    names = ("mean_accuracy", "random", "test/random", "pretrain/mean_accuracy", "pretrain/random")
+    assert [measure(RESULTS, name) for name in names] == [0.6, 0.6, 0.55, 0.7, 0.71]
+    without = {name: value for name, value in RESULTS.items() if name != "stages"}
+    assert measure(without, "pretrain/mean_accuracy") is None
+    for wrong in ("pretrian/mean_accuracy", "pretrain/meen_accuracy", "rendom"):
+        with pytest.raises(ValueError, match="Unknown measure"):
+            measure(RESULTS, wrong)
+
+
+def test_a_claim_may_compare_two_measures_of_one_arm() -> None:
+    before, after = "pretrain/mean_accuracy", "mean_accuracy"
+    claim = Claim("harms", better="VAE", measure=before, than="VAE", than_measure=after)
+    study = replace(STUDY, arms={"VAE": {}, "LeNet": {}}, measures=[before, after], claims=[claim])
+    values = {
+        ("VAE", before): (70.0, 72.0, 71.0),
+        ("VAE", after): (60.0, 63.0, 61.0),
+        ("LeNet", after): (1, 2, 3),
+    }
+    rows = [
+        ("colours", arm, seed, name, value, "key", 1.0)
+        for (arm, name), seeds in values.items()
+        for seed, value in enumerate(seeds)
+    ]
+    summary = summarize(study, pd.DataFrame(rows, columns=COLUMNS), "quick", Path("nowhere"))
+    assert summary.claims[0].measure == "pretrain/mean_accuracy - mean_accuracy"
+    assert summary.claims[0].difference.mean == pytest.approx(29 / 3)
+    assert summary.claims[0].verdict == "replicated"
+    assert [set(row.measures) for row in summary.rows] == [{before, after}, {after}]
+    draw_study(summary)
+
+
+def test_stages_survive_merging_and_yaml() -> None:
+    stages = [{"name": "a", "irm": {"l2": 0.1}}, {"name": "b", "trainable": ["head.*"]}]
+    (run,) = replace(STUDY, arms={"two": {"stages": stages}}).runs("quick", seeds=1)
+    assert yaml.safe_load(yaml.safe_dump(run.recipe(Path("root"))))["stages"] == stages
+    sections = {"stages": [{"name": "a", "method": "vrex"}], "vrex": {"l2": 0.1}, "rsc": {"mask": "channel"}}
+    assert used(sections) == {name: sections[name] for name in ("stages", "vrex")}
+
+
 def test_unknown_names_are_refused_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Did you mean 'IRM'"):
         STUDY.runs("quick", only=["IRN"])
     file = tmp_path / "study.yaml"
     wrong_claim = {"text": "", "better": "ERN", "than": "ERM"}
+    other_measure = {"text": "", "better": "ERM", "than": "ERM", "than_measure": "worst"}
     not_measured = {"text": "", "better": "ERM", "than": "ERM", "measure": "mean_acuracy"}
     for content, message in (
         ({"title": "x", "armz": {}}, "Did you mean 'arms'"),
         ({"arms": {}}, "lacks 'title'"),
         ({"title": "x", "arms": {"ERM": {}}, "claims": [wrong_claim]}, "'ERM'"),
         ({"title": "x", "arms": {"ERM": {}}, "claims": [not_measured]}, "Did you mean 'mean_accuracy'"),
+        ({"title": "x", "arms": {"ERM": {}}, "claims": [other_measure]}, "Unknown measure 'worst'"),
     ):
         file.write_text(yaml.safe_dump(content))
         with pytest.raises(ValueError, match=message):

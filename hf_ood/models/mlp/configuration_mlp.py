@@ -16,8 +16,8 @@ class MLPConfig(PreTrainedConfig):
         image_size (`int`, *optional*, defaults to 28): Height and width of the input, in pixels.
         stride (`int`, *optional*, defaults to 2): Every which pixel is kept, in both directions.
         hidden_size (`int`, *optional*, defaults to 390): Width of the two hidden layers.
-        grayscale (`bool`, *optional*, defaults to `False`): Add the channels up, so that colour cannot be seen:
-            the paper's oracle.
+        grayscale (`bool`, *optional*, defaults to `False`): Add the channels up, so that colour cannot be
+            seen: the paper's oracle.
     """
 
     model_type = "ood_mlp"

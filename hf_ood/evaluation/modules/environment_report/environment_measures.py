@@ -14,6 +14,7 @@ import numpy as np
 
 BINS = 15
 MIN_COUNT = 30
+MEASURES = ("accuracy", "macro_f1", "loss", "ece")
 LOWER_IS_BETTER = ("loss", "ece")
 
 
@@ -106,7 +107,7 @@ def summarize_environments(
     """
     if not report:
         raise ValueError("There is no sample, so no environment to summarise.")
-    measures = [name for name in next(iter(report.values())) if name != "count"]
+    measures = [name for name in MEASURES if name in next(iter(report.values()))]
     columns = {name: np.array([entry[name] for entry in report.values()]) for name in measures}
     return {
         "mean": {name: float(values.mean()) for name, values in columns.items()},

@@ -1,0 +1,73 @@
+"""The data that the arguments of a run ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from datasets import load_dataset
+
+from ..data import (
+    AUGMENTATIONS,
+    BatchAugmentation,
+    EnvironmentDataset,
+    as_environment_dataset,
+    colored_mnist_tensors,
+)
+from ..data.configurations import unknown_name
+from .arguments import Arguments
+
+
+def load_splits(arguments: Arguments, configuration: str) -> dict[str, EnvironmentDataset]:
+    """The three splits of one configuration as they are."""
+    name = arguments.run.dataset_name
+    if name == "colored_mnist":
+        return colored_mnist_tensors(configuration, **arguments.options.get("colored_mnist", {}))
+    loaded = load_dataset(name, configuration)
+    missing = {"train", "validation", "test"} - set(loaded)
+    if missing:
+        raise ValueError(f"{name} lacks the split(s) {', '.join(sorted(missing))}.")
+    return {split: as_environment_dataset(loaded[split]) for split in ("train", "validation", "test")}
+
+
+def training_datasets(
+    arguments: Arguments, datasets: dict[str, EnvironmentDataset]
+) -> dict[str, EnvironmentDataset]:
+    """The training environments reduced, the training images reduced and augmented, as asked."""
+    run = arguments.run
+    train, validation = datasets["train"], datasets["validation"]
+    if run.train_environments:
+        train, validation = (keep_environments(part, run.train_environments) for part in (train, validation))
+    if run.max_train_samples is not None:
+        train = first_of_each_environment(train, run.max_train_samples)
+    if run.augmentation != "none":
+        if run.augmentation not in AUGMENTATIONS:
+            raise ValueError(unknown_name("augmentation", run.augmentation, ["none", *AUGMENTATIONS]))
+        train = train.with_transform(
+            BatchAugmentation(AUGMENTATIONS[run.augmentation](), arguments.training.seed)
+        )
+    return {**datasets, "train": train, "validation": validation}
+
+
+def keep_environments(dataset: EnvironmentDataset, names: Sequence[str]) -> EnvironmentDataset:
+    present = list(dataset.environment_counts())
+    for name in names:
+        if name not in present:
+            raise ValueError(unknown_name("training environment", name, present))
+    ids = torch.tensor([dataset.environment_names.index(name) for name in names])
+    return dataset.select(torch.isin(dataset.environments, ids).nonzero().squeeze(1))
+
+
+def first_of_each_environment(dataset: EnvironmentDataset, total: int) -> EnvironmentDataset:
+    counts = dataset.environment_counts()
+    share = total // len(counts)
+    for name, count in counts.items():
+        if count < share:
+            raise ValueError(
+                f"max_train_samples={total} asks for {share} of environment {name!r}, which has {count}."
+            )
+    rows = [
+        (dataset.environments == dataset.environment_names.index(name)).nonzero().squeeze(1)[:share]
+        for name in counts
+    ]
+    return dataset.select(torch.cat(rows))

@@ -1,0 +1,89 @@
+"""`trainers/explain.py`: where the model of a finished run looks, in each test environment."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from transformers import AutoModelForImageClassification
+
+from ..data import collate
+from ..explain import attribute, default_layer, find_layer, summarize
+from ..reporting.attributions import ATTRIBUTIONS_FILE, draw_attributions
+from .arguments import recorded_arguments
+from .datasets import load_splits
+from .parser import UsageError
+from .train import ARGUMENTS_FILE, RESULTS_FILE, cores_per_process
+
+REPORT_FILE = "attribution.json"
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Parse the command line, write `attribution.json` and `attributions.png` into the run's folder."""
+    parser = ArgumentParser(
+        prog="explain.py",
+        description="Grad-CAM of a finished run on its test environments: a table, a file and a figure.",
+        formatter_class=ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--run", required=True, type=Path, help="The output folder of a finished run.")
+    parser.add_argument("--samples", type=int, default=500, help="Images of each environment.")
+    parser.add_argument("--layer", help="The layer that is looked at. Default: the last that knows places.")
+    arguments = parser.parse_args(argv)
+    try:
+        return explain_run(arguments.run, arguments.samples, arguments.layer)
+    except UsageError:
+        raise
+    except (ValueError, ImportError, OSError) as error:
+        raise UsageError(str(error)) from error
+
+
+def explain_run(
+    folder: Path, samples: int = 500, layer: str | None = None, threads: int | None = None
+) -> dict[str, Any]:
+    """What `attribution.json` holds: the layer, and `attribution_report` of the test environments.
+
+    Raises `ValueError` when the folder holds no finished run or `samples` is not positive, and what
+    `hf_ood.explain` raises.
+    """
+    if samples < 1:
+        raise ValueError(f"--samples must be at least 1, not {samples}.")
+    for file in (ARGUMENTS_FILE, RESULTS_FILE):
+        if not (folder / file).is_file():
+            raise ValueError(f"{folder} holds no finished run: there is no {file} in it.")
+    torch.set_num_threads(threads or cores_per_process())
+    model = AutoModelForImageClassification.from_pretrained(folder)
+    if layer:
+        find_layer(model, layer)  # a mistake shows before the data are loaded
+    arguments = recorded_arguments(folder / ARGUMENTS_FILE)
+    dataset = load_splits(arguments, arguments.run.dataset_config)["test"]
+    layer = layer or default_layer(model, collate(dataset.__getitems__(range(8)))["pixel_values"])
+    attributions = attribute(model, dataset, samples, layer=layer)
+    report = {"layer": layer, "environments": summarize(dataset, attributions)}
+    (folder / REPORT_FILE).write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
+    draw_attributions(dataset, attributions).savefig(folder / ATTRIBUTIONS_FILE, dpi=150)
+    _print_report(report, folder)
+    return report
+
+
+def _print_report(report: dict[str, Any], folder: Path) -> None:
+    table = Table(title=f"Share of Grad-CAM on the digit, layer {report['layer']}", title_justify="left")
+    table.add_column("environment")
+    for column in ("digit share", "of right", "of wrong", "digit area", "count"):
+        table.add_column(column, justify="right")
+    for name, entry in report["environments"].items():
+        shares = [
+            entry[key] for key in ("digit_share", "digit_share_right", "digit_share_wrong", "digit_area")
+        ]
+        cells = ["-" if share is None else f"{share:.1%}" for share in shares]
+        table.add_row(name, *cells, f"{entry['count']:,}")
+    console = Console()
+    console.print(table)
+    for what, file in (("report", REPORT_FILE), ("figure", ATTRIBUTIONS_FILE)):
+        console.print(f"{what + ':':7s} {folder / file}", highlight=False, soft_wrap=True)

@@ -1,0 +1,13 @@
+from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification
+
+from ..lenet import LeNetImageProcessor
+from .configuration_disentangled_vae import DisentangledVAEConfig
+from .modeling_disentangled_vae import DisentangledVAEForImageClassification
+
+AutoConfig.register(DisentangledVAEConfig.model_type, DisentangledVAEConfig)
+AutoModelForImageClassification.register(DisentangledVAEConfig, DisentangledVAEForImageClassification)
+AutoImageProcessor.register(DisentangledVAEConfig, image_processor_classes={"pil": LeNetImageProcessor})
+DisentangledVAEConfig.register_for_auto_class()
+DisentangledVAEForImageClassification.register_for_auto_class("AutoModelForImageClassification")
+
+__all__ = ["DisentangledVAEConfig", "DisentangledVAEForImageClassification"]

@@ -1,0 +1,65 @@
+"""ResNet-18 for small images: transformers' ResNet with a stem that keeps the resolution."""
+
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers.modeling_outputs import ImageClassifierOutputWithNoAttention
+from transformers.models.resnet.modeling_resnet import ResNetConvLayer, ResNetModel, ResNetPreTrainedModel
+
+from .color_canonicalization import canonicalize_colors
+from .configuration_resnet import SmallResNetConfig
+
+
+class SmallResNetForImageClassification(ResNetPreTrainedModel):
+    """A 3x3 stem without pooling, the residual stages, mean pooling and one linear layer.
+
+    Features are the last feature map before pooling. Reference: He et al. 2016, "Deep Residual Learning for
+    Image Recognition", ImageNet variant with the CIFAR variant's stem; report, section 4.3.1.
+    """
+
+    config: SmallResNetConfig
+    config_class = SmallResNetConfig
+
+    def __init__(self, config: SmallResNetConfig):
+        super().__init__(config)
+        self.input_norm = nn.InstanceNorm2d(config.num_channels) if config.instance_norm else nn.Identity()
+        self.resnet = ResNetModel(config)
+        self.resnet.embedder = ResNetConvLayer(  # type: ignore[assignment]
+            config.num_channels, config.embedding_size, kernel_size=3, stride=config.stem_stride
+        )
+        self.classifier = nn.Linear(config.hidden_sizes[-1], config.num_labels or 2)
+        self.post_init()
+
+    def forward_features(self, pixel_values: Tensor) -> Tensor:
+        """Float [B, C, H, W] in 0..1 -> feature map [B, D, h, w]; 512 x 4 x 4 by default."""
+        if self.config.color_canonicalization:
+            pixel_values = canonicalize_colors(pixel_values).expand_as(pixel_values)
+        return self.resnet.encoder(self.resnet.embedder(self.input_norm(pixel_values))).last_hidden_state
+
+    def forward_head(self, features: Tensor) -> Tensor:
+        """Feature map [B, D, h, w] -> logits [B, num_labels]."""
+        return self.classifier(self.resnet.pooler(features).flatten(1))
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        labels: Tensor | None = None,
+        feature_transform: Callable[[Tensor, Callable[[Tensor], Tensor], Tensor | None], Tensor]
+        | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> ImageClassifierOutputWithNoAttention:
+        """Arguments and result as in `LeNetForImageClassification.forward`."""
+        features = self.forward_features(pixel_values)
+        if feature_transform is not None:
+            features = feature_transform(features, self.forward_head, labels)
+        logits = self.forward_head(features)
+        return ImageClassifierOutputWithNoAttention(
+            loss=F.cross_entropy(logits.float(), labels) if labels is not None else None,
+            logits=logits,
+            hidden_states=(features,) if output_hidden_states else None,
+        )
+
+
+__all__ = ["SmallResNetForImageClassification"]
