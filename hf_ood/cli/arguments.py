@@ -16,6 +16,7 @@ import yaml
 from ..models import MODELS
 from ..trainer import OODConfig
 from ..trainer.methods import method_parts
+from .command import command_line
 from .parser import RunArguments, UsageError, make_parser, sections
 from .stages import read_stages
 
@@ -25,6 +26,7 @@ class Arguments:
     """A parsed command line. `options`: what dotted flags gave, by section; `given`: all that was given.
 
     `stages`: the same for each stage of the recipe, by name and in order; a stage itself has none.
+    `command`: the command line as it may be published.
     """
 
     run: RunArguments
@@ -32,6 +34,7 @@ class Arguments:
     options: dict[str, dict[str, Any]]
     given: dict[str, Any]
     stages: dict[str, Arguments] = field(default_factory=dict)
+    command: str = ""
 
     @property
     def folder(self) -> Path:
@@ -42,6 +45,7 @@ class Arguments:
 def parse_arguments(argv: Sequence[str] | None = None) -> Arguments:
     """Parse flags (default: the process's own). A wrong command line raises `UsageError`."""
     flags = list(sys.argv[1:] if argv is None else argv)
+    command = command_line("trainers/train.py", flags)
     parser = make_parser()
     if {"-h", "--help"} & set(flags):
         for action in parser._actions:
@@ -62,9 +66,10 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Arguments:
     stages = {}
     for name, changed in changes.items():
         where = f"stage {name!r} of {config}"
-        stages[name] = _parse(parser, tokens + _recipe_flags(changed, where) + flags, where)
+        stage = _parse(parser, tokens + _recipe_flags(changed, where) + flags, where)
+        stages[name] = replace(stage, command=command)
     _refuse_useless(flags, whole.run, set().union(*map(_chosen, stages.values() or [whole])))
-    return replace(whole, stages=stages)
+    return replace(whole, stages=stages, command=command)
 
 
 def _parse(parser: ArgumentParser, tokens: list[str], source: str | None) -> Arguments:

@@ -270,6 +270,7 @@ def collect_results(
         "cpu_seconds": cpu_seconds,
         "samples_per_second": done * batch / seconds,
         "versions": versions(),
+        "command": arguments.command,
     }
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import ClassLabel, Image
 from datasets import Dataset as HFDataset
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
+
+from .columns import column_ids, column_names, find_image_column, require_columns
 
 Batch = dict[str, Tensor]
 
@@ -71,17 +72,8 @@ class EnvironmentDataset(Dataset):
 
         All images must have one size. Raises `ValueError` naming the columns there are when one is missing.
         """
-        for column in (image_column, label_column, environment_column):
-            if column not in dataset.column_names:
-                raise ValueError(
-                    f"The dataset has no column {column!r}; its columns are "
-                    f"{', '.join(dataset.column_names)}. Name the right one, or add an environment column "
-                    "(dataset.add_column)."
-                )
-        if not isinstance(dataset.features[image_column], Image):
-            raise ValueError(
-                f"Column {image_column!r} must be an Image, not {dataset.features[image_column]}."
-            )
+        require_columns(dataset, image_column, label_column, environment_column)
+        find_image_column(dataset, image_column)
         images = [np.asarray(image.convert("RGB")) for image in dataset[image_column]]
         sizes = {image.shape for image in images}
         if len(sizes) > 1:
@@ -96,9 +88,9 @@ class EnvironmentDataset(Dataset):
         return cls(
             pixel_values=torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(),
             labels=torch.tensor(dataset[label_column][:]),
-            environments=torch.tensor(_ids(dataset, environment_column)),
-            label_names=_names(dataset, label_column),
-            environment_names=_names(dataset, environment_column),
+            environments=torch.from_numpy(column_ids(dataset, environment_column)),
+            label_names=column_names(dataset, label_column),
+            environment_names=column_names(dataset, environment_column),
             extras=extras,
         )
 
@@ -146,20 +138,6 @@ def _check_ids(what: str, ids: Tensor, names: Sequence[str]) -> None:
         raise ValueError(
             f"{what} must lie in 0..{len(names) - 1} ({', '.join(names)}), found {ids.min()} to {ids.max()}."
         )
-
-
-def _names(dataset: HFDataset, column: str) -> list[str]:
-    feature = dataset.features[column]
-    if isinstance(feature, ClassLabel):
-        return list(feature.names)
-    return sorted(str(value) for value in dataset.unique(column))
-
-
-def _ids(dataset: HFDataset, column: str) -> list[int]:
-    if isinstance(dataset.features[column], ClassLabel):
-        return dataset[column][:]
-    position = {name: i for i, name in enumerate(_names(dataset, column))}
-    return [position[str(value)] for value in dataset[column]]
 
 
 def collate(batch: Batch | list[Batch]) -> Batch:

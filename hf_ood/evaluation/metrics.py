@@ -1,4 +1,4 @@
-"""Accuracy, loss, count and predicted classes of each environment, in numpy."""
+"""Measures of each environment, from logits."""
 
 from __future__ import annotations
 
@@ -8,42 +8,36 @@ from typing import Any
 import numpy as np
 from transformers import EvalPrediction
 
+from .modules.environment_report.environment_measures import by_name, environment_measures
+
 EnvironmentReport = dict[str, dict[str, Any]]
 
 
-def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Cross-entropy of each sample in nats: [N, C], [N] -> [N], in float64."""
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Log-probabilities of logits [N, C] -> [N, C], in float64."""
     shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
-    return np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(labels)), labels]
+    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
 
 
 def environment_report(
     logits: np.ndarray, labels: np.ndarray, environments: np.ndarray, names: Sequence[str]
 ) -> EnvironmentReport:
-    """Accuracy (0..1), loss (mean cross-entropy, nats), count, and the share of predictions of each class
-    (`predicted_share`, C numbers that sum to 1), of each environment that is present.
+    """Accuracy and macro-F1 (0..1), loss (mean cross-entropy, nats), expected calibration error, count, and
+    the share of predictions of each class (`predicted_share`, C numbers that sum to 1) of each environment
+    that is present.
 
     `logits` [N, C]; `labels`, `environments` int [N]; `names`: the environment ids' names.
     Raises `ValueError` when an environment id has no name.
     """
     if len(environments) and environments.max() >= len(names):
         raise ValueError(f"Environment id {environments.max()} has no name; there are {len(names)}.")
-    predictions, classes = logits.argmax(1), logits.shape[1]
-    columns = np.stack([predictions == labels, cross_entropy(logits, labels)])
-    sums = np.stack([np.bincount(environments, weights=column, minlength=len(names)) for column in columns])
-    predicted = np.bincount(environments * classes + predictions, minlength=len(names) * classes)
-    return {
-        name: {
-            "accuracy": correct / sum(by_class),
-            "loss": loss / sum(by_class),
-            "count": sum(by_class),
-            "predicted_share": [number / sum(by_class) for number in by_class],
-        }
-        for name, (correct, loss), by_class in zip(
-            names, sums.T.tolist(), predicted.reshape(len(names), classes).tolist(), strict=True
-        )
-        if sum(by_class)
-    }
+    predictions, size = logits.argmax(1), (len(names), logits.shape[1])
+    measures = environment_measures(
+        predictions, labels, environments, len(names), log_probabilities=log_softmax(logits)
+    )
+    predicted = np.bincount(environments * size[1] + predictions, minlength=size[0] * size[1]).reshape(size)
+    measures["predicted_share"] = predicted / np.maximum(measures["count"], 1)[:, None]
+    return by_name(measures, names)
 
 
 def mean_accuracy(report: Mapping[str, Mapping[str, Any]]) -> float:

@@ -2,43 +2,144 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from ..models import MODELS
+from ..trainer.methods import METHODS
+
 TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
+FAILURE = 0.1  # a test environment this far below the training environments' accuracy is named as a failure
+Results = Mapping[str, Any]
 
 
-def build_model_card(results: dict[str, Any]) -> ModelCard:
-    """A card with YAML metadata (`model-index`: one result per environment, mean, worst) and readable
-    text."""
-    name = f"{results['hyperparameters']['model']['name']}-{results['config']}-{results['method']}".replace(
-        "+", "-"
-    )
+def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelCard:
+    """A card with YAML metadata (`model-index`: one result per environment, mean, worst) and readable text.
+
+    `others`: results of the same run with other seeds; the text then shows mean and 95 % interval (needs
+    scipy). The loading code is for the run's folder. Raises `ValueError` when another run differs in more
+    than its seed.
+    """
+    for other in others:
+        for key, value in _what_is_run(results).items():
+            if (found := _what_is_run(other)[key]) != value:
+                raise ValueError(f"The runs are not seeds of one: {key} is {value} and {found}.")
+    seeds = [run["seed"] for run in (results, *others)]
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"A seed is there twice: {seeds}.")
+    network = results["hyperparameters"]["model"]["name"]
+    name = f"{network}-{results['config']}-{results['method']}".replace("+", "-")
     data = ModelCardData(
         model_name=name,
         license="apache-2.0",
         library_name="transformers",
         pipeline_tag="image-classification",
         tags=["hf_ood", "out-of-distribution", "domain-generalization", *results["method"].split("+")],
+        datasets=hub_datasets(results["dataset"]),
+        metrics=["accuracy"],
         eval_results=_eval_results(results),
     )
-    return ModelCard.from_template(data, template_path=str(TEMPLATE), name=name, **results)
+    return ModelCard.from_template(
+        data,
+        template_path=str(TEMPLATE),
+        **{
+            **results,
+            "name": name,
+            "remote_code": network in MODELS,
+            "data": f"{dataset_name(results['dataset'])}/{results['config']}",
+            "methods": [METHODS[part] for part in results["hyperparameters"] if part in METHODS],
+            "summary_of": _summary,
+            "seeds": seeds,
+            "intervals": _intervals([results, *others]) if others else {},
+            **_limits(results),
+        },
+    )
 
 
-def _eval_results(results: dict[str, Any]) -> list[EvalResult]:
+def write_model_card(results: Results, folder: Path) -> Path:
+    """Write the run's `README.md`."""
+    file = folder / "README.md"
+    build_model_card(results).save(file)
+    return file
+
+
+def _what_is_run(results: Results) -> dict[str, Any]:
+    """All that determines a run but its seeds."""
+    parts = {
+        part: {name: value for name, value in values.items() if name != "seed"}
+        for part, values in results["hyperparameters"].items()
+    }
+    return {**{key: results[key] for key in ("method", "dataset", "config")}, **parts}
+
+
+def dataset_name(dataset: str) -> str:
+    """A local folder by its last name, anything else as it is."""
+    return Path(dataset).name if Path(dataset).is_dir() else dataset
+
+
+def hub_datasets(dataset: str) -> list[str] | None:
+    """The Hub data sets behind a run's: Colored MNIST is made of MNIST; a local folder has none."""
+    if dataset == "colored_mnist":
+        return ["ylecun/mnist"]
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", dataset) and not Path(dataset).is_dir():
+        return [dataset]
+    return None
+
+
+def _summary(method: type) -> str:
+    """The first paragraph of a method's docstring, on one line."""
+    return " ".join((inspect.getdoc(method) or "").split("\n\n")[0].split())
+
+
+def _intervals(runs: Sequence[Results]) -> dict[str, str]:
+    """Mean and 95 % interval over seeds of each accuracy in per cent: by environment, `mean`, `worst`."""
+    from ..reporting.statistics import interval  # scipy: only where there are several seeds
+
+    values = {
+        name: [run["environments"][name]["accuracy"] for run in runs] for name in runs[0]["environments"]
+    }
+    values |= {
+        "mean": [run["mean_accuracy"] for run in runs],
+        "worst": [run["worst_accuracy"] for run in runs],
+    }
+    return {name: str(interval([100 * value for value in column])) for name, column in values.items()}
+
+
+def _limits(results: Results) -> dict[str, Any]:
+    """What the numbers say about failures: accuracy on held-out samples of the training environments, the
+    worst test environment, and the test environments more than `FAILURE` below the former."""
+    held_out, test = (
+        {name: entry for name, entry in results["environments"].items() if entry["split"] == split}
+        for split in ("validation", "test")
+    )
+    accuracies = [entry["accuracy"] for entry in held_out.values()] or [results["train_accuracy"]]
+    in_distribution = sum(accuracies) / len(accuracies)
+    return {
+        "in_distribution": in_distribution,
+        "worst_environment": min(test, key=lambda name: test[name]["accuracy"]),
+        "failures": [name for name, entry in test.items() if entry["accuracy"] < in_distribution - FAILURE],
+        "failure_points": round(100 * FAILURE),
+    }
+
+
+def _eval_results(results: Results) -> list[EvalResult]:
     values = {
         f"accuracy on {name}": (entry["split"], entry["accuracy"])
         for name, entry in results["environments"].items()
     }
     values["mean accuracy over test environments"] = ("test", results["mean_accuracy"])
     values["worst-environment accuracy"] = ("test", results["worst_accuracy"])
+    dataset = dataset_name(results["dataset"])
     return [
         EvalResult(
             task_type="image-classification",
-            dataset_type=results["dataset"],
-            dataset_name=f"{results['dataset']} ({results['config']})",
+            dataset_type=dataset,
+            dataset_name=f"{dataset} ({results['config']})",
             dataset_config=results["config"],
             dataset_split=split,
             metric_type="accuracy",
@@ -47,10 +148,3 @@ def _eval_results(results: dict[str, Any]) -> list[EvalResult]:
         )
         for metric, (split, value) in values.items()
     ]
-
-
-def write_model_card(results: dict[str, Any], folder: Path) -> Path:
-    """Write the run's `README.md`."""
-    file = folder / "README.md"
-    build_model_card(results).save(file)
-    return file

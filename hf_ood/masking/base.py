@@ -21,6 +21,10 @@ class FeatureTransform(ABC):
     """
 
     name: ClassVar[str]
+    equation: ClassVar[str] = ""
+    """What becomes of the features z, in LaTeX, for model cards."""
+    citation: ClassVar[str] = ""
+    """The paper, as a BibTeX entry."""
     progress: float = field(default=0.0, init=False, repr=False, compare=False)
 
     @abstractmethod

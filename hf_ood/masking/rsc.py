@@ -72,6 +72,18 @@ class RSC(FeatureTransform):
     """
 
     name: ClassVar[str] = "rsc"
+    equation: ClassVar[str] = (
+        r"\tilde z = m \odot z, \quad m_k = 0 \text{ on the share } p \text{ of features on which } "
+        r"\partial f_y / \partial z \text{ is strongest, else } 1"
+    )
+    citation: ClassVar[str] = """\
+@inproceedings{huang2020self,
+  title = {Self-Challenging Improves Cross-Domain Generalization},
+  author = {Huang, Zeyi and Wang, Haohan and Xing, Eric P. and Huang, Dong},
+  booktitle = {European Conference on Computer Vision},
+  note = {arXiv:2007.02454},
+  year = {2020}
+}"""
 
     drop_rate: float = option(1 / 3, "Share of channels or cells that is suppressed (paper: 1/3).")
     mask: str = option(

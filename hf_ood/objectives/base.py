@@ -39,6 +39,10 @@ class Objective(ABC):
     """
 
     name: ClassVar[str]
+    equation: ClassVar[str] = ""
+    """What is minimised, in LaTeX, for model cards: R_e is the risk of environment e of E."""
+    citation: ClassVar[str] = ""
+    """The paper, as a BibTeX entry."""
     additive: ClassVar[bool] = True
     """False: the loss is no function of sums (pairwise kernels); accumulation and processes are then
     refused."""

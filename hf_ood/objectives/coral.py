@@ -23,6 +23,18 @@ class CORAL(PenaltyObjective):
     """
 
     name: ClassVar[str] = "coral"
+    equation: ClassVar[str] = (
+        r"\frac{1}{E} \sum_e R_e + \lambda \, "
+        r"\frac{2}{E (E - 1)} \sum_{e < f} \frac{\lVert C_e - C_f \rVert_F^2}{4 D^2}"
+    )
+    citation: ClassVar[str] = """\
+@inproceedings{sun2016deep,
+  title = {Deep {CORAL}: Correlation Alignment for Deep Domain Adaptation},
+  author = {Sun, Baochen and Saenko, Kate},
+  booktitle = {European Conference on Computer Vision Workshops},
+  note = {arXiv:1607.01719},
+  year = {2016}
+}"""
     needs_features: ClassVar[bool] = True
 
     penalty_weight: float = option(1.0, "Weight of the distance between covariances (DomainBed: 1).")

@@ -22,6 +22,15 @@ class CVaR(Objective):
     """
 
     name: ClassVar[str] = "cvar"
+    equation: ClassVar[str] = r"\min_\eta \; \eta + \frac{1}{\alpha E} \sum_e \max(R_e - \eta, 0)"
+    citation: ClassVar[str] = """\
+@inproceedings{williamson2019fairness,
+  title = {Fairness Risk Measures},
+  author = {Williamson, Robert C. and Menon, Aditya Krishna},
+  booktitle = {International Conference on Machine Learning},
+  note = {arXiv:1901.08665},
+  year = {2019}
+}"""
     min_environments: ClassVar[int] = 2
 
     share: float = option(0.5, "Share of the environments, the worst ones, that count (1: ERM).")

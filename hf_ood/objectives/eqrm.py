@@ -22,6 +22,18 @@ class EQRM(Objective):
     """
 
     name: ClassVar[str] = "eqrm"
+    equation: ClassVar[str] = (
+        r"F^{-1}(\alpha), \quad F \text{ the kernel-smoothed distribution of } R_1, \dots, R_E"
+    )
+    citation: ClassVar[str] = """\
+@inproceedings{eastwood2022probable,
+  title = {Probable Domain Generalization via Quantile Risk Minimization},
+  author = {Eastwood, Cian and Robey, Alexander and Singh, Shashank and von K{\\\"u}gelgen, Julius
+            and Hassani, Hamed and Pappas, George J. and Sch{\\\"o}lkopf, Bernhard},
+  booktitle = {Advances in Neural Information Processing Systems},
+  note = {arXiv:2207.09944},
+  year = {2022}
+}"""
     min_environments: ClassVar[int] = 2
 
     quantile: float = option(0.75, "Quantile of the risks that is minimised (DomainBed: 0.75).")

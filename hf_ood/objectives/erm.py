@@ -20,6 +20,15 @@ class ERM(Objective):
     """
 
     name: ClassVar[str] = "erm"
+    equation: ClassVar[str] = r"\frac{1}{E} \sum_e R_e"
+    citation: ClassVar[str] = """\
+@inproceedings{vapnik1992principles,
+  title = {Principles of Risk Minimization for Learning Theory},
+  author = {Vapnik, Vladimir},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume = {4},
+  year = {1992}
+}"""
     linear: ClassVar[bool] = True
 
     def loss(self, totals: Sums, step: int) -> tuple[Tensor, dict[str, Tensor]]:

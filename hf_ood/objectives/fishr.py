@@ -27,6 +27,18 @@ class Fishr(PenaltyObjective):
     """
 
     name: ClassVar[str] = "fishr"
+    equation: ClassVar[str] = (
+        r"\frac{1}{E} \sum_e R_e + \lambda \, \frac{1}{E} \sum_e \lVert v_e - \bar v \rVert^2, "
+        r"\quad v_e = \operatorname{Var}_{i \in e} \nabla_{\text{head}} \ell_i"
+    )
+    citation: ClassVar[str] = """\
+@inproceedings{rame2022fishr,
+  title = {Fishr: Invariant Gradient Variances for Out-of-Distribution Generalization},
+  author = {Rame, Alexandre and Dancette, Corentin and Cord, Matthieu},
+  booktitle = {International Conference on Machine Learning},
+  note = {arXiv:2109.02934},
+  year = {2022}
+}"""
     needs_features: ClassVar[bool] = True
 
     penalty_weight: float = option(1000.0, "Weight of the penalty after the warm-up (DomainBed: 1000).")

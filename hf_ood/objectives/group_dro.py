@@ -24,6 +24,17 @@ class GroupDRO(Objective):
     """
 
     name: ClassVar[str] = "group_dro"
+    equation: ClassVar[str] = (
+        r"\sum_e q_e R_e, \quad q_e \leftarrow \frac{q_e \exp(\eta R_e)}{\sum_f q_f \exp(\eta R_f)}"
+    )
+    citation: ClassVar[str] = """\
+@inproceedings{sagawa2020distributionally,
+  title = {Distributionally Robust Neural Networks for Group Shifts},
+  author = {Sagawa, Shiori and Koh, Pang Wei and Hashimoto, Tatsunori B. and Liang, Percy},
+  booktitle = {International Conference on Learning Representations},
+  note = {arXiv:1911.08731},
+  year = {2020}
+}"""
     min_environments: ClassVar[int] = 2
 
     step_size: float = option(0.01, "Step size of the weights (paper's code, DomainBed: 0.01).")

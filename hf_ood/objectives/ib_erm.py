@@ -22,6 +22,18 @@ class IBERM(PenaltyObjective):
     """
 
     name: ClassVar[str] = "ib_erm"
+    equation: ClassVar[str] = (
+        r"\frac{1}{E} \sum_e R_e + \lambda \, \frac{1}{E D} \sum_{e, d} \operatorname{Var}_e(z_d)"
+    )
+    citation: ClassVar[str] = """\
+@inproceedings{ahuja2021invariance,
+  title = {Invariance Principle Meets Information Bottleneck for Out-of-Distribution Generalization},
+  author = {Ahuja, Kartik and Caballero, Ethan and Zhang, Dinghuai and Gagnon-Audet, Jean-Christophe
+            and Bengio, Yoshua and Mitliagkas, Ioannis and Rish, Irina},
+  booktitle = {Advances in Neural Information Processing Systems},
+  note = {arXiv:2106.06607},
+  year = {2021}
+}"""
     needs_features: ClassVar[bool] = True
     min_environments: ClassVar[int] = 1
 

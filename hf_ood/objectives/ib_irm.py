@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..options import option
 from .base import Outputs, Sums
-from .ib_erm import bottleneck, moment_sums
+from .ib_erm import IBERM, bottleneck, moment_sums
 from .irm import IRM
 
 
@@ -22,6 +22,10 @@ class IBIRM(IRM):
     """
 
     name: ClassVar[str] = "ib_irm"
+    equation: ClassVar[str] = (
+        f"{IRM.equation} " + r"+ \gamma \, \frac{1}{E D} \sum_{e, d} \operatorname{Var}_e(z_d)"
+    )
+    citation: ClassVar[str] = IBERM.citation
     needs_features: ClassVar[bool] = True
 
     bottleneck_weight: float = option(100.0, "Weight of the variance after the warm-up (DomainBed: 100).")

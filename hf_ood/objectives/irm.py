@@ -25,6 +25,17 @@ class IRM(PenaltyObjective):
     """
 
     name: ClassVar[str] = "irm"
+    equation: ClassVar[str] = (
+        r"\frac{1}{E} \sum_e R_e + \lambda \, \frac{1}{E} \sum_e "
+        r"\left( \left. \frac{d R_e(w \cdot f)}{d w} \right|_{w = 1} \right)^2"
+    )
+    citation: ClassVar[str] = """\
+@article{arjovsky2019invariant,
+  title = {Invariant Risk Minimization},
+  author = {Arjovsky, Martin and Bottou, L{\\'e}on and Gulrajani, Ishaan and Lopez-Paz, David},
+  journal = {arXiv preprint arXiv:1907.02893},
+  year = {2019}
+}"""
 
     penalty_weight: float = option(100.0, "Weight of the penalty after the warm-up (DomainBed: 100).")
 

@@ -23,6 +23,16 @@ class MMD(PenaltyObjective):
     """
 
     name: ClassVar[str] = "mmd"
+    equation: ClassVar[str] = (
+        r"\frac{1}{E} \sum_e R_e + \lambda \, \frac{2}{E (E - 1)} \sum_{e < f} \operatorname{MMD}^2(z_e, z_f)"
+    )
+    citation: ClassVar[str] = """\
+@inproceedings{li2018domain,
+  title = {Domain Generalization with Adversarial Feature Learning},
+  author = {Li, Haoliang and Pan, Sinno Jialin and Wang, Shiqi and Kot, Alex C.},
+  booktitle = {IEEE Conference on Computer Vision and Pattern Recognition},
+  year = {2018}
+}"""
     additive: ClassVar[bool] = False
     needs_features: ClassVar[bool] = True
 

@@ -22,6 +22,18 @@ class SD(PenaltyObjective):
     """
 
     name: ClassVar[str] = "sd"
+    equation: ClassVar[str] = (
+        r"\frac{1}{E} \sum_e R_e + \lambda \, \frac{1}{E} \sum_e \operatorname{mean}_{i \in e,\, c} f_{ic}^2"
+    )
+    citation: ClassVar[str] = """\
+@inproceedings{pezeshki2021gradient,
+  title = {Gradient Starvation: A Learning Proclivity in Neural Networks},
+  author = {Pezeshki, Mohammad and Kaba, S{\\'e}kou-Oumar and Bengio, Yoshua and Courville, Aaron
+            and Precup, Doina and Lajoie, Guillaume},
+  booktitle = {Advances in Neural Information Processing Systems},
+  note = {arXiv:2011.09468},
+  year = {2021}
+}"""
     linear: ClassVar[bool] = True
     min_environments: ClassVar[int] = 1
 

@@ -21,6 +21,16 @@ class VREx(PenaltyObjective):
     """
 
     name: ClassVar[str] = "vrex"
+    equation: ClassVar[str] = r"\frac{1}{E} \sum_e R_e + \lambda \operatorname{Var}_e(R_e)"
+    citation: ClassVar[str] = """\
+@inproceedings{krueger2021out,
+  title = {Out-of-Distribution Generalization via Risk Extrapolation (REx)},
+  author = {Krueger, David and Caballero, Ethan and Jacobsen, Joern-Henrik and Zhang, Amy and Binas, Jonathan
+            and Zhang, Dinghuai and Le Priol, Remi and Courville, Aaron},
+  booktitle = {International Conference on Machine Learning},
+  note = {arXiv:2003.00688},
+  year = {2021}
+}"""
 
     penalty_weight: float = option(10.0, "Weight of the variance after the warm-up (DomainBed: 10).")
 

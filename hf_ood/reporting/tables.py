@@ -1,7 +1,8 @@
-"""Results as a table on the terminal."""
+"""Results as tables on the terminal."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -9,28 +10,68 @@ from rich.console import Console
 from rich.table import Table
 
 from ..evaluation.results import RESULTS_FILE
+from .confusion import CONFUSION_FILE
 from .curves import CURVES_FILE
+from .reliability import RELIABILITY_FILE
+
+# measure -> heading, format
+MEASURES = {
+    "accuracy": ("accuracy", ".2%"),
+    "macro_f1": ("macro-F1", ".2%"),
+    "loss": ("loss", ".3f"),
+    "ece": ("ECE", ".2%"),
+}
+
+
+RUN_MEASURES = ("accuracy", "loss")  # more would not fit a narrow terminal; results.json has all
+
+
+def measures_row(entry: dict[str, Any], measures: Collection[str]) -> list[str]:
+    return [format(entry[name], MEASURES[name][1]) for name in measures]
+
+
+def environments_table(
+    title: str,
+    environments: dict[str, dict[str, Any]],
+    measures: Collection[str] = tuple(MEASURES),
+    small: Collection[str] = (),
+) -> Table:
+    """A row for each environment, a section for each split; `small` ones get a star at their count."""
+    table = Table(title=title, title_justify="left")
+    for column in ("environment", "split"):
+        table.add_column(column, overflow="fold")
+    for column in (*(MEASURES[name][0] for name in measures), "count"):
+        table.add_column(column, justify="right")
+    split = None
+    for name, entry in environments.items():
+        if split not in (None, entry["split"]):
+            table.add_section()
+        split = entry["split"]
+        count = f"{entry['count']:,}{'*' if name in small else ''}"
+        table.add_row(name, split, *measures_row(entry, measures), count)
+    table.add_section()
+    return table
 
 
 def results_table(results: dict[str, Any]) -> Table:
-    """Environment, split, accuracy, loss, count; then the summary."""
+    """The environments of a run, then its summary."""
     title = f"{results['method']} on {results['dataset']}/{results['config']}, seed {results['seed']}"
-    table = Table(title=title, title_justify="left")
-    for column in ("environment", "split"):
-        table.add_column(column)
-    for column in ("accuracy", "loss", "count"):
-        table.add_column(column, justify="right")
-    split = "validation"
-    for name, entry in results["environments"].items():
-        if entry["split"] != split:
-            table.add_section()
-            split = entry["split"]
-        table.add_row(name, split, f"{entry['accuracy']:.2%}", f"{entry['loss']:.3f}", f"{entry['count']:,}")
-    table.add_section()
+    table = environments_table(title, results["environments"], RUN_MEASURES)
     table.add_row("mean", "test", f"{results['mean_accuracy']:.2%}")
     table.add_row("worst", "test", f"{results['worst_accuracy']:.2%}")
     table.add_row("mean", "train", f"{results['train_accuracy']:.2%}")
     table.add_row("gap", "train - test", f"{results['gap']:.2%}")
+    return table
+
+
+def evaluation_table(results: dict[str, Any]) -> Table:
+    """The environments of an evaluation, then mean, worst and gap of every measure."""
+    summary = results["summary"]
+    data = "/".join(filter(None, (results["dataset"], results["config"])))
+    title = f"{results['model']} on {data}"
+    table = environments_table(title, results["environments"], small=summary["small_environments"])
+    for row in ("mean", "worst", "gap"):
+        table.add_row(row, results["split"], *measures_row(summary[row], MEASURES))
     return table
 
 
@@ -42,10 +83,36 @@ def print_results(results: dict[str, Any], folder: str) -> None:
         f"{results['samples_per_second']:,.0f} images/s",
         highlight=False,
     )
-    for what, file in (
-        ("checkpoint", "model.safetensors"),
-        ("results", RESULTS_FILE),
-        ("card", "README.md"),
-        ("curves", CURVES_FILE),
-    ):
-        console.print(f"{what + ':':11s} {Path(folder) / file}", highlight=False, soft_wrap=True)
+    _print_files(
+        console,
+        Path(folder),
+        {
+            "checkpoint": "model.safetensors",
+            "results": RESULTS_FILE,
+            "card": "README.md",
+            "curves": CURVES_FILE,
+        },
+    )
+
+
+def print_evaluation(results: dict[str, Any], folder: Path) -> None:
+    console = Console()
+    console.print(evaluation_table(results))
+    if small := results["summary"]["small_environments"]:
+        console.print(f"* too few samples to trust: {', '.join(small)}", highlight=False)
+    console.print(
+        f"labels matched {results['label_mapping']}; {results['seconds']:.0f} s, "
+        f"{results['samples_per_second']:,.0f} images/s",
+        highlight=False,
+    )
+    _print_files(
+        console,
+        folder,
+        {"results": RESULTS_FILE, "confusion": CONFUSION_FILE, "reliability": RELIABILITY_FILE},
+    )
+
+
+def _print_files(console: Console, folder: Path, files: dict[str, str]) -> None:
+    width = max(map(len, files)) + 1
+    for what, file in files.items():
+        console.print(f"{what + ':':{width}s} {folder / file}", highlight=False, soft_wrap=True)

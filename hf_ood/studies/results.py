@@ -44,7 +44,7 @@ def write_cards(study: Study, runs: Sequence[Run], runs_dir: Path, folder: Path)
             results = [load_results(run.folder(runs_dir)) for run in done]
             folder.mkdir(parents=True, exist_ok=True)
             name = f"{study.name}-{arm}".lower().replace(" ", "-").replace("+", "-")
-            build_model_card(results[0]).save(folder / f"{name}.md")
+            build_model_card(results[0], others=results[1:]).save(folder / f"{name}.md")
 
 
 def show(studies: Sequence[Study], results_dir: Path, readme: Path | None = None) -> Path:

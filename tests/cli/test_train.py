@@ -75,6 +75,10 @@ def test_results_have_the_promised_contents(finished_run: tuple[Path, dict[str, 
     assert [record["epoch"] for record in results["history"]] == [1.0, 2.0]
     assert results["hyperparameters"]["irm"]["warmup_steps"] == 3
     assert results["versions"]["torch"] == torch.__version__
+    assert results["command"].startswith(
+        "python trainers/train.py --method irm+rsc --irm.warmup_steps 3 --max"
+    )
+    assert set(results["environments"]["random_colors"]) >= {"macro_f1", "ece"}
 
 
 def test_the_same_command_gives_the_same_results(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
 
+from hf_ood import LeNetConfig, LeNetForImageClassification, LeNetImageProcessor
 from hf_ood.hub import build_model_card, write_model_card
 from hf_ood.trainer.methods import METHODS, build_method
 
@@ -46,10 +48,79 @@ def test_every_method_has_a_card_with_its_results(method: str, tmp_path: Path) -
     assert card.data.pipeline_tag == "image-classification"
     for expected in ("71.23 %", "best validation mean accuracy", "random_colors | test", "seed 3"):
         assert expected in card.text
+    for part in build_method(method).hyperparameters():
+        assert METHODS[part].equation and f"$${METHODS[part].equation}$$" in card.text
+        assert METHODS[part].citation in card.text
     for part, values_of_part in build_method(method).hyperparameters().items():
         for name in values_of_part:
             assert f"| {part} | {name} |" in card.text
 
 
+def test_citations_are_entries_with_balanced_braces() -> None:
+    for method in METHODS.values():
+        for entry in filter(None, method.citation.split("\n@")):
+            assert re.match(r"@?\w+\{\w+,\n", entry) and entry.count("{") == entry.count("}")
+
+
 def test_the_card_has_no_unrendered_template() -> None:
-    assert "{{" not in build_model_card(make_results("irm")).content
+    assert "{{" not in build_model_card(make_results("irm")).content.replace("{{\\", "")
+    assert "{%" not in build_model_card(make_results("irm")).content
+
+
+def test_the_loading_code_of_the_card_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    LeNetForImageClassification(LeNetConfig(id2label={0: "0-4", 1: "5-9"})).save_pretrained(tmp_path)
+    LeNetImageProcessor().save_pretrained(tmp_path)
+    write_model_card(make_results("erm"), tmp_path)
+    code = (tmp_path / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    shown: list[Any] = []
+    exec(code, {"print": shown.append})
+    assert {answer["label"] for answer in shown[0]} == {"0-4", "5-9"}
+
+
+def test_code_is_trusted_only_where_the_checkpoint_brings_some() -> None:
+    assert "trust_remote_code" in build_model_card(make_results("erm")).text
+    foreign = make_results("erm")
+    foreign["hyperparameters"]["model"]["name"] = "google/vit-base-patch16-224"
+    assert "trust_remote_code" not in build_model_card(foreign).text
+
+
+def test_several_seeds_give_intervals() -> None:
+    first, second = make_results("vrex"), {**make_results("vrex"), "seed": 4}
+    for run in (first, second):  # the data may be drawn by the same seed
+        run["hyperparameters"]["data"] = {"seed": run["seed"]}
+    second["environments"] = {
+        name: {**entry, "accuracy": entry["accuracy"] - 0.02} for name, entry in first["environments"].items()
+    }
+    card = build_model_card(first, [second])
+    half_width = 12.7062 * 2 / 2  # t quantile of one degree of freedom times the standard error, 1 point
+    assert f"97.00 ± {half_width:.2f} (n = 2)" in card.text
+    assert "over seeds 3, 4" in card.text and "One run, one seed" not in card.text
+    values = {result.metric_name: result.metric_value for result in card.data.eval_results}
+    assert values["accuracy on red_on_black"] == 0.98  # of this checkpoint
+
+
+def test_other_runs_must_be_seeds_of_this_one() -> None:
+    results = make_results("erm")
+    with pytest.raises(ValueError, match="method is erm and irm"):
+        build_model_card(results, [{**make_results("irm"), "seed": 4}])
+    with pytest.raises(ValueError, match="seed is there twice"):
+        build_model_card(results, [results])
+
+
+def test_failures_are_named_from_the_numbers() -> None:
+    results = make_results("erm")
+    assert "not to be relied on there: random_colors." in build_model_card(results).text
+    results["environments"]["random_colors"]["accuracy"] = 0.9
+    assert "No test environment lies more than 10 points below" in build_model_card(results).text
+
+
+def test_what_the_hub_needs_to_know(tmp_path: Path) -> None:
+    results = {**make_results("erm"), "command": "python trainers/train.py --method erm"}
+    card = build_model_card(results)
+    assert card.data.datasets == ["ylecun/mnist"]
+    assert "```bash\npython trainers/train.py --method erm\n```" in card.text
+    assert build_model_card({**results, "dataset": "user/cells"}).data.datasets == ["user/cells"]
+    local = build_model_card({**results, "dataset": str(tmp_path)})
+    assert local.data.datasets is None
+    assert str(tmp_path.parent) not in local.content and tmp_path.name in local.text

@@ -1,0 +1,222 @@
+"""`trainers/evaluate.py`: any image classifier on any dataset with environments."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate import PartialState
+from datasets import ClassLabel, Dataset, Value, load_dataset
+from transformers import HfArgumentParser
+from transformers.utils import logging
+
+from ..data import load_colored_mnist
+from ..data.colored_mnist import DEFAULT_CONFIGURATION
+from ..data.columns import column_ids, column_names, find_image_column, require_columns
+from ..data.configurations import unknown_name
+from ..evaluation import confusion_matrices, environment_report, load_results, save_results
+from ..evaluation.labels import map_labels
+from ..evaluation.metrics import log_softmax, mean_accuracy, worst_accuracy
+from ..evaluation.modules.environment_report.environment_measures import (
+    MIN_COUNT,
+    calibration_bins,
+    summarize_environments,
+)
+from ..evaluation.prediction import load_classifier, predict_logits
+from ..evaluation.results import RESULTS_FILE, versions
+from ..options import option
+from ..reporting.confusion import CONFUSION_FILE, draw_confusion
+from ..reporting.reliability import RELIABILITY_FILE, draw_reliability
+from ..reporting.tables import print_evaluation
+from .command import command_line
+from .parser import UsageError, _HelpFormatter
+
+SUBJECT = ("model", "revision", "dataset", "config", "split")  # what an evaluation is of
+logger = logging.get_logger(__name__)
+
+
+@dataclass
+class EvaluationArguments:
+    """What is evaluated on what."""
+
+    model: str = field(metadata={"help": "A Hub id or a folder with an image classifier and its processor."})
+    dataset: str = option(
+        "colored_mnist", "colored_mnist (built in), a Hub dataset, or a local folder of images or parquet."
+    )
+    dataset_config: str | None = option(None, "The dataset's configuration.")
+    split: str = option("test", "The split.")
+    environment_column: str = option("environment", "The column that says where a sample is from.")
+    label_column: str = option("label", "The column of the true classes.")
+    image_column: str | None = option(None, "The column of images; not needed when there is only one.")
+    output_dir: str | None = option(
+        None, "Folder of results and plots. Default: evaluations/<model>-on-<dataset>-<config>-<split>."
+    )
+    batch_size: int = option(64, "Images per forward pass.")
+    num_workers: int = option(0, "Processes that decode and prepare images.")
+    min_count: int = option(MIN_COUNT, "Environments with fewer samples are marked as too small to trust.")
+    revision: str = option("main", "Branch, tag or commit of the model on the Hub.")
+    trust_remote_code: bool = option(False, "Run the code that the model's repository brings along.")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A dataset and what is asked of it: references (model's class ids) and environments, int64 [N]."""
+
+    dataset: Dataset
+    image_column: str
+    references: np.ndarray
+    environments: np.ndarray
+    environment_names: list[str]
+
+
+class _Parser(HfArgumentParser):
+    def error(self, message: str) -> Any:
+        raise UsageError(f"{message}\nSee --help.")
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Parse the command line, evaluate, and leave results and plots in a folder. Returns the results."""
+    flags = list(sys.argv[1:] if argv is None else argv)
+    parser = _Parser(
+        EvaluationArguments,  # type: ignore[arg-type]
+        description="Evaluate an image classifier in every environment of a dataset.",
+        formatter_class=_HelpFormatter,
+        allow_abbrev=False,
+    )
+    namespace, unknown = parser.parse_known_args(flags)
+    if unknown:
+        known = [action.option_strings[0] for action in parser._actions]
+        raise UsageError(unknown_name("flag", unknown[0].partition("=")[0], known))
+    try:
+        return run(EvaluationArguments(**vars(namespace)), command_line("trainers/evaluate.py", flags))
+    except (ValueError, OSError) as error:
+        logger.debug("Traceback of the error below", exc_info=True)
+        raise UsageError(str(error)) from error
+
+
+def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
+    """Predict, measure, and write `results.json` and the plots."""
+    subject = {
+        "model": arguments.model,
+        "revision": arguments.revision,
+        "dataset": arguments.dataset,
+        "config": arguments.dataset_config,
+        "split": arguments.split,
+    }
+    folder = Path(arguments.output_dir or default_output_dir(arguments))
+    refuse_other_results(folder, subject)
+    dataset = load_split(arguments)
+    require_columns(dataset, arguments.environment_column, arguments.label_column)
+    images = find_image_column(dataset, arguments.image_column)
+    model, processor = load_classifier(
+        arguments.model, revision=arguments.revision, trust_remote_code=arguments.trust_remote_code
+    )
+    id2label = {int(number): str(name) for number, name in (model.config.id2label or {}).items()}
+    references, mapping = model_labels(dataset, arguments.label_column, id2label)
+    samples = Samples(
+        dataset,
+        images,
+        references,
+        column_ids(dataset, arguments.environment_column),
+        column_names(dataset, arguments.environment_column),
+    )
+    start = time.perf_counter()
+    logits = predict_logits(
+        model.to(PartialState().device),
+        processor,
+        dataset,
+        images,
+        arguments.batch_size,
+        arguments.num_workers,
+    )
+    seconds = time.perf_counter() - start
+    report = environment_report(logits, references, samples.environments, samples.environment_names)
+    results = {
+        **subject,
+        "label_mapping": mapping,
+        "environments": {name: {**entry, "split": arguments.split} for name, entry in report.items()},
+        "mean_accuracy": mean_accuracy(report),
+        "worst_accuracy": worst_accuracy(report),
+        "summary": summarize_environments(report, arguments.min_count),
+        "seconds": seconds,
+        "samples_per_second": len(dataset) / seconds,
+        "versions": versions(),
+        "command": command,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    draw(samples, logits, id2label, folder)
+    save_results(results, folder)
+    print_evaluation(results, folder)
+    return results
+
+
+def default_output_dir(arguments: EvaluationArguments) -> str:
+    parts = [Path(arguments.dataset).name, arguments.dataset_config, arguments.split]
+    model = Path(arguments.model).resolve().name if Path(arguments.model).exists() else arguments.model
+    return f"evaluations/{model.replace('/', '--')}-on-{'-'.join(part for part in parts if part)}"
+
+
+def refuse_other_results(folder: Path, subject: dict[str, Any]) -> None:
+    """Raise `ValueError` when the folder holds the results of a training run, or of another evaluation."""
+    if (folder / RESULTS_FILE).exists():
+        there = load_results(folder)
+        if {key: there.get(key) for key in SUBJECT} != subject:
+            raise ValueError(f"{folder} holds other results ({RESULTS_FILE}). Choose another --output_dir.")
+
+
+def load_split(arguments: EvaluationArguments) -> Dataset:
+    """One split of the dataset. Raises `ValueError` naming the splits there are, or when it is empty."""
+    if arguments.dataset == "colored_mnist":
+        loaded = load_colored_mnist(arguments.dataset_config or DEFAULT_CONFIGURATION)
+    else:
+        loaded = load_dataset(arguments.dataset, arguments.dataset_config)
+    if arguments.split not in loaded:
+        raise ValueError(unknown_name("split", arguments.split, [str(split) for split in loaded]))
+    dataset = loaded[arguments.split]
+    if len(dataset) == 0:
+        raise ValueError(f"Split {arguments.split} of {arguments.dataset} is empty.")
+    return dataset
+
+
+def model_labels(dataset: Dataset, column: str, id2label: dict[int, str]) -> tuple[np.ndarray, str]:
+    """The true classes as the model's class ids, int64 [N], and how they were mapped (`map_labels`).
+
+    Raises `ValueError` for a label that is no class.
+    """
+    feature = dataset.features[column]
+    if not isinstance(feature, ClassLabel) and not (
+        isinstance(feature, Value) and feature.dtype.startswith(("int", "uint", "string", "large_string"))
+    ):
+        raise ValueError(f"Column {column!r} must hold one class a sample, not {feature}.")
+    named = isinstance(feature, ClassLabel) or "string" in feature.dtype
+    labels = column_ids(dataset, column) if named else np.asarray(dataset[column][:])
+    mapping, how = map_labels(column_names(dataset, column) if named else None, id2label)
+    if labels.min() < 0 or labels.max() >= len(mapping):
+        raise ValueError(
+            f"Column {column!r} must hold classes 0 to {len(mapping) - 1}, "
+            f"found {labels.min()} to {labels.max()}."
+        )
+    return mapping[labels], how
+
+
+def draw(samples: Samples, logits: np.ndarray, id2label: dict[int, str], folder: Path) -> None:
+    """Confusion matrices over the classes that occur, and reliability diagrams."""
+    predictions = logits.argmax(1)
+    environments, names = samples.environments, samples.environment_names
+    report = environment_report(logits, samples.references, environments, names)
+    classes, position = np.unique(np.concatenate([predictions, samples.references]), return_inverse=True)
+    predicted, true = np.split(position, 2)
+    matrices = confusion_matrices(predicted, true, environments, len(names), len(classes))
+    labels = [id2label[number] for number in classes.tolist()]
+    draw_confusion(dict(zip(names, matrices, strict=True)), labels, report).savefig(
+        folder / CONFUSION_FILE, dpi=120
+    )
+    confidences = np.exp(log_softmax(logits).max(1))
+    bins = calibration_bins(confidences, predictions == samples.references, environments, len(names))
+    by_environment = {name: (bins[0][i], bins[1][i], bins[2][i]) for i, name in enumerate(names)}
+    draw_reliability(by_environment, report).savefig(folder / RELIABILITY_FILE, dpi=120)

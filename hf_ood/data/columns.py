@@ -1,0 +1,50 @@
+"""Columns of a `datasets.Dataset` as ids and names."""
+
+from __future__ import annotations
+
+import numpy as np
+from datasets import ClassLabel, Dataset, Image
+
+
+def require_columns(dataset: Dataset, *columns: str) -> None:
+    """Raise `ValueError` naming the columns there are when one is missing."""
+    for column in columns:
+        if column not in dataset.column_names:
+            raise ValueError(
+                f"The dataset has no column {column!r}; its columns are "
+                f"{', '.join(dataset.column_names)}. Name the right one, or add an environment column "
+                "(dataset.add_column)."
+            )
+
+
+def find_image_column(dataset: Dataset, name: str | None = None) -> str:
+    """The column `name`, or the only column of images there is. Raises `ValueError` with the way out."""
+    images = [column for column, feature in dataset.features.items() if isinstance(feature, Image)]
+    if name is not None:
+        require_columns(dataset, name)
+        if name not in images:
+            raise ValueError(f"Column {name!r} must be an Image, not {dataset.features[name]}.")
+        return name
+    if len(images) != 1:
+        raise ValueError(
+            f"Name the image column: the dataset has {len(images)} of them ({', '.join(images) or 'none'}) "
+            f"among {', '.join(dataset.column_names)}."
+        )
+    return images[0]
+
+
+def column_names(dataset: Dataset, column: str) -> list[str]:
+    """What the ids of `column` stand for: a ClassLabel's names, or the sorted values."""
+    feature = dataset.features[column]
+    if isinstance(feature, ClassLabel):
+        return list(feature.names)
+    return [str(value) for value in sorted(dataset.unique(column))]
+
+
+def column_ids(dataset: Dataset, column: str) -> np.ndarray:
+    """The column as positions in `column_names`, int64 [N]."""
+    values = dataset[column][:]
+    if not isinstance(dataset.features[column], ClassLabel):
+        position = {name: number for number, name in enumerate(column_names(dataset, column))}
+        values = [position[str(value)] for value in values]
+    return np.asarray(values, dtype=np.int64)

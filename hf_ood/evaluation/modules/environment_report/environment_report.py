@@ -1,0 +1,84 @@
+"""Accuracy, macro-F1, calibration and likelihood in each environment, as an `evaluate` module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import evaluate
+import numpy as np
+
+from .environment_measures import MIN_COUNT, by_name, environment_measures, summarize_environments
+
+_DESCRIPTION = """\
+Accuracy, macro-F1, expected calibration error and negative log-likelihood of each environment (domain, group,
+hospital, camera ...), with their mean, worst and gap over the environments."""
+
+_CITATION = """\
+@inproceedings{guo2017calibration,
+  title = {On Calibration of Modern Neural Networks},
+  author = {Guo, Chuan and Pleiss, Geoff and Sun, Yu and Weinberger, Kilian Q.},
+  booktitle = {International Conference on Machine Learning},
+  year = {2017}
+}"""
+
+_INPUTS = """\
+Args:
+    predictions: predicted class ids.
+    references: true class ids.
+    environments: the environment of each sample, ids or names.
+    probabilities: each sample's class probabilities; optional. With it come `loss` and `ece`.
+    environment_names: names of the environments' ids; optional.
+    min_count: environments with fewer samples are listed in `small_environments` (default 30).
+Returns:
+    environments: {name: {accuracy, macro_f1, loss, ece, count}}.
+    mean, worst, gap: the same measures over environments, all of which weigh the same; gap is best to worst.
+    count, small_environments.
+Example:
+    >>> report = evaluate.load("environment_report")
+    >>> report.compute(predictions=[0, 1], references=[0, 0], environments=["a", "b"])["worst"]["accuracy"]
+    0.0"""
+
+
+@evaluate.utils.file_utils.add_start_docstrings(_DESCRIPTION, _INPUTS)
+class EnvironmentReport(evaluate.Metric):
+    def _info(self) -> evaluate.MetricInfo:
+        labels = {"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}
+        if self.config_name == "probabilities":  # collected batch by batch with `add_batch`
+            labels["probabilities"] = datasets.Sequence(datasets.Value("float64"))
+        return evaluate.MetricInfo(
+            description=_DESCRIPTION,
+            citation=_CITATION,
+            inputs_description=_INPUTS,
+            features=[
+                datasets.Features({**labels, "environments": datasets.Value(kind)})
+                for kind in ("int64", "string")
+            ],
+            reference_urls=["https://arxiv.org/abs/1706.04599"],
+        )
+
+    def _compute(
+        self,
+        predictions: Sequence[int],
+        references: Sequence[int],
+        environments: Sequence[int] | Sequence[str],
+        probabilities: Sequence[Sequence[float]] | None = None,
+        environment_names: Sequence[str] | None = None,
+        min_count: int = MIN_COUNT,
+    ) -> dict[str, Any]:
+        present, ids = np.unique(environments, return_inverse=True)
+        names = [str(environment_names[key] if environment_names else key) for key in present]
+        logs = None
+        if probabilities is not None:
+            if len(probabilities) != len(predictions):
+                raise ValueError(
+                    f"{len(probabilities)} rows of probabilities for {len(predictions)} predictions."
+                )
+            with np.errstate(divide="ignore"):
+                logs = np.log(np.asarray(probabilities, np.float64))
+        measures = environment_measures(
+            np.asarray(predictions), np.asarray(references), ids, len(names), logs
+        )
+        report = by_name(measures, names)
+        return {"environments": report, **summarize_environments(report, min_count)}

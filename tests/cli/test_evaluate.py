@@ -1,0 +1,205 @@
+"""The evaluation command: own and foreign checkpoints, on parquet and on a folder of images."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_dataset
+from datasets import ClassLabel, Dataset, Features, Value
+from datasets import Image as ImageFeature
+from PIL import Image
+from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor, ViTModel
+
+from hf_ood.cli.arguments import UsageError
+from hf_ood.cli.evaluate import main
+from hf_ood.cli.train import main as train
+
+ROOT = Path(__file__).parents[2]
+HOSPITALS = ["north", "south"]
+LABELS = ["dark", "bright"]
+
+
+def rows(count: int, seed: int) -> Dataset:
+    data = make_dataset((count * 2 // 3, count - count * 2 // 3), seed)
+    images = [Image.fromarray(pixels.permute(1, 2, 0).numpy()) for pixels in data.columns["pixel_values"]]
+    flipped = (data.labels ^ (torch.arange(count) % 5 == 0)).tolist()  # nobody is right everywhere
+    columns = {"image": images, "label": flipped, "environment": data.environments.tolist()}
+    features = Features(
+        {
+            "image": ImageFeature(),
+            "label": ClassLabel(names=LABELS),
+            "environment": ClassLabel(names=HOSPITALS),
+        }
+    )
+    return Dataset.from_dict(columns, features=features)
+
+
+@pytest.fixture(scope="module")
+def parquet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "hospitals"
+    folder.mkdir()
+    for seed, (split, count) in enumerate({"train": 120, "validation": 60, "test": 60}.items()):
+        rows(count, seed).to_parquet(folder / f"{split}-00000-of-00001.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def own(parquet: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("own") / "run"
+    flags = (
+        f"--dataset_name {parquet} --dataset_config default --max_steps 6 --per_device_train_batch_size 24"
+    )
+    flags += f" --num_threads 1 --use_cpu true --disable_tqdm true --output_dir {folder}"
+    return folder, train(flags.split())
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("foreign")
+    torch.manual_seed(0)
+    ViTForImageClassification(vit_config(["bright", "dark"])).save_pretrained(folder)
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+def vit_config(labels: list[str]) -> ViTConfig:
+    return ViTConfig(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        image_size=32,
+        patch_size=8,
+        id2label=dict(enumerate(labels)),
+        label2id={label: number for number, label in enumerate(labels)},
+    )
+
+
+def evaluate(model: Path, dataset: Path, *flags: str) -> dict[str, Any]:
+    return main(["--model", str(model), "--dataset", str(dataset), *flags])
+
+
+def test_own_checkpoint_gives_the_numbers_of_its_run(
+    own: tuple[Path, dict[str, Any]], parquet: Path, tmp_path: Path
+) -> None:
+    folder, run = own
+    results = evaluate(folder, parquet, "--output_dir", str(tmp_path), "--batch_size", "7")
+    assert results["label_mapping"] == "by name"
+    for name in HOSPITALS:
+        found, expected = results["environments"][name], run["environments"][f"test/{name}"]
+        assert found.pop("split") == expected.pop("split") == "test"
+        assert 0.5 < found["accuracy"] < 1
+        assert found == pytest.approx(expected, rel=1e-4)
+    assert results["mean_accuracy"] == pytest.approx(run["mean_accuracy"])
+    assert results["worst_accuracy"] == pytest.approx(run["worst_accuracy"])
+    assert results["summary"]["small_environments"] == ["south"]  # 20 samples
+    assert json.loads((tmp_path / "results.json").read_text())["summary"] == results["summary"]
+
+
+def test_the_plots_are_pictures(own: tuple[Path, dict[str, Any]], parquet: Path, tmp_path: Path) -> None:
+    evaluate(own[0], parquet, "--output_dir", str(tmp_path))
+    for file in ("confusion.png", "reliability.png"):
+        pixels = np.asarray(Image.open(tmp_path / file).convert("RGB"))
+        assert pixels.shape[1] > pixels.shape[0] > 200
+        assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
+
+
+def test_foreign_checkpoint_on_a_folder_of_images_as_a_command(foreign: Path, tmp_path: Path) -> None:
+    """Greyscale and colour images of several sizes, other column names, environments that are words; the
+    model's labels are in another order than the data set's."""
+    data = tmp_path / "pictures"
+    rng = np.random.default_rng(0)
+    (data / "test").mkdir(parents=True)
+    lines = []
+    for number in range(12):
+        mode, size = ("L", (30, 20)) if number % 3 else ("RGB", (25, 25))
+        pixels = rng.integers(0, 255, (*size[::-1], 3) if mode == "RGB" else size[::-1], dtype=np.uint8)
+        Image.fromarray(pixels).save(data / "test" / f"{number}.png")
+        diagnosis, site = LABELS[number % 2], ["rome", "oslo", "lima"][number % 3]
+        lines.append(json.dumps({"file_name": f"{number}.png", "diagnosis": diagnosis, "site": site}))
+    (data / "test" / "metadata.jsonl").write_text("\n".join(lines))
+    script = [sys.executable, str(ROOT / "trainers" / "evaluate.py"), "--model", str(foreign)]
+    flags = f"--dataset {data} --environment_column site --label_column diagnosis --output_dir {tmp_path}/out"
+    done = subprocess.run([*script, *flags.split()], capture_output=True, text=True, timeout=120, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert list(results["environments"]) == ["lima", "oslo", "rome"]
+    assert "output_dir" not in results["command"] and "--label_column diagnosis" in results["command"]
+    assert results["label_mapping"] == "by name"
+    model = ViTForImageClassification.from_pretrained(foreign).eval()
+    processor = ViTImageProcessor.from_pretrained(foreign)
+    right = 0
+    for number in (0, 3, 6, 9):
+        image = Image.open(data / "test" / f"{number}.png").convert("RGB")
+        with torch.no_grad():
+            answer = model(**processor(images=image, return_tensors="pt")).logits.argmax(1).item()
+        right += ["bright", "dark"][answer] == LABELS[number % 2]
+    assert results["environments"]["rome"]["accuracy"] == right / 4
+    for shown in ("rome", "macro-F1", "too few samples", "confusion.png"):
+        assert shown in done.stdout
+
+
+def test_ids_are_taken_where_there_are_no_names(foreign: Path, tmp_path: Path) -> None:
+    data = rows(30, 5).cast_column("label", Value("int64")).cast_column("environment", Value("int64"))
+    (tmp_path / "ids").mkdir()
+    data.to_parquet(tmp_path / "ids" / "test.parquet")
+    results = evaluate(foreign, tmp_path / "ids", "--output_dir", str(tmp_path / "out"))
+    assert results["label_mapping"] == "by id"
+    assert {name: entry["count"] for name, entry in results["environments"].items()} == {"0": 20, "1": 10}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--environment_column", "site"], "no column 'site'; its columns are image, label, environment"),
+        (["--label_column", "diagnosis"], "no column 'diagnosis'; its columns are"),
+        (["--image_column", "label"], "'label' must be an Image"),
+        (["--split", "tset"], "Did you mean 'test'?"),
+        (["--envrionment_column", "site"], "Did you mean '--environment_column'?"),
+        (["--label_column", "image"], "one class a sample"),
+    ],
+)
+def test_mistakes_are_named(
+    flags: list[str], message: str, foreign: Path, parquet: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError) as error:
+        evaluate(foreign, parquet, "--output_dir", str(tmp_path / "out"), *flags)
+    assert message in error.value.message
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_number_of_classes_is_refused(foreign: Path, parquet: Path, tmp_path: Path) -> None:
+    ViTForImageClassification(vit_config(["cat", "dog", "owl"])).save_pretrained(tmp_path)
+    ViTImageProcessor.from_pretrained(foreign).save_pretrained(tmp_path)
+    with pytest.raises(UsageError) as error:
+        evaluate(tmp_path, parquet, "--output_dir", str(tmp_path / "out"))
+    assert "2 classes (dark, bright), the model 3 (cat, dog, owl)" in error.value.message
+
+
+def test_a_model_without_a_trained_head_is_refused(foreign: Path, parquet: Path, tmp_path: Path) -> None:
+    ViTModel(vit_config(LABELS)).save_pretrained(tmp_path)
+    ViTImageProcessor.from_pretrained(foreign).save_pretrained(tmp_path)
+    with pytest.raises(UsageError) as error:
+        evaluate(tmp_path, parquet, "--output_dir", str(tmp_path / "out"))
+    assert "no weights for classifier.bias" in error.value.message
+
+
+def test_the_results_of_a_run_are_never_overwritten(own: tuple[Path, dict[str, Any]], parquet: Path) -> None:
+    before = (own[0] / "results.json").read_bytes()
+    with pytest.raises(UsageError) as error:
+        evaluate(own[0], parquet, "--output_dir", str(own[0]))
+    assert "holds other results" in error.value.message
+    assert (own[0] / "results.json").read_bytes() == before
+
+
+def test_a_missing_model_is_a_message(parquet: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as error:
+        evaluate(tmp_path / "nowhere", parquet, "--output_dir", str(tmp_path / "out"))
+    assert "nowhere" in error.value.message
