@@ -63,13 +63,13 @@ class Illustration:
 
 @dataclass(frozen=True)
 class StudySummary:
-    """All that the page shows of a study. `cpu_hours`: of its runs, those shared with others included."""
+    """All that the page shows of a study. `cpu_hours`: of its runs, also shared ones, if known."""
 
     name: str
     title: str
     note: str
     budget: str
-    cpu_hours: float
+    cpu_hours: float | None
     measures: Sequence[str]
     rows: Sequence[TableRow]
     claims: Sequence[ClaimRow]

@@ -21,7 +21,7 @@ def summarize(study: Study, table: pd.DataFrame, budget: str, pictures: Path) ->
         title=study.title,
         note=study.note,
         budget=budget,
-        cpu_hours=float(table.drop_duplicates("key")["cpu_seconds"].sum()) / 3600,
+        cpu_hours=_cpu_hours(table),
         measures=list(study.measures),
         rows=[_row(arm, wide, study) for arm in arms],
         claims=[
@@ -39,6 +39,11 @@ def summarize(study: Study, table: pd.DataFrame, budget: str, pictures: Path) ->
             if (pictures / picture.kept_as(study.name)).exists()
         ],
     )
+
+
+def _cpu_hours(table: pd.DataFrame) -> float | None:
+    seconds = table.drop_duplicates("key")["cpu_seconds"]
+    return None if seconds.isna().any() else float(seconds.sum()) / 3600
 
 
 def _interval(wide: pd.DataFrame, arm: str, measure: str) -> Interval:
