@@ -49,7 +49,12 @@ def write_cards(study: Study, runs: Sequence[Run], runs_dir: Path, folder: Path)
 
 def show(studies: Sequence[Study], results_dir: Path, readme: Path | None = None) -> Path:
     """Write the page (and the README's table) from the kept results alone; returns the page."""
-    found = [summary for study in studies for summary in [read(study, results_dir)] if summary]
+    found = [
+        summary
+        for study in sorted(studies, key=lambda study: study.order)
+        for summary in [read(study, results_dir)]
+        if summary
+    ]
     if readme is not None:
         write_readme(found, readme)
     return write_page(found, illustrations(), results_dir)

@@ -116,7 +116,8 @@ class Study:
     makes. `selection`: how hyper-parameters could be chosen among the arms. `pictures`: what runs leave
     behind that the page shows. `cards`: arms of which `model_cards/` holds a card. `explain`: look
     into every run with Grad-CAM; `digit_share` (its share on the digit) and `digit_area` (that of an even
-    map) are measures then. `note`: what a reader has to know.
+    map) are measures then. `order`: its place on the page. `note`: what a
+    reader has to know.
     """
 
     name: str
@@ -131,6 +132,7 @@ class Study:
     pictures: Sequence[Picture] = ()
     cards: Sequence[str] = ()
     explain: bool = False
+    order: int = 100
     curve: str | None = None
     note: str = ""
 
