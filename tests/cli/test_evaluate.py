@@ -95,6 +95,7 @@ def test_own_checkpoint_gives_the_numbers_of_its_run(
     for name in HOSPITALS:
         found, expected = results["environments"][name], run["environments"][f"test/{name}"]
         assert found.pop("split") == expected.pop("split") == "test"
+        assert found.pop("predicted_share") == pytest.approx(expected.pop("predicted_share"))
         assert 0.5 < found["accuracy"] < 1
         assert found == pytest.approx(expected, rel=1e-4)
     assert results["mean_accuracy"] == pytest.approx(run["mean_accuracy"])

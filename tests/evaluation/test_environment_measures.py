@@ -53,6 +53,7 @@ def test_every_measure_is_the_straightforward_one(samples: dict[str, np.ndarray]
     np.testing.assert_allclose(probabilities.sum(1), 1)
     for name, entry in report.items():
         rows = samples["environments"] == NAMES.index(name)
+        assert sum(entry.pop("predicted_share")) == pytest.approx(1)
         labels, predictions = samples["labels"][rows], samples["logits"][rows].argmax(1)
         assert entry == pytest.approx(
             {

@@ -43,7 +43,10 @@ def inputs(logits: np.ndarray) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def expected(logits: np.ndarray, inputs: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
-    return environment_report(logits, inputs["references"], inputs["environments"], NAMES)
+    report = environment_report(logits, inputs["references"], inputs["environments"], NAMES)
+    for entry in report.values():
+        del entry["predicted_share"]  # the one measure that is a list, for results.json alone
+    return report
 
 
 def test_report_equals_the_library(modules, logits, inputs, expected) -> None:
