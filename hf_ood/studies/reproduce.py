@@ -140,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return INTERRUPTED
         for study in studies:
             keep(study, plans[study.name], arguments.runs_dir, arguments.results_dir / arguments.budget)
-            write_cards(study, plans[study.name], arguments.runs_dir, arguments.cards_dir)
+            write_cards(study, plans[study.name], arguments.runs_dir, arguments.cards_dir, arguments.budget)
     page = show(everything, arguments.results_dir, arguments.readme)
     console.print(f"page: {page}\ntables: {page.with_suffix('.md')}")
     for message in failed:

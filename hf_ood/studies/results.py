@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,14 +38,16 @@ def keep(study: Study, runs: Sequence[Run], runs_dir: Path, folder: Path) -> Non
             shutil.copyfile(run.folder(runs_dir) / picture.file, kept)
 
 
-def write_cards(study: Study, runs: Sequence[Run], runs_dir: Path, folder: Path) -> None:
+def write_cards(study: Study, runs: Sequence[Run], runs_dir: Path, folder: Path, budget: str) -> None:
     """A card for each arm that the study names, from the results of its finished runs."""
     for arm in study.cards:
         done = [run for run in runs if run.arm == arm and finished(run, runs_dir)]
         if done:
             results = [load_results(run.folder(runs_dir)) for run in done]
+            command = ["python", "trainers/reproduce.py", "--study", study.name, "--only", arm]
+            results[0]["command"] = shlex.join([*command, "--budget", budget])
             folder.mkdir(parents=True, exist_ok=True)
-            name = f"{study.name}-{arm}".lower().replace(" ", "-").replace("+", "-")
+            name = re.sub("[^a-z0-9]+", "-", f"{study.name}-{arm}".lower())
             build_model_card(results[0], others=results[1:]).save(folder / f"{name}.md")
 
 
