@@ -16,6 +16,8 @@ STUDY = {
     "arms": {"ERM": {}, "0.01": {"learning_rate": 0.01, "method": "irm"}},
     "budgets": {"quick": {"num_train_epochs": 1, "max_train_samples": 600, "seeds": 2}},
     "report": {"ERM": {"blue_on_white": 51.0}},
+    "pictures": [{"title": "Curves", "arm": "ERM", "file": "curves.png"}],
+    "cards": ["ERM"],
     "claims": [{"text": "IRM helps", "better": "0.01", "than": "ERM"}],
 }
 
@@ -25,6 +27,7 @@ def command(folder: Path, runs: str, out: str, *more: str) -> list[str]:
     recipes.mkdir(exist_ok=True)
     (recipes / "small.yaml").write_text(yaml.safe_dump(STUDY))
     places = ["--recipes", recipes, "--runs_dir", folder / runs, "--results_dir", folder / out]
+    places += ["--cards_dir", folder / out / "cards"]
     return [*map(str, places), *more]
 
 

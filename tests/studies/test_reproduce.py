@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from huggingface_hub import ModelCard
 from small_study import STUDY, command, values
 
 from hf_ood.studies.reproduce import main
@@ -31,7 +32,7 @@ def test_the_tables_show_report_claim_and_verdict(whole: Path) -> None:
     ):
         assert expected in text
     page = (whole / "out" / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 8 and 'href="#small"' in page
+    assert page.count("data:image/png;base64,") == 9 and 'href="#small"' in page
     assert "http" not in page.replace("http-equiv", "")  # self-contained
 
 
@@ -79,3 +80,13 @@ def test_list_and_wrong_names(whole: Path, capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(SystemExit):
         main(command(whole, "runs", "out", "--study", "smal"))
     assert "Did you mean 'small'" in capsys.readouterr().err
+
+
+def test_pictures_and_cards_of_main_arms_are_kept(whole: Path) -> None:
+    kept = whole / "out" / "quick" / "pictures" / "small-erm-curves.png"
+    assert kept.read_bytes().startswith(b"\x89PNG")
+    card = ModelCard.load(whole / "out" / "cards" / "small-erm.md")
+    assert {result.metric_name for result in card.data.eval_results} >= {"accuracy on blue_on_white"}
+    assert "±" in card.text  # both seeds
+    assert "python trainers/reproduce.py --study small --only ERM --budget quick" in card.text
+    assert str(whole) not in card.content
