@@ -90,3 +90,19 @@ def test_a_run_that_is_to_be_explained_is_finished_when_it_is(whole: Path) -> No
     assert results is not None
     assert measure(results, "digit_share") == pytest.approx(0.3)
     report.unlink()
+
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "trainers" / "results"
+
+
+@pytest.mark.parametrize(
+    "file", sorted(RESULTS.glob("*/*.csv")), ids=lambda file: f"{file.parent.name} {file.stem}"
+)
+def test_committed_results_belong_to_a_study_and_are_whole(file: Path) -> None:
+    study = load_study(ROOT / "trainers" / "recipes" / f"{file.stem}.yaml")
+    table = pd.read_csv(file, dtype={"arm": str})
+    assert set(table["arm"]) <= set(study.arms)
+    summary = summarize(study, table, file.parent.name, RESULTS)
+    least = 5 if file.parent.name == "full" else 2
+    assert all(found.n >= least for row in summary.rows for found in row.measures.values())
