@@ -10,6 +10,8 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
+import venv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,15 @@ for line in sys.stdin:
 """
 
 
+def fresh_environment(folder: Path) -> str:
+    """A new virtual environment -> its python. It finds the libraries that are installed here, but not a
+    package that is a link to its sources, as this one is."""
+    venv.create(folder, symlinks=True)
+    packages = sysconfig.get_path("purelib", vars={"base": str(folder)})
+    Path(packages, "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return str(folder / "bin" / "python")
+
+
 class Client:
     """A process that runs programs against a Hub, each in a fork; what a program prints last may be JSON."""
 
@@ -80,7 +91,8 @@ class Client:
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": "" if "hf_ood" in blocked else str(ROOT),
         }
-        command = [sys.executable, "-c", _SERVE, json.dumps([list(blocked), list(imports), str(folder)])]
+        python = fresh_environment(folder / "venv") if "hf_ood" in blocked else sys.executable
+        command = [python, "-c", _SERVE, json.dumps([list(blocked), list(imports), str(folder)])]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True, cwd=folder
         )

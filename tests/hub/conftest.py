@@ -37,7 +37,7 @@ def author(_hub: LoopbackHub, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(scope="session")
 def stranger(_hub: LoopbackHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """Someone without: importing `hf_ood` fails there as if it were not installed."""
+    """Someone without: a fresh virtual environment, in which importing `hf_ood` fails."""
     imports = ["datasets", "transformers", "transformers.pipelines", "torch"]
     client = Client(_hub.url, tmp_path_factory.mktemp("stranger") / "client", imports, blocked=["hf_ood"])
     yield client
