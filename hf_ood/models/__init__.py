@@ -3,6 +3,8 @@
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from .disentangled_vae import DisentangledVAEConfig, DisentangledVAEForImageClassification
+from .feature_layer import FeatureLayer, find_feature_layer
+from .features import FeatureSplit
 from .lenet import LeNetConfig, LeNetForImageClassification, LeNetImageProcessor, canonicalize_colors
 from .mlp import MLPConfig, MLPForImageClassification
 from .penultimate import Penultimate
@@ -25,6 +27,8 @@ __all__ = [
     "MODELS",
     "DisentangledVAEConfig",
     "DisentangledVAEForImageClassification",
+    "FeatureLayer",
+    "FeatureSplit",
     "LeNetConfig",
     "LeNetForImageClassification",
     "LeNetImageProcessor",
@@ -34,5 +38,6 @@ __all__ = [
     "SmallResNetConfig",
     "SmallResNetForImageClassification",
     "canonicalize_colors",
+    "find_feature_layer",
     "image_processor",
 ]
