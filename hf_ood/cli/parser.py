@@ -42,7 +42,7 @@ class RunArguments:
 
     method: str = option(
         "erm",
-        f"An objective, a feature transform, or one of each joined by +: {', '.join(METHODS)}; irm+rsc.",
+        f"One method, or several that act at different places joined by +, as irm+rsc: {', '.join(METHODS)}.",
     )
     dataset_name: str = option(
         "colored_mnist",

@@ -137,8 +137,7 @@ def build_trainer(
     trainer = OODTrainer(
         model,
         arguments.training,
-        objective=method.objective,
-        feature_transform=method.feature_transform,
+        **vars(method),
         train_dataset=datasets["train"],
         eval_dataset={split: datasets[split] for split in ("validation", "test")},
     )
