@@ -1,9 +1,9 @@
 """Representation self-challenging: suppress the features that the prediction leans on most.
 
 Huang et al. 2020, "Self-Challenging Improves Cross-Domain Generalization", ECCV, arXiv:2007.02454; the
-report, sections 4.1, 4.4, 5.3 and 5.4. Features are maps [B, C, H, W] of any size. Vectors [B, D] count as D
-channels of one cell, sequences [B, T, D] as D channels of T cells: a spatial mask suppresses tokens, a channel
-mask hidden units.
+report, sections 4.1, 4.4, 5.3 and 5.4. Features are maps [B, C, H, W] of any size. Vectors [B, D] count as
+D channels of one cell, sequences [B, T, D] as D channels of T cells: a spatial mask suppresses tokens, a
+channel mask hidden units.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def challenge_mask(importance: Tensor, drop_rate: float, places: Tensor | None =
     """
     # The small slack keeps 1/3 * 9 at 3: a product one rounding above an integer is that integer.
     if places is not None:
-        order = importance.masked_fill(~places, -torch.inf).argsort(1, descending=True, stable=True)
+        order = importance.masked_fill(~places, -torch.inf).argsort(dim=1, descending=True)
         rank = torch.arange(importance.shape[1], device=importance.device)
         each = (drop_rate * places.sum(1, keepdim=True).double() - 1e-9).ceil()
         return torch.ones_like(importance).scatter_(1, order, rank.ge(each).to(importance))

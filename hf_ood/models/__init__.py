@@ -2,6 +2,7 @@
 
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from .batch_norm import batch_norms
 from .disentangled_vae import DisentangledVAEConfig, DisentangledVAEForImageClassification
 from .feature_layer import FeatureLayer, find_feature_layer
 from .features import FeatureSplit
@@ -37,6 +38,7 @@ __all__ = [
     "Penultimate",
     "SmallResNetConfig",
     "SmallResNetForImageClassification",
+    "batch_norms",
     "canonicalize_colors",
     "find_feature_layer",
     "image_processor",

@@ -56,7 +56,9 @@ def find_feature_layer(model: nn.Module, inputs: Mapping[str, Any], name: str | 
     sources: list[Tensor] = []
     calls: list[_Call] = []
     with _evaluated(model), torch.enable_grad(), _traced(model, inputs, sources, calls) as probe:
-        logits = model(**probe).logits
+        logits = getattr(model(**probe), "logits", None)
+    if logits is None:
+        raise ValueError(f"{type(model).__name__} is no classifier: its output has no `logits`.")
     places = _places(inputs)
     slopes = _slopes(logits, [call.features for call in calls])
     class_tokens = {call.features.shape[:2] for call, slope in zip(calls, slopes, strict=True)

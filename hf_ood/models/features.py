@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.checkpoint import get_device_states, set_device_states
 
+from .batch_norm import batch_norms
 from .feature_layer import FeatureLayer
 
 Outputs = dict[nn.Module, list[Any]]
@@ -38,11 +38,7 @@ class FeatureSplit:
         above = {*path, self.module}
         # What is called on the way to the layer, by the modules that it lies in.
         self.before = [child for module in path for child in module.children() if child not in above]
-        self.norms = [
-            module
-            for module in model.modules()
-            if isinstance(module, _BatchNorm) and module.track_running_stats
-        ]
+        self.norms = batch_norms(model)
 
     @contextmanager
     def transformed(self, transform: Callable[..., Tensor], inputs: Mapping[str, Any]) -> Iterator[None]:
@@ -83,11 +79,11 @@ class FeatureSplit:
     def _places(self, features: Tensor, inputs: Mapping[str, Any]) -> Tensor | None:
         if features.dim() != 3:
             return None
+        places = features.new_ones(features.shape[:2], dtype=torch.bool)
         mask = inputs.get("attention_mask")
-        fits = isinstance(mask, Tensor) and mask.shape == features.shape[:2]
-        places = mask.bool() if fits else features.new_ones(features.shape[:2], dtype=torch.bool)
+        if isinstance(mask, Tensor) and mask.shape == places.shape:
+            places &= mask.bool()
         if self.layer.class_token:
-            places = places.clone()
             places[:, 0] = False
         return places
 
@@ -137,14 +133,14 @@ def _giving(outputs: Outputs) -> Iterator[None]:
         return lambda *args, **kwargs: waiting.pop(0) if waiting else forward(*args, **kwargs)
 
     for module, given in outputs.items():
-        module.forward = replay(module, list(given))  # type: ignore[method-assign]
+        module.forward = replay(module, list(given))
     try:
         yield
     finally:
         for module, forward in own.items():
             del module.forward
             if forward is not None:
-                module.forward = forward  # type: ignore[method-assign]
+                module.forward = forward
 
 
 __all__ = ["FeatureSplit", "features_of"]

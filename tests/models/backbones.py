@@ -14,6 +14,8 @@ from transformers import (
     set_seed,
 )
 
+from hf_ood.models import batch_norms
+
 TOKENS: dict[str, Any] = {
     "hidden_size": 16,
     "num_hidden_layers": 2,
@@ -87,7 +89,13 @@ def make_backbone(name: str, **changes: Any) -> PreTrainedModel:
     config = AutoConfig.for_model(name, **{**options, "num_labels": CLASSES, **changes})
     config.initializer_range = 0.3
     config.architectures = []
-    return auto.from_config(config)
+    model = auto.from_config(config)
+    for norm in batch_norms(model):
+        norm.momentum = 1.0
+    model.train()(**make_inputs(name))  # running statistics that are those of a batch
+    for norm in batch_norms(model):
+        norm.momentum = 0.1
+    return model
 
 
 def make_inputs(name: str, batch: int = 4) -> dict[str, Tensor]:
