@@ -25,6 +25,7 @@ from .checkpoints import last_whole_checkpoint, load_objective, require_whole, s
 from .checks import check_class, check_data, check_divisible, common_environment_names, takes_transform
 from .ood_config import OODConfig
 from .record import NonFiniteLossError, TrainingRecord
+from .renamed_weights import has_other_names, load_by_from_pretrained
 from .step import (
     AUXILIARY_LOSS,
     OptimizerStep,
@@ -314,6 +315,19 @@ class OODTrainer(Trainer):
         super()._save_optimizer_and_scheduler(output_dir)
         if self.args.should_save:
             save_objective(self.objective, output_dir)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        if model is None and has_other_names(self.model, resume_from_checkpoint):
+            load_by_from_pretrained(self.model, resume_from_checkpoint)
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_best_model(self) -> None:
+        best = str(self.state.best_model_checkpoint)
+        if has_other_names(self.model, best):
+            load_by_from_pretrained(self.model, best)
+        else:
+            super()._load_best_model()
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
