@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from backbones import make_backbone
 from torch import nn
 from transformers import TrainerCallback, set_seed
 
-from hf_ood import LeNetConfig, LeNetForImageClassification, OODConfig, OODTrainer
+from hf_ood import RSC, LeNetConfig, LeNetForImageClassification, OODConfig, OODTrainer
 from hf_ood.data import EnvironmentDataset
 from hf_ood.objectives import OBJECTIVES, Objective
 
@@ -38,6 +39,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+# Networks of transformers, under a method on features and a transform that treats each sample alone.
+BACKBONE_METHOD = ("fishr", {"mask": "channel", "restoration": "threshold"})
+DIVIDED_BACKBONES = ("resnet", "vit")
 # Also with a network that has a loss of its own; of these, IRM needs a pass in advance and ERM does not.
 WITH_OWN_LOSS = ("erm", "irm")
 
@@ -91,13 +95,14 @@ def gradients(
     batch: int,
     accumulation: int,
     folder: Path,
-    model_class: type[LeNetForImageClassification] = LeNetForImageClassification,
-    bf16: bool = False,
+    model: nn.Module | None = None,
+    feature_transform: RSC | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
     """The gradients of the first step, and the loss that was logged for it."""
     keep = KeepGradients()
     trainer = OODTrainer(
-        make_model(model_class),
+        model or make_model(),
         OODConfig(
             output_dir=str(folder),
             per_device_train_batch_size=batch,
@@ -107,11 +112,13 @@ def gradients(
             logging_steps=1,
             save_strategy="no",
             use_cpu=True,
-            bf16=bf16,
+            freeze_batch_norm=True,
             ddp_backend="gloo" if "WORLD_SIZE" in os.environ else None,
             disable_tqdm=True,
+            **options,
         ),
         objective=objective,
+        feature_transform=feature_transform,
         train_dataset=data,
         callbacks=[keep],
     )
@@ -137,7 +144,19 @@ def main(folder: Path) -> None:
                     batch,
                     accumulation,
                     folder / f"run_{processes}",
-                    model_class,
+                    make_model(model_class),
+                )
+        name, rsc = BACKBONE_METHOD
+        for backbone in DIVIDED_BACKBONES:
+            for batch, accumulation in LAYOUTS[processes]:
+                found[f"{backbone} {data_name} {processes}x{batch}x{accumulation}"] = gradients(
+                    OBJECTIVES[name](**OPTIONS[name]),
+                    make_data(counts),
+                    batch,
+                    accumulation,
+                    folder / f"run_{processes}",
+                    make_backbone(backbone, num_labels=2),
+                    RSC(**rsc),
                 )
     if int(os.environ.get("RANK", "0")) == 0:
         torch.save(found, folder / f"{processes}.pt")

@@ -12,6 +12,7 @@ import pytest
 import torch
 from one_step import (
     DATA,
+    DIVIDED_BACKBONES,
     LAYOUTS,
     OPTIONS,
     WITH_OWN_LOSS,
@@ -56,7 +57,9 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.mark.parametrize("layout", DIVIDED)
 @pytest.mark.parametrize("data", DATA)
-@pytest.mark.parametrize("name", [*ADDITIVE, *(f"{name}+own_loss" for name in WITH_OWN_LOSS)])
+@pytest.mark.parametrize(
+    "name", [*ADDITIVE, *(f"{name}+own_loss" for name in WITH_OWN_LOSS), *DIVIDED_BACKBONES]
+)
 def test_a_divided_batch_has_the_gradient_of_the_whole(
     steps: dict[str, Any], name: str, data: str, layout: str
 ) -> None:
