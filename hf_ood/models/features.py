@@ -63,7 +63,9 @@ class FeatureSplit:
             def head(others: Tensor) -> Tensor:
                 replaced = {**given, module: [*given[module], _exchange(output, features, others)]}
                 with _random_state(*state), _giving(replaced), self._same_statistics(given):
-                    return self.model(**shown).logits
+                    # The class's own forward pass: a wrapper around the instance's is being run already, and
+                    # Accelerate's, an autocast context, must not be entered twice.
+                    return type(self.model).forward(self.model, **shown).logits
 
             places = self._places(features, inputs)
             more = {} if places is None else {"places": places}

@@ -112,7 +112,6 @@ def gradients(
             logging_steps=1,
             save_strategy="no",
             use_cpu=True,
-            freeze_batch_norm=True,
             ddp_backend="gloo" if "WORLD_SIZE" in os.environ else None,
             disable_tqdm=True,
             **options,
@@ -157,6 +156,7 @@ def main(folder: Path) -> None:
                     folder / f"run_{processes}",
                     make_backbone(backbone, num_labels=2),
                     RSC(**rsc),
+                    freeze_batch_norm=True,
                 )
     if int(os.environ.get("RANK", "0")) == 0:
         torch.save(found, folder / f"{processes}.pt")
