@@ -61,7 +61,7 @@ class FeatureSplit:
             state = torch.get_rng_state(), *get_device_states(features)
 
             def head(others: Tensor) -> Tensor:
-                replaced = {**given, module: [*given[module], _exchange(output, features, others)]}
+                replaced = {**given, module: [*given[module], exchange(output, features, others)]}
                 with _random_state(*state), _giving(replaced), self._same_statistics(given):
                     # The class's own forward pass: a wrapper around the instance's is being run already, and
                     # Accelerate's, an autocast context, must not be entered twice.
@@ -69,7 +69,7 @@ class FeatureSplit:
 
             places = self._places(features, inputs)
             more = {} if places is None else {"places": places}
-            return _exchange(output, features, transform(features, head, inputs.get("labels"), **more))
+            return exchange(output, features, transform(features, head, inputs.get("labels"), **more))
 
         hooks = [module.register_forward_hook(keep) for module in given]
         try:
@@ -112,7 +112,8 @@ def features_of(output: Any) -> Tensor:
     return next(leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor))
 
 
-def _exchange(output: Any, features: Tensor, others: Tensor) -> Any:
+def exchange(output: Any, features: Tensor, others: Tensor) -> Any:
+    """What a module gave, with other features."""
     return tree_map(lambda leaf: others if leaf is features else leaf, output)
 
 
@@ -145,4 +146,4 @@ def _giving(outputs: Outputs) -> Iterator[None]:
                 module.forward = forward
 
 
-__all__ = ["FeatureSplit", "features_of"]
+__all__ = ["FeatureSplit", "exchange", "features_of"]
