@@ -46,17 +46,20 @@ class FeatureSplit:
 
         It is called with the features, the head (features -> logits) and `inputs["labels"]`, and its result
         replaces the features; with a sequence [B, T, D] it also gets `places`, bool [B, T]: the tokens that
-        are neither padding nor the class token.
+        are neither padding nor the class token. Raises `RuntimeError` when the layer did not run.
         """
+        acted = False
         given: Outputs = {module: [] for module in (*self.before, self.module)}
         shown = {name: value for name, value in inputs.items() if name != "labels"}
 
         def keep(module: nn.Module, _: Any, output: Any) -> Any:
+            nonlocal acted
             if module is not self.module or len(given[module]) < self.layer.call:
                 given[module].append(output)
                 return None
             for hook in hooks:
                 hook.remove()
+            acted = True
             features = features_of(output)
             state = torch.get_rng_state(), *get_device_states(features)
 
@@ -77,6 +80,8 @@ class FeatureSplit:
         finally:
             for hook in hooks:
                 hook.remove()
+        if not acted:
+            raise RuntimeError(f"The feature layer {self.layer.name} did not run: nothing was transformed.")
 
     def _places(self, features: Tensor, inputs: Mapping[str, Any]) -> Tensor | None:
         if features.dim() != 3:

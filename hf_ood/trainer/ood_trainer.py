@@ -133,6 +133,11 @@ class OODTrainer(Trainer):
             return None
         if layer is None and takes_transform(self.model):
             return None
+        if self.args.torch_compile:
+            raise ValueError(
+                f"{self.feature_transform.name} acts through hooks, which a compiled network does not run: "
+                "leave --torch_compile out."
+            )
         two: Any = self.train_dataset.__getitems__([0, 1])
         first = self._prepare_inputs(self.data_collator(two))
         return FeatureSplit(self.model, find_feature_layer(self.model, _without_environment(first), layer))

@@ -107,6 +107,11 @@ def test_activation_checkpointing_changes_no_gradient_and_bfloat16_little(name: 
     assert torch.nn.functional.cosine_similarity(flat, near, dim=0) > 0.9
 
 
+def test_a_compiled_network_refuses_transforms_that_it_would_pass_over(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="rsc acts through hooks"):
+        make_trainer(make_backbone("vit", num_labels=2), tmp_path, args={"torch_compile": True})
+
+
 def logits(model: PreTrainedModel) -> Tensor:
     with torch.no_grad():
         return model.eval()(pixel_values=make_inputs("vit")["pixel_values"]).logits
