@@ -44,6 +44,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 WITH_OWN_LOSS = ("erm", "irm")
 
 
+MAX_GRAD_NORM = 0.5  # of "dann+clipped", below the norm that it finds
+
+
 class WithOwnLoss(LeNetForImageClassification):
     """LeNet with an auxiliary loss [B]: features are to be of unit length, another one for each sample."""
 
@@ -163,6 +166,15 @@ def main(folder: Path) -> None:
                     folder / f"run_{processes}",
                     model_class,
                 )
+        for batch, accumulation in LAYOUTS[processes]:
+            found[f"dann+clipped {data_name} {processes}x{batch}x{accumulation}"] = gradients(
+                OBJECTIVES["dann"](**OPTIONS["dann"]),
+                make_data(counts),
+                batch,
+                accumulation,
+                folder / f"run_{processes}",
+                max_grad_norm=MAX_GRAD_NORM,
+            )
     if int(os.environ.get("RANK", "0")) == 0:
         torch.save(found, folder / f"{processes}.pt")
 
