@@ -41,6 +41,20 @@ def test_the_checkpoint_holds_the_discriminator_and_the_model_does_not(
     assert load_file(checkpoint / "model.safetensors").keys() == make_model().state_dict().keys()
 
 
+def test_its_first_weights_depend_on_the_seed_alone(dataset: EnvironmentDataset, tmp_path: Path) -> None:
+    """So they are the same on every process, whatever was drawn there before."""
+    model, found = make_model(), []
+    for seed, drawn in ((1, 0), (1, 5), (2, 0)):
+        args = make_args(tmp_path, seed=seed)
+        trainer = OODTrainer(model, args, objective=DANN(width=8), train_dataset=dataset)
+        torch.rand(drawn)
+        before = torch.get_rng_state()
+        trainer.build_objective(dataset, Penultimate(model).classifier)
+        assert torch.equal(torch.get_rng_state(), before)
+        found.append(trainer.objective.parameters()[0])
+    assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
+
+
 def test_it_has_a_group_of_its_own_in_the_optimizer_once(dataset: EnvironmentDataset, tmp_path: Path) -> None:
     args = make_args(tmp_path, learning_rate=1e-3, weight_decay=0.1, lr_scheduler_type="linear")
     objective = DANN(width=8, learning_rate_factor=0.5)
