@@ -10,6 +10,7 @@ from transformers import Trainer
 
 from ..data import EnvironmentDataset
 from ..objectives import Objective
+from ..updates import Update
 from .step import reduce_sums
 
 
@@ -21,11 +22,13 @@ class OwnParametersTrainer(Trainer):
     """
 
     objective: Objective
+    update: Update | None = None
 
     def build_objective(self, dataset: EnvironmentDataset, classifier: nn.Linear | None) -> None:
         """Let the objective make its networks; the seed decides their first weights, on every process.
 
-        Raises `ValueError` for parameters under FSDP or DeepSpeed, which shard what they have wrapped.
+        Raises `ValueError` for parameters under FSDP or DeepSpeed, which shard what they have wrapped, and
+        beside an update, which takes the gradients of the network alone.
         """
         counts = torch.bincount(dataset.environments, minlength=len(dataset.environment_names))
         before = torch.get_rng_state()
@@ -36,10 +39,17 @@ class OwnParametersTrainer(Trainer):
             (counts > 0).to(self.args.device),
         )
         torch.set_rng_state(before)
-        if self.objective.parameters() and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
+        if not self.objective.parameters():
+            return
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             raise ValueError(
                 f"{self.objective.name} trains a network of its own, which FSDP and DeepSpeed do not shard: "
                 "launch with plain data parallelism (torchrun), or use another method."
+            )
+        if self.update is not None:
+            raise ValueError(
+                f"{self.objective.name} trains a network of its own, which {self.update.name} would not "
+                "move: use one of the two."
             )
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
