@@ -1,7 +1,8 @@
 """Out-of-distribution generalisation for the Hugging Face ecosystem."""
 
 from .data import ColoredMNIST, EnvironmentDataset, EnvironmentSampler, RandomColor, load_colored_mnist
-from .masking import RSC
+from .masking import RSC, MixStyle
+from .mixing import LISA, Mixup
 from .models import (
     DisentangledVAEConfig,
     DisentangledVAEForImageClassification,
@@ -25,6 +26,7 @@ __all__ = [
     "IBERM",
     "IBIRM",
     "IRM",
+    "LISA",
     "MMD",
     "RSC",
     "SD",
@@ -43,6 +45,8 @@ __all__ = [
     "LeNetImageProcessor",
     "MLPConfig",
     "MLPForImageClassification",
+    "MixStyle",
+    "Mixup",
     "OODConfig",
     "OODTrainer",
     "RSCTrainer",
