@@ -1,5 +1,6 @@
 """Out-of-distribution generalisation for the Hugging Face ecosystem."""
 
+from .averaging import EMA, SWA, SWAD
 from .data import ColoredMNIST, EnvironmentDataset, EnvironmentSampler, RandomColor, load_colored_mnist
 from .masking import RSC, MixStyle
 from .mixing import LISA, Mixup
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CORAL",
+    "EMA",
     "EQRM",
     "ERM",
     "IBERM",
@@ -30,6 +32,8 @@ __all__ = [
     "MMD",
     "RSC",
     "SD",
+    "SWA",
+    "SWAD",
     "CVaR",
     "ColoredMNIST",
     "DisentangledVAEConfig",

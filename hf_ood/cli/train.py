@@ -242,7 +242,7 @@ def collect_results(
         "dataset": run.dataset_name,
         "config": run.dataset_config,
         "seed": training.seed,
-        "selection": training.selection,
+        "selection": trainer.selection,
         **summarize(reports["train"], reports["validation"], reports["test"]),
         "also_test": {
             name: {"environments": report, "mean_accuracy": mean_accuracy(report)}

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel
 from transformers.trainer_callback import ProgressCallback
 
 from ..averaging import Averaging
@@ -20,6 +20,7 @@ from ..models import Penultimate
 from ..objectives import ERM, Objective, Outputs, Sums
 from ..objectives.functional import at_least_float32, environment_sums, largest_class
 from ..updates import Update
+from .averaging_trainer import AveragingTrainer
 from .callbacks import EnvironmentProgress
 from .checkpoints import last_whole_checkpoint, load_objective, require_whole, save_objective
 from .checks import (
@@ -45,7 +46,7 @@ from .step import (
 )
 
 
-class OODTrainer(Trainer):
+class OODTrainer(AveragingTrainer):
     """`Trainer` for data with environments.
 
     The loss is the objective at the sums of the whole batch, whatever the number of gradient-accumulation
