@@ -181,7 +181,7 @@ class OODTrainer(AveragingTrainer):
         In evaluation: the plain mean cross-entropy, comparable over methods.
         """
         if not model.training:
-            outputs = self.forward(model, _for_network(inputs))
+            outputs = self.forward(model, _without_environment(inputs))
             return (outputs.loss, outputs) if return_outputs else outputs.loss
         step = self._optimizer_step or OptimizerStep([inputs])
         if step.position == 0:
@@ -231,8 +231,10 @@ class OODTrainer(AveragingTrainer):
         if self.mixing is not None:
             assert self.train_dataset is not None
             inputs = self.mixing(inputs, num_classes(self.model, self.train_dataset))
+        # To the network, and to a feature transform in it, a mixed sample is of its largest share's class.
+        known = {**_without_environment(inputs), "labels": largest_class(inputs["labels"])}
         with self._penultimate or nullcontext():
-            outputs = self.forward(model, _for_network(inputs))
+            outputs = self.forward(model, known)
         features = self._penultimate.take() if self._penultimate else None
         with torch.autocast(self.args.device.type, enabled=False):
             seen = Outputs(
@@ -317,10 +319,9 @@ class OODTrainer(AveragingTrainer):
             load_objective(self.objective, checkpoint)
 
 
-def _for_network(inputs: dict[str, Any]) -> dict[str, Any]:
-    """What the network takes: no environments, and one class even of a mixed sample (RSC challenges it)."""
-    kept = {name: value for name, value in inputs.items() if name != "environment"}
-    return {**kept, "labels": largest_class(inputs["labels"])}
+def _without_environment(inputs: dict[str, Any]) -> dict[str, Any]:
+    """What the network takes: it need not know environments."""
+    return {name: value for name, value in inputs.items() if name != "environment"}
 
 
 def _as_eval_datasets(eval_dataset: Any) -> dict[str, EnvironmentDataset]:
