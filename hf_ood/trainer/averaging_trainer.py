@@ -105,7 +105,7 @@ class AveragingTrainer(Trainer):
                 f"{checkpoint} holds no {AVERAGING_FILE}: it was not trained with {self.averaging.name}. "
                 "Start again, or resume without it."
             )
-        state = load_file(file, device=str(self.args.device))
+        state = {name: value.to(self.args.device) for name, value in load_file(file).items()}
         with torch.no_grad():
             put(unprefixed("own", state), self.model)
         self.averaging.load_state_dict(unprefixed("state", state))

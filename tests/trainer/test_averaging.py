@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -168,3 +171,21 @@ def test_what_cannot_be_averaged_is_refused(tmp_path: Path) -> None:
     without = OODTrainer(make_model(), make_args(tmp_path), averaging=EMA(), train_dataset=make_dataset())
     with pytest.raises(ValueError, match="it was not trained with ema"):
         without.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+
+
+def test_two_processes_hold_one_average_and_resume_to_it(tmp_path: Path) -> None:
+    worker = str(Path(__file__).with_name("averaged_run.py"))
+    launcher = "-m torch.distributed.run --standalone --local-addr 127.0.0.1 --nproc_per_node 2".split()
+    shown = subprocess.run(
+        [sys.executable, *launcher, worker, str(tmp_path)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert shown.returncode == 0, shown.stderr
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    for averaging, (whole, resumed) in first.items():
+        for name, value in whole.items():
+            for other in (resumed, *second[averaging]):
+                assert torch.equal(other[name], value), (averaging, name)
