@@ -58,3 +58,9 @@ def end_on_line(
     best = accuracies.index(max(accuracies))
     model.load_state_dict(interpolate(start, end, shares[best]).state_dict())
     return [{**point, "chosen": number == best} for number, point in enumerate(line)]
+
+
+def selection_on_line(selection: str, line: Sequence[dict[str, Any]]) -> str:
+    """The rule that chose the trained weights, and where on the way to them the run ends."""
+    (share,) = (point["share"] for point in line if point["chosen"])
+    return f"{selection}, then {share:g} of the way to it from the starting weights"

@@ -34,7 +34,7 @@ from ..trainer.checkpoints import last_whole_checkpoint
 from ..trainer.methods import Method, build_method
 from .arguments import Arguments, UsageError, parse_arguments
 from .datasets import load_splits, training_datasets
-from .interpolation import check_line, end_on_line
+from .interpolation import check_line, end_on_line, selection_on_line
 from .parser import make_parser
 from .push import take_publication
 from .stages import combine, freeze_all_but, load_weights, place_stages
@@ -120,12 +120,12 @@ def train_stage(
     start, cpu_start = time.perf_counter(), time.process_time()
     trainer.train(resume_from_checkpoint=checkpoint)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-    line = {}
+    line: dict[str, Any] = {}
     if shares and untrained is not None:
         points = end_on_line(
             trainer.model, untrained, shares, lambda split: predict_report(trainer, datasets[split])
         )
-        line = {"interpolation": points}
+        line = {"interpolation": points, "selection": selection_on_line(trainer.selection, points)}
     results = {**collect_results(trainer, arguments, method, datasets, seconds, cpu_seconds), **line}
     if trainer.is_world_process_zero():
         model = trainer.accelerator.unwrap_model(trainer.model)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from hf_ood.cli.interpolation import check_line, end_on_line
+from hf_ood.cli.interpolation import check_line, end_on_line, selection_on_line
 from hf_ood.cli.parser import RunArguments
 
 
@@ -35,6 +35,10 @@ def test_the_validation_set_chooses_the_share() -> None:
     torch.testing.assert_close(model.bias, torch.tensor([-1.6]))
     assert [point["mean_accuracy"] for point in line] == pytest.approx([0.1875, 0.3, 0.5625])
     assert [point["worst_accuracy"] for point in line] == pytest.approx([0.125, 0.2, 0.375])
+    assert (
+        selection_on_line("last step", line)
+        == "last step, then 0.3 of the way to it from the starting weights"
+    )
     assert line[1]["validation_mean_accuracy"] == pytest.approx(0.75 * (1 - 0.1 / 4))
 
 
