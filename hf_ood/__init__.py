@@ -15,6 +15,7 @@ from .models import (
 )
 from .objectives import CORAL, EQRM, ERM, IBERM, IBIRM, IRM, MMD, SD, CVaR, Fishr, GroupDRO, VREx
 from .trainer import IRMRSCTrainer, IRMTrainer, OODConfig, OODTrainer, RSCTrainer
+from .updates import IGA, MLDG, SAM, ANDMask, Fish, SANDMask
 
 __version__ = "0.1.0"
 
@@ -24,16 +25,21 @@ __all__ = [
     "ERM",
     "IBERM",
     "IBIRM",
+    "IGA",
     "IRM",
+    "MLDG",
     "MMD",
     "RSC",
+    "SAM",
     "SD",
+    "ANDMask",
     "CVaR",
     "ColoredMNIST",
     "DisentangledVAEConfig",
     "DisentangledVAEForImageClassification",
     "EnvironmentDataset",
     "EnvironmentSampler",
+    "Fish",
     "Fishr",
     "GroupDRO",
     "IRMRSCTrainer",
@@ -47,6 +53,7 @@ __all__ = [
     "OODTrainer",
     "RSCTrainer",
     "RandomColor",
+    "SANDMask",
     "SmallResNetConfig",
     "SmallResNetForImageClassification",
     "VREx",

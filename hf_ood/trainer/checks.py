@@ -6,11 +6,13 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from accelerate.utils import DistributedType
 from torch import nn
 
 from ..data import EnvironmentDataset
 from ..masking import FeatureTransform
-from ..objectives import Objective
+from ..objectives import OBJECTIVES, Objective
+from ..updates import Update
 from .ood_config import OODConfig
 
 
@@ -39,17 +41,38 @@ def check_divisible(objective: Objective, args: OODConfig, processes: int) -> No
         )
 
 
+def check_update(update: Update, objective: Objective, distributed_type: DistributedType) -> None:
+    """What an update asks for exists: whole gradients on every process, and risks that are added up."""
+    if distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
+        raise ValueError(
+            f"{update.name} needs every process to hold all weights, which {distributed_type.value} divides: "
+            "train with plain data parallelism (torchrun), or without an update."
+        )
+    if update.by_environment and not objective.linear:
+        fitting = [name for name, cls in OBJECTIVES.items() if cls.linear]
+        raise ValueError(
+            f"{update.name} takes the gradient of each environment's risk, and {objective.name} is no mean "
+            f"over environments: combine {update.name} with {' or '.join(fitting)}, or {objective.name} with "
+            "sam."
+        )
+
+
+def check_environments(dataset: EnvironmentDataset, method: Objective | Update) -> None:
+    counts = dataset.environment_counts()
+    if len(counts) < method.min_environments:
+        raise ValueError(
+            f"{method.name} compares environments: it needs at least {method.min_environments}, the "
+            f"training set has {len(counts)} ({', '.join(counts)}). Train on more, or use erm or rsc."
+        )
+
+
 def check_data(
     dataset: EnvironmentDataset, objective: Objective, model: nn.Module, args: OODConfig, processes: int
 ) -> None:
     """Enough environments, labels in range, at least one batch, no environment smaller than its part of a
     batch."""
+    check_environments(dataset, objective)
     counts = dataset.environment_counts()
-    if len(counts) < objective.min_environments:
-        raise ValueError(
-            f"{objective.name} compares environments: it needs at least {objective.min_environments}, the "
-            f"training set has {len(counts)} ({', '.join(counts)}). Train on more, or use erm or rsc."
-        )
     num_labels = getattr(getattr(model, "config", None), "num_labels", None)
     if num_labels is not None and int(dataset.labels.max()) >= num_labels:
         raise ValueError(

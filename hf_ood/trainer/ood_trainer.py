@@ -20,9 +20,17 @@ from ..models import Penultimate
 from ..objectives import ERM, Objective, Outputs, Sums
 from ..objectives.functional import at_least_float32, environment_sums
 from ..updates import Update
-from .callbacks import EnvironmentProgress
+from .callbacks import AfterOptimizerStep, EnvironmentProgress
 from .checkpoints import last_whole_checkpoint, load_objective, require_whole, save_objective
-from .checks import check_class, check_data, check_divisible, check_transform, common_environment_names
+from .checks import (
+    check_class,
+    check_data,
+    check_divisible,
+    check_environments,
+    check_transform,
+    check_update,
+    common_environment_names,
+)
 from .ood_config import OODConfig
 from .record import NonFiniteLossError, TrainingRecord
 from .step import (
@@ -35,6 +43,7 @@ from .step import (
     reduce_sums,
     restore_random_state,
 )
+from .window import StepWindow, follow
 
 
 class OODTrainer(Trainer):
@@ -108,6 +117,8 @@ class OODTrainer(Trainer):
         if any(isinstance(callback, ProgressCallback) for callback in self.callback_handler.callbacks):
             self.remove_callback(ProgressCallback)
             self.add_callback(EnvironmentProgress())
+        if self.update is not None:
+            self.add_callback(AfterOptimizerStep(self.update))
         self.record = TrainingRecord(self.environment_names, self.args.device)
         self._optimizer_step: OptimizerStep | None = None
         self._penultimate = Penultimate(self.model) if self.objective.needs_features else None
@@ -121,8 +132,12 @@ class OODTrainer(Trainer):
             check_transform(self.feature_transform, self.model)
         processes = self.accelerator.num_processes
         check_divisible(self.objective, self.args, processes)
+        if self.update is not None:
+            check_update(self.update, self.objective, self.accelerator.distributed_type)
         if self.train_dataset is not None:
             check_data(self.train_dataset, self.objective, self.model, self.args, processes)
+            if self.update is not None:
+                check_environments(self.train_dataset, self.update)
 
     # Data
 
@@ -148,6 +163,27 @@ class OODTrainer(Trainer):
         batches, num_items = super().get_batch_samples(*args, **kwargs)
         self._optimizer_step = OptimizerStep(batches)
         return batches, num_items
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> Tensor:
+        """As `Trainer`'s; an update is handed all micro-batches of an optimizer step at the last of them."""
+        step = self._optimizer_step or OptimizerStep([inputs])
+        if step.position == 0:
+            self._begin_step()
+        if self.update is None:
+            return super().training_step(model, inputs, num_items_in_batch)
+        step.position += 1
+        if step.position < len(step.batches):
+            return torch.zeros((), device=self.args.device)
+        return follow(self.update, StepWindow(self, model, step.batches))
+
+    def _begin_step(self) -> None:
+        """What happens once per optimizer step, before anything else."""
+        if self.feature_transform is not None:
+            self.feature_transform.progress = self.state.global_step / max(self.state.max_steps, 1)
+        if self.optimizer is not None and self.objective.resets_optimizer(self.state.global_step):
+            self.optimizer.state.clear()  # in place: Accelerate's wrapper and the scheduler hold on to it
 
     # The two seams: a method acts in one of them
 
@@ -179,7 +215,8 @@ class OODTrainer(Trainer):
             restore_random_state(step.random_states[step.position])
         outputs, sums = self._sums(model, inputs)
         own = getattr(outputs, AUXILIARY_LOSS, None)
-        self.record.add_batch(outputs.logits.detach(), inputs["labels"], inputs["environment"], own)
+        if not step.repeated:
+            self.record.add_batch(outputs.logits.detach(), inputs["labels"], inputs["environment"], own)
         if step.counts is not None:
             step.solve(self.objective, {**sums, "count": step.counts}, self.state.global_step)
         elif step.loss is None:
@@ -187,16 +224,15 @@ class OODTrainer(Trainer):
         loss = self._share_of_loss(model, step, sums)
         step.position += 1
         if step.position == len(step.batches):
-            self.record.add_step(step.parts)
+            if self.update is None:
+                self.record.add_step(step.parts)
             self._optimizer_step = None
         return (loss, outputs) if return_outputs else loss
 
     def _begin(self, model: nn.Module, step: OptimizerStep) -> None:
-        """What happens once per optimizer step, before its first micro-batch."""
-        if self.feature_transform is not None:
-            self.feature_transform.progress = self.state.global_step / max(self.state.max_steps, 1)
-        if self.optimizer is not None and self.objective.resets_optimizer(self.state.global_step):
-            self.optimizer.state.clear()  # in place: Accelerate's wrapper and the scheduler hold on to it
+        """What has to be known of the whole step before its first micro-batch."""
+        if step.counts is not None:
+            return
         divided = len(step.batches) > 1
         if self.objective.linear and (divided or self.accelerator.num_processes > 1):
             counts = environment_counts(
