@@ -42,7 +42,7 @@ class StepWindow:
         self.parts: dict[str, Tensor] = {}
         self._seen: dict[int | None, RandomState] = {}  # what was looked at -> the random state at its start
         model.train()
-        if hasattr(trainer.optimizer, "train"):
+        if trainer.optimizer is not None and hasattr(trainer.optimizer, "train"):
             trainer.optimizer.train()  # schedule-free optimizers have two modes
         if trainer.accelerator.num_processes > 1:
             broadcast(list(self.model.buffers()))  # as DDP's forward pass does
