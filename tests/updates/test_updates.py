@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import permutations, product
 from pathlib import Path
 from types import SimpleNamespace
@@ -99,6 +100,10 @@ def environment_risk(weights: Weights, environment: int) -> Tensor:
     return F.cross_entropy(logits, data.labels[rows])
 
 
+def risk_of(environment: int) -> Callable[[Weights], Tensor]:
+    return partial(environment_risk, environment=environment)
+
+
 def risk(weights: Weights) -> Tensor:
     return (environment_risk(weights, 0) + environment_risk(weights, 1)) / 2
 
@@ -153,10 +158,10 @@ def test_mldg_with_two_environments_learns_on_one_for_the_other(tmp_path: Path) 
     trainer, keep = train(tmp_path, "mldg", {"mldg": {"beta": 2.0}})
     found = []
     for kept, held_out in ((0, 1), (1, 0)):
-        first = gradient(lambda weights, e=kept: environment_risk(weights, e), start())
+        first = gradient(risk_of(kept), start())
         signs = {n: part / (part.abs() + 1e-8) for n, part in first.items()}
         inner = moved(start(), signs, -LEARNING_RATE)
-        second = gradient(lambda weights, e=held_out: environment_risk(weights, e), inner)
+        second = gradient(risk_of(held_out), inner)
         found.append(same(keep.gradients, moved(first, second, 2.0)))
     assert sorted(found) == [False, True]
     assert same(weights_of(trainer), moved(start(), keep.gradients, -LEARNING_RATE))
@@ -194,7 +199,7 @@ def test_fish_goes_half_the_way_of_its_inner_loop(name: str, optimizer_class: An
 
 
 def environment_gradients() -> list[Weights]:
-    return [gradient(lambda weights, e=e: environment_risk(weights, e), start()) for e in range(2)]
+    return [gradient(risk_of(e), start()) for e in range(2)]
 
 
 @pytest.mark.parametrize(("name", "options"), [("and_mask", {}), ("sand_mask", {"tau": 0.5, "k": 1e-3})])
@@ -223,7 +228,7 @@ def test_iga_has_the_gradient_of_its_penalty(tmp_path: Path) -> None:
     trainer, keep = train(tmp_path, "iga", {"iga": {"penalty_weight": 30.0}})
 
     def loss(weights: Weights) -> Tensor:
-        one, two = (gradient(lambda w, e=e: environment_risk(w, e), weights, graph=True) for e in range(2))
+        one, two = (gradient(risk_of(e), weights, graph=True) for e in range(2))
         penalty = torch.stack([(one[n] - two[n]).square().sum() / 4 for n in one]).sum()
         return risk(weights) + 30 * penalty
 
