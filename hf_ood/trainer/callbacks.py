@@ -1,14 +1,11 @@
-"""What happens at moments of a run: what it shows, and what an update does after a step."""
+"""What a run shows while it trains."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
-
-from ..updates import Update
 
 
 class EnvironmentProgress(ProgressCallback):
@@ -47,16 +44,3 @@ def accuracy_line(logs: dict[str, Any]) -> str:
         }
         return f"{split:10s}  " + "  ".join(f"{name} {value:.1%}" for name, value in accuracies.items())
     return ""
-
-
-class AfterOptimizerStep(TrainerCallback):
-    """Lets an update finish what the optimizer did to the weights."""
-
-    def __init__(self, update: Update):
-        self.update = update
-
-    def on_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        model: nn.Module = kwargs["model"]
-        self.update.after_step([parameter for parameter in model.parameters() if parameter.requires_grad])

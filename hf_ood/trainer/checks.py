@@ -11,6 +11,7 @@ from torch import nn
 
 from ..data import EnvironmentDataset
 from ..masking import FeatureTransform
+from ..mixing import Mixing
 from ..objectives import OBJECTIVES, Objective
 from ..updates import Update
 from .ood_config import OODConfig
@@ -41,8 +42,10 @@ def check_divisible(objective: Objective, args: OODConfig, processes: int) -> No
         )
 
 
-def check_update(update: Update, objective: Objective, distributed_type: DistributedType) -> None:
-    """What an update asks for exists: whole gradients on every process, and risks that are added up."""
+def check_update(
+    update: Update, objective: Objective, mixing: Mixing | None, distributed_type: DistributedType
+) -> None:
+    """What an update asks for exists: whole gradients on every process, and risks of single environments."""
     if distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
         raise ValueError(
             f"{update.name} needs every process to hold all weights, which {distributed_type.value} divides: "
@@ -54,6 +57,11 @@ def check_update(update: Update, objective: Objective, distributed_type: Distrib
             f"{update.name} takes the gradient of each environment's risk, and {objective.name} is no mean "
             f"over environments: combine {update.name} with {' or '.join(fitting)}, or {objective.name} with "
             "sam."
+        )
+    if update.by_environment and mixing is not None:
+        raise ValueError(
+            f"{update.name} takes one environment at a time, and {mixing.name} mixes them: use one of the "
+            "two."
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel
 from transformers.trainer_callback import ProgressCallback
 
 from ..averaging import Averaging
@@ -20,17 +20,9 @@ from ..models import Penultimate
 from ..objectives import ERM, Objective, Outputs, Sums
 from ..objectives.functional import at_least_float32, environment_sums
 from ..updates import Update
-from .callbacks import AfterOptimizerStep, EnvironmentProgress
+from .callbacks import EnvironmentProgress
 from .checkpoints import last_whole_checkpoint, load_objective, require_whole, save_objective
-from .checks import (
-    check_class,
-    check_data,
-    check_divisible,
-    check_environments,
-    check_transform,
-    check_update,
-    common_environment_names,
-)
+from .checks import check_class, check_data, check_divisible, check_transform, common_environment_names
 from .ood_config import OODConfig
 from .record import NonFiniteLossError, TrainingRecord
 from .step import (
@@ -43,10 +35,10 @@ from .step import (
     reduce_sums,
     restore_random_state,
 )
-from .window import StepWindow, follow
+from .update_trainer import UpdateTrainer
 
 
-class OODTrainer(Trainer):
+class OODTrainer(UpdateTrainer):
     """`Trainer` for data with environments.
 
     The loss is the objective at the sums of the whole batch, whatever the number of gradient-accumulation
@@ -117,8 +109,6 @@ class OODTrainer(Trainer):
         if any(isinstance(callback, ProgressCallback) for callback in self.callback_handler.callbacks):
             self.remove_callback(ProgressCallback)
             self.add_callback(EnvironmentProgress())
-        if self.update is not None:
-            self.add_callback(AfterOptimizerStep(self.update))
         self.record = TrainingRecord(self.environment_names, self.args.device)
         self._optimizer_step: OptimizerStep | None = None
         self._penultimate = Penultimate(self.model) if self.objective.needs_features else None
@@ -132,12 +122,8 @@ class OODTrainer(Trainer):
             check_transform(self.feature_transform, self.model)
         processes = self.accelerator.num_processes
         check_divisible(self.objective, self.args, processes)
-        if self.update is not None:
-            check_update(self.update, self.objective, self.accelerator.distributed_type)
         if self.train_dataset is not None:
             check_data(self.train_dataset, self.objective, self.model, self.args, processes)
-            if self.update is not None:
-                check_environments(self.train_dataset, self.update)
 
     # Data
 
@@ -164,22 +150,8 @@ class OODTrainer(Trainer):
         self._optimizer_step = OptimizerStep(batches)
         return batches, num_items
 
-    def training_step(
-        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
-    ) -> Tensor:
-        """As `Trainer`'s; an update is handed all micro-batches of an optimizer step at the last of them."""
-        step = self._optimizer_step or OptimizerStep([inputs])
-        if step.position == 0:
-            self._begin_step()
-        if self.update is None:
-            return super().training_step(model, inputs, num_items_in_batch)
-        step.position += 1
-        if step.position < len(step.batches):
-            return torch.zeros((), device=self.args.device)
-        return follow(self.update, StepWindow(self, model, step.batches))
-
-    def _begin_step(self) -> None:
-        """What happens once per optimizer step, before anything else."""
+    def begin_step(self) -> None:
+        """What happens once per optimizer step, before any forward pass."""
         if self.feature_transform is not None:
             self.feature_transform.progress = self.state.global_step / max(self.state.max_steps, 1)
         if self.optimizer is not None and self.objective.resets_optimizer(self.state.global_step):

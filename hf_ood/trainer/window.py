@@ -11,7 +11,8 @@ import torch
 from accelerate.utils import broadcast
 from torch import Tensor, nn
 
-from ..updates import Gradient, Slope, Update
+from ..objectives.functional import at_least_float32
+from ..updates import Gradient, Slope
 from .step import (
     OptimizerStep,
     RandomState,
@@ -22,7 +23,7 @@ from .step import (
 )
 
 if TYPE_CHECKING:
-    from .ood_trainer import OODTrainer
+    from .update_trainer import UpdateTrainer
 
 
 class StepWindow:
@@ -34,7 +35,7 @@ class StepWindow:
     float16, losses are scaled before they are differentiated and gradients scaled back.
     """
 
-    def __init__(self, trainer: OODTrainer, model: nn.Module, batches: list[dict[str, Any]]):
+    def __init__(self, trainer: UpdateTrainer, model: nn.Module, batches: list[dict[str, Any]]):
         self.trainer = trainer
         self.model = trainer.accelerator.unwrap_model(model)
         self.batches = [trainer._prepare_inputs(batch) for batch in batches]
@@ -52,7 +53,7 @@ class StepWindow:
         """Samples of each environment, over all micro-batches and processes -> float [E]."""
         environments = [batch["environment"] for batch in self.batches]
         counts = environment_counts(environments, len(self.trainer.environment_names))
-        return self.trainer._add_over_processes(counts)
+        return self.trainer.accelerator.reduce(counts.to(self.trainer.args.device), "sum")
 
     @cached_property
     def environments(self) -> list[int]:
@@ -69,7 +70,7 @@ class StepWindow:
         )
 
     def slope(self, environment: int | None = None) -> Slope:
-        totals = [torch.zeros_like(parameter) for parameter in self.parameters]
+        totals = [at_least_float32(torch.zeros_like(parameter)) for parameter in self.parameters]
         value = torch.zeros((), device=self.trainer.args.device)
         for loss in self._losses(environment):
             parts = torch.autograd.grad(self._scale(loss), self.parameters, materialize_grads=True)
@@ -80,7 +81,7 @@ class StepWindow:
         return Slope(value, gradient)
 
     def curvature(self, environment: int, vector: Gradient) -> Gradient:
-        totals = [torch.zeros_like(parameter) for parameter in self.parameters]
+        totals = [at_least_float32(torch.zeros_like(parameter)) for parameter in self.parameters]
         for loss in self._losses(environment):
             gradient = torch.autograd.grad(
                 self._scale(loss), self.parameters, create_graph=True, materialize_grads=True
@@ -134,6 +135,7 @@ class StepWindow:
             for batch in step.batches:
                 with self.trainer.compute_loss_context_manager():
                     loss = self.trainer.compute_loss(self.model, batch)
+                assert isinstance(loss, Tensor)
                 yield loss
         if not again:
             self.parts = step.parts
@@ -148,17 +150,8 @@ class StepWindow:
         return found
 
     def _mean_over_processes(self, tensors: list[Tensor]) -> list[Tensor]:
-        processes = self.trainer.accelerator.num_processes
-        if processes == 1:
+        if self.trainer.accelerator.num_processes == 1:
             return tensors
-        flat = self.trainer._add_over_processes(torch.cat([tensor.reshape(-1) for tensor in tensors]))
-        parts = (flat / processes).split([tensor.numel() for tensor in tensors])
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        parts = self.trainer.accelerator.reduce(flat, "mean").split([tensor.numel() for tensor in tensors])
         return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
-
-
-def follow(update: Update, window: StepWindow) -> Tensor:
-    """Leave an update's gradient for the optimizer, note what it logs -> the loss []."""
-    direction = update(window)
-    window.leave(direction.gradient)
-    window.trainer.record.add_step({**window.parts, **direction.parts})
-    return direction.loss

@@ -81,7 +81,7 @@ class Update(ABC):
         """The gradient for the optimizer. It may move the weights: the optimizer starts where they are
         left."""
 
-    def after_step(self, parameters: Sequence[nn.Parameter]) -> None:
+    def after_step(self) -> None:
         """What is done to the weights after the optimizer's step."""
 
 

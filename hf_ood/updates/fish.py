@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -45,10 +44,10 @@ class Fish(Update):
     def __post_init__(self) -> None:
         if not 0 < self.meta_lr <= 1:
             raise ValueError(f"fish.meta_lr must lie in 0..1, without 0, not {self.meta_lr}.")
-        self._start: list[Tensor] = []
+        self._starts: list[tuple[nn.Parameter, Tensor]] = []
 
     def __call__(self, window: Window) -> Direction:
-        self._start = [parameter.detach().clone() for parameter in window.parameters]
+        self._starts = [(parameter, parameter.detach().clone()) for parameter in window.parameters]
         present = window.environments
         order = torch.randperm(len(present), generator=window.generator).tolist()
         losses = []
@@ -60,7 +59,7 @@ class Fish(Update):
         return Direction(torch.stack([*losses, last.loss]).mean(), last.gradient, {})
 
     @torch.no_grad()
-    def after_step(self, parameters: Sequence[nn.Parameter]) -> None:
-        for parameter, start in zip(parameters, self._start, strict=True):
+    def after_step(self) -> None:
+        for parameter, start in self._starts:
             parameter.copy_(start.lerp(parameter, self.meta_lr))
-        self._start = []
+        self._starts = []
