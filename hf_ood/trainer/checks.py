@@ -12,7 +12,7 @@ from torch import nn
 from ..data import EnvironmentDataset
 from ..masking import FeatureTransform
 from ..mixing import Mixing
-from ..objectives import OBJECTIVES, Objective
+from ..objectives import Objective
 from ..updates import Update
 from .ood_config import OODConfig
 
@@ -52,11 +52,9 @@ def check_update(
             "train with plain data parallelism (torchrun), or without an update."
         )
     if update.by_environment and not objective.linear:
-        fitting = [name for name, cls in OBJECTIVES.items() if cls.linear]
         raise ValueError(
             f"{update.name} takes the gradient of each environment's risk, and {objective.name} is no mean "
-            f"over environments: combine {update.name} with {' or '.join(fitting)}, or {objective.name} with "
-            "sam."
+            f"over environments: combine {update.name} with erm, or {objective.name} with sam."
         )
     if update.by_environment and mixing is not None:
         raise ValueError(
