@@ -40,7 +40,7 @@ class StepWindow:
         self.model = trainer.accelerator.unwrap_model(model)
         self.batches = [trainer._prepare_inputs(batch) for batch in batches]
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.parts: dict[str, Tensor] = {}
+        self.parts: dict[str, Tensor] = {}  # of the objective, over all samples, for the log
         self._seen: dict[int | None, RandomState] = {}  # what was looked at -> the random state at its start
         model.train()
         if trainer.optimizer is not None and hasattr(trainer.optimizer, "train"):
@@ -137,8 +137,10 @@ class StepWindow:
                     loss = self.trainer.compute_loss(self.model, batch)
                 assert isinstance(loss, Tensor)
                 yield loss
-        if not again:
-            self.parts = step.parts
+        if not again and environment is None:
+            # Evaluated at known counts, a loss and its parts are this process's alone.
+            own = self.trainer.accelerator.num_processes if step.counts is not None else 1
+            self.parts = {name: part * own for name, part in step.parts.items()}
 
     def _batches_of(self, environment: int) -> list[dict[str, Any]]:
         """The micro-batches' samples of one environment; a micro-batch without any is left out."""
