@@ -13,14 +13,32 @@ from .models import (
     SmallResNetConfig,
     SmallResNetForImageClassification,
 )
-from .objectives import CORAL, EQRM, ERM, IBERM, IBIRM, IRM, MMD, SD, CVaR, Fishr, GroupDRO, VREx
+from .objectives import (
+    CDANN,
+    CORAL,
+    DANN,
+    EQRM,
+    ERM,
+    IBERM,
+    IBIRM,
+    IRM,
+    MMD,
+    SD,
+    CVaR,
+    Fishr,
+    GroupDRO,
+    SupCon,
+    VREx,
+)
 from .trainer import IRMRSCTrainer, IRMTrainer, OODConfig, OODTrainer, RSCTrainer
 from .updates import IGA, MLDG, SAM, ANDMask, Fish, SANDMask
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CDANN",
     "CORAL",
+    "DANN",
     "EQRM",
     "ERM",
     "IBERM",
@@ -56,6 +74,7 @@ __all__ = [
     "SANDMask",
     "SmallResNetConfig",
     "SmallResNetForImageClassification",
+    "SupCon",
     "VREx",
     "load_colored_mnist",
 ]

@@ -41,6 +41,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "sam": {"rho": 0.5},
     "sand_mask": {"k": 1e-3},
     "iga": {"penalty_weight": 1.0},
+    "dann": {"schedule": "constant", "weight": 30.0, "width": 16},
+    "cdann": {"schedule": "constant", "weight": 30.0, "width": 16},
 }
 
 # Also SAM on an objective that needs a pass in advance; MLDG on one with a penalty on the weights.
@@ -48,6 +50,9 @@ UPDATED = [*UPDATES, "vrex+sam", "sd+mldg"]
 
 # Also with a network that has a loss of its own; of these, IRM needs a pass in advance and ERM does not.
 WITH_OWN_LOSS = ("erm", "irm")
+
+
+MAX_GRAD_NORM = 0.5  # of "dann+clipped", below the norm that it finds
 
 
 class WithOwnLoss(LeNetForImageClassification):
@@ -62,10 +67,17 @@ class WithOwnLoss(LeNetForImageClassification):
 
 
 class KeepGradients(TrainerCallback):
-    """Copies the gradients just before the optimizer uses them."""
+    """Copies the gradients just before the optimizer uses them: the network's, and the objective's own."""
+
+    def __init__(self, objective: Objective):
+        self.objective = objective
 
     def on_pre_optimizer_step(self, *args: Any, model: nn.Module, **kwargs: Any) -> None:
         self.gradients = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+        self.own_gradients = {
+            str(number): parameter.grad.clone()
+            for number, parameter in enumerate(self.objective.parameters())
+        }
 
 
 def make_data(counts: tuple[int, ...]) -> EnvironmentDataset:
@@ -93,6 +105,14 @@ def make_model(
     return model
 
 
+def roughen(parameters: list[nn.Parameter]) -> None:
+    """Random weights everywhere, also where an objective's own network starts at zero."""
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) / parameter.shape[-1] ** 0.5)
+
+
 def gradients(
     objective: Objective,
     data: EnvironmentDataset,
@@ -102,9 +122,10 @@ def gradients(
     model_class: type[LeNetForImageClassification] = LeNetForImageClassification,
     bf16: bool = False,
     update: Update | None = None,
+    max_grad_norm: float = 0.0,
 ) -> dict[str, Any]:
     """The gradients of the first step, and the loss that was logged for it."""
-    keep = KeepGradients()
+    keep = KeepGradients(objective)
     trainer = OODTrainer(
         make_model(model_class),
         OODConfig(
@@ -117,6 +138,7 @@ def gradients(
             save_strategy="no",
             use_cpu=True,
             bf16=bf16,
+            max_grad_norm=max_grad_norm,
             ddp_backend="gloo" if "WORLD_SIZE" in os.environ else None,
             disable_tqdm=True,
         ),
@@ -125,8 +147,13 @@ def gradients(
         train_dataset=data,
         callbacks=[keep],
     )
+    roughen(objective.parameters())
     trainer.train()
-    return {"gradients": keep.gradients, **trainer.state.log_history[0]}
+    return {
+        "gradients": keep.gradients,
+        "own_gradients": keep.own_gradients,
+        **trainer.state.log_history[0],
+    }
 
 
 def main(folder: Path) -> None:
@@ -151,6 +178,15 @@ def main(folder: Path) -> None:
                     model_class,
                     update=method.update,
                 )
+        for batch, accumulation in LAYOUTS[processes]:
+            found[f"dann+clipped {data_name} {processes}x{batch}x{accumulation}"] = gradients(
+                OBJECTIVES["dann"](**OPTIONS["dann"]),
+                make_data(counts),
+                batch,
+                accumulation,
+                folder / f"run_{processes}",
+                max_grad_norm=MAX_GRAD_NORM,
+            )
     if int(os.environ.get("RANK", "0")) == 0:
         torch.save(found, folder / f"{processes}.pt")
 
