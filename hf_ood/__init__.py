@@ -1,7 +1,9 @@
 """Out-of-distribution generalisation for the Hugging Face ecosystem."""
 
+from .averaging import EMA, SWA, SWAD
 from .data import ColoredMNIST, EnvironmentDataset, EnvironmentSampler, RandomColor, load_colored_mnist
-from .masking import RSC
+from .masking import RSC, MixStyle
+from .mixing import LISA, Mixup
 from .models import (
     DisentangledVAEConfig,
     DisentangledVAEForImageClassification,
@@ -39,17 +41,21 @@ __all__ = [
     "CDANN",
     "CORAL",
     "DANN",
+    "EMA",
     "EQRM",
     "ERM",
     "IBERM",
     "IBIRM",
     "IGA",
     "IRM",
+    "LISA",
     "MLDG",
     "MMD",
     "RSC",
     "SAM",
     "SD",
+    "SWA",
+    "SWAD",
     "ANDMask",
     "CVaR",
     "ColoredMNIST",
@@ -67,6 +73,8 @@ __all__ = [
     "LeNetImageProcessor",
     "MLPConfig",
     "MLPForImageClassification",
+    "MixStyle",
+    "Mixup",
     "OODConfig",
     "OODTrainer",
     "RSCTrainer",

@@ -19,7 +19,6 @@ from transformers import TrainerCallback, set_seed
 
 from hf_ood import OODTrainer
 from hf_ood.data import EnvironmentDataset
-from hf_ood.mixing import Mixing
 from hf_ood.trainer.methods import build_method
 from hf_ood.updates import UPDATES
 from hf_ood.updates.and_mask import and_mask
@@ -290,13 +289,6 @@ def test_a_loss_scale_changes_nothing_else(name: str, tmp_path: Path) -> None:
     assert not same(weights_of(scaled), start())
 
 
-class Blend(Mixing):
-    name = "blend"
-
-    def __call__(self, inputs: dict[str, Any], *args: Any) -> dict[str, Any]:
-        return inputs
-
-
 @pytest.mark.parametrize("name", [name for name, cls in UPDATES.items() if cls.by_environment])
 def test_what_takes_environments_one_by_one_refuses_what_mixes_them_and_a_single_one(
     name: str, tmp_path: Path
@@ -304,8 +296,9 @@ def test_what_takes_environments_one_by_one_refuses_what_mixes_them_and_a_single
     built = build_method(f"vrex+{name}")
     with pytest.raises(ValueError, match=rf"vrex is no mean over environments: combine {name} with erm"):
         OODTrainer(make_tiny(), make_args(tmp_path), **vars(built), train_dataset=make_dataset())
-    with pytest.raises(ValueError, match=f"{name} takes one environment at a time, and blend mixes them"):
-        OODTrainer(make_tiny(), make_args(tmp_path), mixing=Blend(), update=built.update)
+    mixed = build_method(f"mixup+{name}")
+    with pytest.raises(ValueError, match=f"{name} takes one environment at a time, and mixup mixes them"):
+        OODTrainer(make_tiny(), make_args(tmp_path), **vars(mixed), train_dataset=make_dataset())
     alone = build_method(name)
     with pytest.raises(ValueError, match=f"{name} compares environments: it needs at least 2"):
         OODTrainer(make_tiny(), make_args(tmp_path), **vars(alone), train_dataset=make_dataset((60,)))
