@@ -101,7 +101,7 @@ def _parse(parser: ArgumentParser, tokens: list[str], source: str | None) -> Arg
 def _chosen(arguments: Arguments) -> set[str]:
     """The sections that have an effect."""
     run = arguments.run
-    return {*method_parts(run.method), run.model, run.dataset_name}
+    return {*method_parts(run.method), run.model, run.dataset_name, run.infer_environments}
 
 
 def recorded_arguments(file: Path) -> Arguments:

@@ -19,6 +19,7 @@ from transformers.utils import logging
 
 from ..data import EnvironmentDataset
 from ..data.configurations import unknown_name
+from ..discovery import INFERENCES
 from ..evaluation import environment_report, save_results, summarize
 from ..evaluation.metrics import EnvironmentReport, mean_accuracy
 from ..evaluation.results import RESULTS_FILE, history, load_results, versions
@@ -34,6 +35,7 @@ from ..trainer.methods import Method, build_method
 from .arguments import Arguments, UsageError, parse_arguments
 from .datasets import load_splits, training_datasets
 from .push import take_publication
+from .reference import judge, recorded_options, reference_folder, rehearse
 from .stages import combine, freeze_all_but, load_weights, place_stages
 
 ARGUMENTS_FILE = "arguments.yaml"
@@ -68,7 +70,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
     torch.set_num_threads(arguments.run.num_threads or cores_per_process())
     datasets = load_splits(arguments, arguments.run.dataset_config)
     for stage in stages[1:]:  # a mistake in a later stage is found before the first one trains
-        build_trainer(stage, training_datasets(stage, datasets), previous=None)
+        build_trainer(stage, rehearse(stage, training_datasets(stage, datasets)), previous=None)
     finished = []
     for number, stage in enumerate(stages):
         previous = stages[number - 1].folder if number else None
@@ -110,16 +112,29 @@ def train_stage(
 ) -> dict[str, Any]:
     """Train one stage, or a run that has none, from `checkpoint` on; it leaves its own folder behind."""
     datasets = training_datasets(arguments, datasets)
-    trainer, method = build_trainer(arguments, datasets, previous)
+    judged, found = judge(arguments, datasets, reference_model(arguments, datasets, previous))
+    trainer, method = build_trainer(arguments, judged, previous)
     start, cpu_start = time.perf_counter(), time.process_time()
     trainer.train(resume_from_checkpoint=checkpoint)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-    results = collect_results(trainer, arguments, method, datasets, seconds, cpu_seconds)
+    results = {**collect_results(trainer, arguments, method, datasets, seconds, cpu_seconds), **found}
     if trainer.is_world_process_zero():
         model = trainer.accelerator.unwrap_model(trainer.model)
         write_run(model, results, arguments.folder, datasets)
     trainer.accelerator.wait_for_everyone()
     return results
+
+
+def reference_model(
+    arguments: Arguments, datasets: dict[str, EnvironmentDataset], previous: Path | None
+) -> PreTrainedModel | None:
+    """The model that judges a stage's training images; None where nothing asks for it."""
+    folder = reference_folder(arguments, previous)
+    if folder is None:
+        return None
+    model = build_model(arguments, datasets["train"])
+    load_weights(model, folder)
+    return model
 
 
 def build_trainer(
@@ -254,7 +269,12 @@ def collect_results(
         "hyperparameters": {
             **method.hyperparameters(),
             "model": {"name": run.model, **arguments.options.get(run.model, {})},
-            "data": {**arguments.options.get("colored_mnist", {}), "augmentation": run.augmentation},
+            **{name: arguments.options[name] for name in INFERENCES if name in arguments.options},
+            "data": {
+                **arguments.options.get("colored_mnist", {}),
+                "augmentation": run.augmentation,
+                **recorded_options(run),
+            },
             "training": {
                 "learning_rate": training.learning_rate,
                 "batch_size": batch,
