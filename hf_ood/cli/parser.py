@@ -43,7 +43,7 @@ class RunArguments:
 
     method: str = option(
         "erm",
-        f"An objective, a feature transform, or one of each joined by +: {', '.join(METHODS)}; irm+rsc.",
+        f"One method, or several that act at different places joined by +, as irm+rsc: {', '.join(METHODS)}.",
     )
     dataset_name: str = option(
         "colored_mnist",
@@ -216,7 +216,7 @@ def make_parser() -> ArgumentParser:
         [RunArguments, OODConfig],  # type: ignore[list-item]
         description=DESCRIPTION,
         allow_abbrev=False,
-        usage="train.py [--config FILE] [flags]",
+        usage="%(prog)s [--config FILE] [flags]",
         formatter_class=_HelpFormatter,
     )
     parser.add_argument(

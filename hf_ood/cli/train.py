@@ -34,6 +34,7 @@ from ..trainer.checkpoints import last_whole_checkpoint
 from ..trainer.methods import Method, build_method
 from .arguments import Arguments, UsageError, parse_arguments
 from .datasets import load_splits, training_datasets
+from .parser import make_parser
 from .push import take_publication
 from .reference import judge, recorded_options, reference_folder, rehearse
 from .stages import combine, freeze_all_but, load_weights, place_stages
@@ -152,8 +153,7 @@ def build_trainer(
     trainer = OODTrainer(
         model,
         arguments.training,
-        objective=method.objective,
-        feature_transform=method.feature_transform,
+        **vars(method),
         train_dataset=datasets["train"],
         eval_dataset={split: datasets[split] for split in ("validation", "test")},
     )
@@ -320,4 +320,4 @@ def write_run(
         save_results(results, staged)
 
 
-__all__ = ["RESULTS_FILE", "main", "run"]
+__all__ = ["RESULTS_FILE", "main", "make_parser", "run"]

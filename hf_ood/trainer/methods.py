@@ -1,4 +1,4 @@
-"""From a method's name, such as `irm+rsc`, to its objective and its feature transform."""
+"""From a method's name, such as `irm+rsc`, to its parts: what acts on the loss, on features and so on."""
 
 from __future__ import annotations
 
@@ -6,29 +6,50 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from ..averaging import AVERAGINGS, Averaging
 from ..data.configurations import unknown_name
 from ..masking import FEATURE_TRANSFORMS, FeatureTransform
+from ..mixing import MIXINGS, Mixing
 from ..objectives import ERM, OBJECTIVES, Objective
+from ..updates import UPDATES, Update
 
-METHODS: dict[str, type[Objective] | type[FeatureTransform]] = {**OBJECTIVES, **FEATURE_TRANSFORMS}
+Part = Objective | FeatureTransform | Mixing | Update | Averaging
+
+# Where a part acts -> the parts that there are; the places are the fields of `Method`, in this order.
+PLACES: dict[str, Mapping[str, type[Part]]] = {
+    "objective": OBJECTIVES,
+    "feature_transform": FEATURE_TRANSFORMS,
+    "mixing": MIXINGS,
+    "update": UPDATES,
+    "averaging": AVERAGINGS,
+}
+METHODS: dict[str, type[Part]] = {name: cls for register in PLACES.values() for name, cls in register.items()}
 
 
 @dataclass(frozen=True)
 class Method:
-    """One objective and at most one feature transform. `name` is the canonical name, objective first."""
+    """One objective, and at most one part for every other place. `name` is canonical: in that order."""
 
     objective: Objective
     feature_transform: FeatureTransform | None = None
+    mixing: Mixing | None = None
+    update: Update | None = None
+    averaging: Averaging | None = None
+
+    @property
+    def parts(self) -> list[Part]:
+        return [part for part in vars(self).values() if part is not None]
 
     @property
     def name(self) -> str:
-        parts = [] if isinstance(self.objective, ERM) and self.feature_transform else [self.objective.name]
-        return "+".join(parts + ([self.feature_transform.name] if self.feature_transform else []))
+        names = [part.name for part in self.parts]
+        return "+".join(names[1:] if isinstance(self.objective, ERM) and names[1:] else names)
 
     def hyperparameters(self) -> dict[str, dict[str, Any]]:
         """The values of every part's hyper-parameters, by the part's name."""
-        parts = [part for part in (self.objective, self.feature_transform) if part is not None]
-        return {part.name: {f.name: asdict(part)[f.name] for f in fields(part) if f.init} for part in parts}
+        return {
+            part.name: {f.name: asdict(part)[f.name] for f in fields(part) if f.init} for part in self.parts
+        }
 
 
 def method_parts(name: str) -> list[str]:
@@ -41,23 +62,23 @@ def method_parts(name: str) -> list[str]:
 
 
 def build_method(name: str, options: Mapping[str, Mapping[str, Any]] | None = None) -> Method:
-    """`build_method("irm+rsc", {"irm": {"penalty_weight": 10}})`; a transform alone is combined with ERM.
+    """`build_method("irm+rsc", {"irm": {"penalty_weight": 10}})`; without an objective it is ERM's.
 
     Raises `ValueError` for unknown parts, unknown options, and two parts that act at the same place.
     """
     options = options or {}
-    built: dict[str, Objective | FeatureTransform] = {}
+    built: dict[str, Any] = {}
     for part in method_parts(name):
         cls, given = METHODS[part], options.get(part, {})
         known = [f.name for f in fields(cls) if f.init]
         for option in given:
             if option not in known:
                 raise ValueError(unknown_name(f"option of {part}", option, known))
-        place = "objective" if part in OBJECTIVES else "feature_transform"
+        place = next(place for place, register in PLACES.items() if part in register)
         if place in built:
             raise ValueError(
                 f"{name!r}: {built[place].name} and {part} both act as {place.replace('_', ' ')}."
             )
         built[place] = cls(**given)
     built.setdefault("objective", ERM())
-    return Method(**built)  # type: ignore[arg-type]
+    return Method(**built)

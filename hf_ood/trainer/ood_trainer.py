@@ -11,13 +11,16 @@ from torch.utils.data import DataLoader, Sampler
 from transformers import PreTrainedModel, Trainer
 from transformers.trainer_callback import ProgressCallback
 
+from ..averaging import Averaging
 from ..data import EnvironmentDataset, EnvironmentSampler, as_environment_dataset, collate
 from ..data.environments import REPEATS
 from ..evaluation import EnvironmentMetrics
 from ..masking import FeatureTransform
+from ..mixing import Mixing
 from ..models import Penultimate
 from ..objectives import ERM, Objective, Outputs, Sums
 from ..objectives.functional import at_least_float32, environment_sums
+from ..updates import Update
 from .callbacks import EnvironmentProgress
 from .checkpoints import last_whole_checkpoint, load_objective, require_whole, save_objective
 from .checks import check_class, check_data, check_divisible, check_transform, common_environment_names
@@ -46,6 +49,9 @@ class OODTrainer(Trainer):
     Args, besides those of `Trainer`:
         objective: what is minimised; ERM if not given.
         feature_transform: what is done to features on the way forward, or None.
+        mixing: what is done to a training batch before the forward pass, or None.
+        update: how gradients become a step of the weights; None: the optimizer's step.
+        averaging: what becomes of the weights that the training passes through; None: nothing.
         train_dataset: an `EnvironmentDataset`, or a `datasets.Dataset` with `image`, `label` and
         `environment`.
         eval_dataset: one such dataset (the validation set), or a dict, usually of `validation` and `test`.
@@ -74,6 +80,9 @@ class OODTrainer(Trainer):
         *,
         objective: Objective | None = None,
         feature_transform: FeatureTransform | None = None,
+        mixing: Mixing | None = None,
+        update: Update | None = None,
+        averaging: Averaging | None = None,
         train_dataset: Any = None,
         eval_dataset: Any = None,
         **kwargs: Any,
@@ -84,6 +93,7 @@ class OODTrainer(Trainer):
         if feature_transform is None and self.feature_transform_class is not None:
             feature_transform = self.feature_transform_class()
         self.objective, self.feature_transform = objective, feature_transform
+        self.mixing, self.update, self.averaging = mixing, update, averaging
         train_dataset = as_environment_dataset(train_dataset) if train_dataset is not None else None
         evaluated = _as_eval_datasets(eval_dataset)
         present = {} if train_dataset is None else {"train": train_dataset}

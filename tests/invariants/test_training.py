@@ -24,13 +24,12 @@ from hf_ood import (
 )
 from hf_ood.data import EnvironmentDataset
 from hf_ood.objectives import Objective, Outputs, Sums
-from hf_ood.trainer.methods import FEATURE_TRANSFORMS, OBJECTIVES, build_method
+from hf_ood.trainer.methods import FEATURE_TRANSFORMS, METHODS, OBJECTIVES, build_method
 
 COMBINED = ("irm", "coral", "fishr")
 # Every method alone; every feature transform under a penalty on logits, one on features, one on gradients.
 ALL_METHODS = [
-    *OBJECTIVES,
-    *FEATURE_TRANSFORMS,
+    *METHODS,
     *(
         f"{objective}+{transform}"
         for objective in ("irm", "coral", "fishr")
@@ -41,7 +40,7 @@ EARLY = ("warmup_steps", "burn_in_steps")  # 1, so that a few steps see what a m
 
 
 def options(method: str) -> dict[str, dict[str, int]]:
-    parts = {name: cls for name, cls in OBJECTIVES.items() if name in method.split("+")}
+    parts = {name: cls for name, cls in METHODS.items() if name in method.split("+")}
     return {
         name: {field.name: 1 for field in fields(cls) if field.name in EARLY} for name, cls in parts.items()
     }
@@ -67,8 +66,7 @@ def make_trainer(
     return OODTrainer(
         model or LeNetForImageClassification(LeNetConfig(instance_norm=True, edge_branch=True)),
         OODConfig(output_dir=str(folder), **{**defaults, **args}),
-        objective=built.objective,
-        feature_transform=built.feature_transform,
+        **vars(built),
         train_dataset=data or make_dataset(),
     )
 
@@ -291,7 +289,7 @@ def test_saved_weights_give_the_same_logits(tmp_path: Path) -> None:
 
 
 def test_every_registered_objective_is_a_dataclass_with_help() -> None:
-    for cls in (*OBJECTIVES.values(), *FEATURE_TRANSFORMS.values()):
+    for cls in METHODS.values():
         assert issubclass(cls, Objective) == (cls.name in OBJECTIVES)
         assert cls.__doc__
         for field in fields(cls):

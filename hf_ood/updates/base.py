@@ -1,0 +1,18 @@
+"""What turns gradients into a step of the weights."""
+
+from __future__ import annotations
+
+from abc import ABC
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass
+class Update(ABC):
+    """Base class. A method is a dataclass: its fields are its hyper-parameters."""
+
+    name: ClassVar[str]
+    equation: ClassVar[str] = ""
+    """What it does, in LaTeX, for model cards."""
+    citation: ClassVar[str] = ""
+    """The paper, as a BibTeX entry."""
