@@ -1,6 +1,7 @@
 """Out-of-distribution generalisation for the Hugging Face ecosystem."""
 
 from .data import ColoredMNIST, EnvironmentDataset, EnvironmentSampler, RandomColor, load_colored_mnist
+from .discovery import EIIL, KMeansEnvironments, RandomEnvironments, write_environments
 from .masking import RSC
 from .models import (
     DisentangledVAEConfig,
@@ -20,6 +21,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CORAL",
+    "EIIL",
     "EQRM",
     "ERM",
     "IBERM",
@@ -38,6 +40,7 @@ __all__ = [
     "GroupDRO",
     "IRMRSCTrainer",
     "IRMTrainer",
+    "KMeansEnvironments",
     "LeNetConfig",
     "LeNetForImageClassification",
     "LeNetImageProcessor",
@@ -47,8 +50,10 @@ __all__ = [
     "OODTrainer",
     "RSCTrainer",
     "RandomColor",
+    "RandomEnvironments",
     "SmallResNetConfig",
     "SmallResNetForImageClassification",
     "VREx",
     "load_colored_mnist",
+    "write_environments",
 ]

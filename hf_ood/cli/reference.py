@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,12 @@ def _describe(
 def _counts(ids: Tensor, names: list[str]) -> dict[str, int]:
     counts = ids.bincount(minlength=len(names)).tolist()
     return {name: count for name, count in zip(names, counts, strict=True) if count}
+
+
+def recorded_inference(arguments: Arguments) -> dict[str, dict[str, Any]]:
+    """The hyper-parameters of what inferred the environments, by its name."""
+    inference = build_inference(arguments)
+    return {} if inference is None else {inference.name: asdict(inference)}
 
 
 def recorded_options(run: RunArguments) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from transformers.utils import logging
 
 from ..data import EnvironmentDataset
 from ..data.configurations import unknown_name
-from ..discovery import INFERENCES
 from ..evaluation import environment_report, save_results, summarize
 from ..evaluation.metrics import EnvironmentReport, mean_accuracy
 from ..evaluation.results import RESULTS_FILE, history, load_results, versions
@@ -36,7 +35,7 @@ from .arguments import Arguments, UsageError, parse_arguments
 from .datasets import load_splits, training_datasets
 from .parser import make_parser
 from .push import take_publication
-from .reference import judge, recorded_options, reference_folder, rehearse
+from .reference import judge, recorded_inference, recorded_options, reference_folder, rehearse
 from .stages import combine, freeze_all_but, load_weights, place_stages
 
 ARGUMENTS_FILE = "arguments.yaml"
@@ -269,7 +268,7 @@ def collect_results(
         "hyperparameters": {
             **method.hyperparameters(),
             "model": {"name": run.model, **arguments.options.get(run.model, {})},
-            **{name: arguments.options[name] for name in INFERENCES if name in arguments.options},
+            **recorded_inference(arguments),
             "data": {
                 **arguments.options.get("colored_mnist", {}),
                 "augmentation": run.augmentation,

@@ -58,6 +58,10 @@ class EnvironmentInference(ABC):
     """Base class of ways to infer environments. One is a dataclass: its fields are its hyper-parameters."""
 
     name: ClassVar[str]
+    equation: ClassVar[str] = ""
+    """What the assignment maximises or minimises, in LaTeX, for model cards."""
+    citation: ClassVar[str] = ""
+    """The paper, as a BibTeX entry."""
     needs_reference: ClassVar[bool] = True
     needs_features: ClassVar[bool] = False
 

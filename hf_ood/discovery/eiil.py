@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -24,7 +25,19 @@ class EIIL(EnvironmentInference):
     steps: int = option(10_000, "Adam steps on the assignment (paper's code); 0: the exact maximum.")
     learning_rate: float = option(0.001, "Adam's learning rate (paper's code).")
 
-    name = "eiil"
+    name: ClassVar[str] = "eiil"
+    equation: ClassVar[str] = (
+        r"\max_{q \in [0, 1]^N} \frac{1}{2} \left[ \left( \frac{1}{N} \sum_i q_i s_i \right)^2 + "
+        r"\left( \frac{1}{N} \sum_i (1 - q_i) s_i \right)^2 \right], \quad "
+        r"s_i = \left. \frac{d \ell(w \cdot f(x_i), y_i)}{d w} \right|_{w = 1}"
+    )
+    citation: ClassVar[str] = """\
+@inproceedings{creager2021environment,
+  title = {Environment Inference for Invariant Learning},
+  author = {Creager, Elliot and Jacobsen, J{\"o}rn-Henrik and Zemel, Richard},
+  booktitle = {International Conference on Machine Learning},
+  year = {2021}
+}"""
 
     def __post_init__(self) -> None:
         if self.steps < 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -23,8 +24,15 @@ class KMeansEnvironments(EnvironmentInference):
     num_environments: int = option(2, "Clusters of each class.")
     iterations: int = option(100, "At most so many of Lloyd's iterations.")
 
-    name = "kmeans"
-    needs_features = True
+    name: ClassVar[str] = "kmeans"
+    citation: ClassVar[str] = """\
+@inproceedings{sohoni2020subclass,
+  title = {No Subclass Left Behind: Fine-Grained Robustness in Coarse-Grained Classification Problems},
+  author = {Sohoni, Nimit and Dunnmon, Jared and Angus, Geoffrey and Gu, Albert and R{\'e}, Christopher},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2020}
+}"""
+    needs_features: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.num_environments < 2:

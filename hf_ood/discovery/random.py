@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,8 +18,8 @@ class RandomEnvironments(EnvironmentInference):
 
     num_environments: int = option(2, "How many environments.")
 
-    name = "random"
-    needs_reference = False
+    name: ClassVar[str] = "random"
+    needs_reference: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.num_environments < 2:

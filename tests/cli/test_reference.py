@@ -196,6 +196,6 @@ def test_a_run_without_stages_takes_its_reference_from_a_folder(source: str, tmp
     ]
     results = main(["--config", path, "--output_dir", str(tmp_path / "run"), *flags])
     assert results["inferred"]["method"] == "eiil"
-    assert results["hyperparameters"]["eiil"] == {"steps": 20}
+    assert results["hyperparameters"]["eiil"] == {"steps": 20, "learning_rate": 0.001}
     assert results["hyperparameters"]["data"]["infer_environments"] == "eiil"
     assert set(results["environments"]) == {"color_flip_0.2", "color_flip_0.1", "color_flip_0.9"}

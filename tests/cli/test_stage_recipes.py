@@ -100,19 +100,23 @@ def test_probing_moves_the_last_layer_and_fine_tuning_everything(
 
 
 def test_jtt_counts_the_errors_of_its_first_stage(runs: dict[str, tuple[Path, dict[str, Any]]]) -> None:
-    _, results = runs["jtt"]
+    folder, results = runs["jtt"]
     identify, train = results["stages"]
     errors = train["upweighted"]["errors"]
     assert errors / train["upweighted"]["of"] == pytest.approx(1 - identify["train_accuracy"])
     assert "upweighted" not in identify
+    assert f"{errors} of 400 training images counted 20 times" in (folder / "README.md").read_text()
 
 
 def test_eiil_records_what_it_inferred(runs: dict[str, tuple[Path, dict[str, Any]]]) -> None:
-    _, results = runs["eiil"]
+    folder, results = runs["eiil"]
     inferred = results["stages"][1]["inferred"]
     assert inferred["inferred_0"]["count"] + inferred["inferred_1"]["count"] == 400
     assert inferred["inferred_0"]["reference_accuracy"] > inferred["inferred_1"]["reference_accuracy"]
-    assert results["hyperparameters"]["eiil"] == {"steps": 50}
+    assert results["hyperparameters"]["eiil"] == {"steps": 50, "learning_rate": 0.001}
+    card = (folder / "README.md").read_text()
+    assert "were inferred** by eiil" in card and "| inferred_1 |" in card
+    assert "Environment Inference for Invariant Learning" in card
 
 
 def test_a_run_killed_in_the_stage_that_infers_resumes_to_the_same_weights(
