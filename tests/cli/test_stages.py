@@ -16,7 +16,7 @@ import yaml
 from conftest import make_args, make_dataset, make_model
 from safetensors.torch import load_file
 
-from hf_ood import OODTrainer
+from hf_ood import OODTrainer, SmallResNetConfig, SmallResNetForImageClassification
 from hf_ood.cli.arguments import UsageError, parse_arguments
 from hf_ood.cli.stages import combine, freeze_all_but, load_weights
 from hf_ood.cli.train import main
@@ -123,6 +123,18 @@ def test_frozen_parameters_stay_whatever_the_weight_decay(tmp_path: Path) -> Non
         freeze_all_but(model, ["head.9.*"])
     freeze_all_but(model, None)
     assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_frozen_batch_normalisation_stays_as_it_is(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = SmallResNetConfig(embedding_size=8, hidden_sizes=[8, 8, 16, 16])
+    model = SmallResNetForImageClassification(config)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    freeze_all_but(model, ["classifier.*"])
+    trainer = OODTrainer(model, make_args(tmp_path, max_steps=2), train_dataset=make_dataset())
+    trainer.train()
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {"classifier.weight", "classifier.bias"}
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
