@@ -105,11 +105,13 @@ def _chosen(arguments: Arguments) -> set[str]:
 
 
 def recorded_arguments(file: Path) -> Arguments:
-    """The arguments of a run from the note in its folder: flat `section.key` lines."""
+    """The arguments of a run from the note in its folder: flat `section.key` lines; those of its stages, which
+    begin with the stage's number, are left out."""
     recorded = yaml.safe_load(file.read_text())
     flags = []
     for name, value in recorded.items():
-        flags += _tokens(name.removeprefix("run.").removeprefix("training."), value)
+        if not name[0].isdigit():
+            flags += _tokens(name.removeprefix("run.").removeprefix("training."), value)
     return parse_arguments(flags)
 
 

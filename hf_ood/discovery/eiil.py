@@ -19,7 +19,7 @@ class EIIL(EnvironmentInference):
     reference model is largest.
 
     The reference should lean on the shortcut, as plain ERM does: the environments then are where the shortcut
-    holds and where it fails. Source: Creager, Jacobsen & Zemel 2021, arXiv:2010.07249, section 3.2.
+    holds and where it fails. Source: Creager, Jacobsen & Zemel 2021, arXiv:2010.07249.
     """
 
     steps: int = option(10_000, "Adam steps on the assignment (paper's code); 0: the exact maximum.")
@@ -63,7 +63,7 @@ def eiil_penalty(slopes: Tensor, assignment: Tensor) -> Tensor:
     """IRM's penalty under a soft assignment, mean over the two environments -> [].
 
     `slopes` [N]: each sample's `functional.sample_slopes`; `assignment` [N]: its share, 0..1, in the first
-    environment. As in the paper's equation 5 an environment's slope is a sum over all N samples divided by N:
+    environment. As in the paper, an environment's slope is a sum over all N samples divided by N:
     `((mean_i q_i s_i)^2 + (mean_i (1 - q_i) s_i)^2) / 2`.
 
     It is convex in the assignment, so hard assignments maximise it; the best of them is `q_i = [s_i > 0]`, or

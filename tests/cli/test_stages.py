@@ -17,7 +17,7 @@ from conftest import make_args, make_dataset, make_model
 from safetensors.torch import load_file
 
 from hf_ood import OODTrainer, SmallResNetConfig, SmallResNetForImageClassification
-from hf_ood.cli.arguments import UsageError, parse_arguments
+from hf_ood.cli.arguments import UsageError, parse_arguments, recorded_arguments
 from hf_ood.cli.stages import combine, freeze_all_but, load_weights
 from hf_ood.cli.train import main
 
@@ -202,6 +202,11 @@ def test_a_run_in_stages_leaves_everything_behind(whole: tuple[Path, dict[str, A
     assert results["hyperparameters"]["training"]["trainable"] == "encoder.* classifier.*"
     assert "stages" not in json.loads((folder / "1-pretrain" / "results.json").read_text())
     assert "| pretrain | erm |" in (folder / "README.md").read_text()
+
+
+def test_the_arguments_of_a_run_in_stages_are_those_of_the_whole(whole: tuple[Path, dict[str, Any]]) -> None:
+    recorded = recorded_arguments(whole[0] / "arguments.yaml")
+    assert (recorded.run.model, recorded.run.dataset_config) == ("disentangled_vae", "fixed_colors")
 
 
 def test_a_stage_starts_where_the_one_before_ended_and_moves_only_its_own(
