@@ -105,8 +105,10 @@ def _chosen(arguments: Arguments) -> set[str]:
 
 
 def recorded_arguments(file: Path) -> Arguments:
-    """The arguments of a run from the note in its folder: flat `section.key` lines; those of its stages, which
-    begin with the stage's number, are left out."""
+    """The arguments of a run from the note in its folder: flat `section.key` lines.
+
+    Those of its stages, which begin with the stage's number, are left out.
+    """
     recorded = yaml.safe_load(file.read_text())
     flags = []
     for name, value in recorded.items():
