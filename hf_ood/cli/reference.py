@@ -16,7 +16,6 @@ from ..data import EnvironmentDataset
 from ..data.configurations import unknown_name
 from ..discovery import INFERENCES, EnvironmentInference, Reference, replace_environments
 from .arguments import Arguments
-from .parser import RunArguments
 
 Datasets = dict[str, EnvironmentDataset]
 
@@ -139,12 +138,14 @@ def recorded_inference(arguments: Arguments) -> dict[str, dict[str, Any]]:
     return {} if inference is None else {inference.name: asdict(inference)}
 
 
-def recorded_options(run: RunArguments) -> dict[str, Any]:
+def recorded_options(arguments: Arguments) -> dict[str, Any]:
     """How the training images were chosen and weighted, where that is not the usual way."""
+    run, proportions = arguments.run, arguments.training.environment_proportions
     asked = {
         "hold_out": run.hold_out or None,
         "train_on": run.train_on if run.train_on != "train" else None,
         "infer_environments": run.infer_environments if run.infer_environments != "none" else None,
         "upweight_errors": run.upweight_errors if run.upweight_errors > 1 else None,
+        "environment_proportions": proportions if proportions != "equal" else None,
     }
     return {name: value for name, value in asked.items() if value is not None}

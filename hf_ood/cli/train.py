@@ -272,7 +272,7 @@ def collect_results(
             "data": {
                 **arguments.options.get("colored_mnist", {}),
                 "augmentation": run.augmentation,
-                **recorded_options(run),
+                **recorded_options(arguments),
             },
             "training": {
                 "learning_rate": training.learning_rate,

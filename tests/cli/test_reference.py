@@ -69,7 +69,7 @@ def test_held_out_images_are_those_that_no_other_stage_sees(source: str, tmp_pat
     assert not torch.equal(part_of(all_images, "held_out", 0.2, seed=4).labels, parts[1].labels)
     assert len(data_of(arguments)["train"]) == len(parts[1])
     assert len(data_of(second_stage(tmp_path, source, whole))["train"]) == len(parts[0])
-    assert recorded_options(arguments.run) == {"hold_out": 0.2, "train_on": "held_out"}
+    assert recorded_options(arguments) == {"hold_out": 0.2, "train_on": "held_out"}
 
 
 @pytest.mark.parametrize(

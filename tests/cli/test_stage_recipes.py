@@ -88,7 +88,8 @@ def test_dfr_trains_the_last_layer_alone(runs: dict[str, tuple[Path, dict[str, A
     folder, results = runs["dfr"]
     assert moved(*weights(folder)) == {"classifier.weight", "classifier.bias"}
     assert results["stages"][1]["inferred"]["method"] == "eiil"
-    assert results["hyperparameters"]["data"]["train_on"] == "held_out"
+    recorded = results["hyperparameters"]["data"]
+    assert (recorded["train_on"], recorded["environment_proportions"]) == ("held_out", "groups")
 
 
 def test_probing_moves_the_last_layer_and_fine_tuning_everything(
