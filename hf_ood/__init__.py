@@ -14,13 +14,31 @@ from .models import (
     SmallResNetConfig,
     SmallResNetForImageClassification,
 )
-from .objectives import CORAL, EQRM, ERM, IBERM, IBIRM, IRM, MMD, SD, CVaR, Fishr, GroupDRO, VREx
+from .objectives import (
+    CDANN,
+    CORAL,
+    DANN,
+    EQRM,
+    ERM,
+    IBERM,
+    IBIRM,
+    IRM,
+    MMD,
+    SD,
+    CVaR,
+    Fishr,
+    GroupDRO,
+    SupCon,
+    VREx,
+)
 from .trainer import IRMRSCTrainer, IRMTrainer, OODConfig, OODTrainer, RSCTrainer
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CDANN",
     "CORAL",
+    "DANN",
     "EIIL",
     "EQRM",
     "ERM",
@@ -53,6 +71,7 @@ __all__ = [
     "RandomEnvironments",
     "SmallResNetConfig",
     "SmallResNetForImageClassification",
+    "SupCon",
     "VREx",
     "load_colored_mnist",
     "write_environments",

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel
 from transformers.trainer_callback import ProgressCallback
 
 from ..averaging import Averaging
@@ -25,6 +25,7 @@ from .callbacks import EnvironmentProgress
 from .checkpoints import last_whole_checkpoint, load_objective, require_whole, save_objective
 from .checks import check_class, check_data, check_divisible, check_transform, common_environment_names
 from .ood_config import OODConfig
+from .own_parameters import OwnParametersTrainer
 from .record import NonFiniteLossError, TrainingRecord
 from .step import (
     AUXILIARY_LOSS,
@@ -38,7 +39,7 @@ from .step import (
 )
 
 
-class OODTrainer(Trainer):
+class OODTrainer(OwnParametersTrainer):
     """`Trainer` for data with environments.
 
     The loss is the objective at the sums of the whole batch, whatever the number of gradient-accumulation
@@ -112,6 +113,9 @@ class OODTrainer(Trainer):
         self.record = TrainingRecord(self.environment_names, self.args.device)
         self._optimizer_step: OptimizerStep | None = None
         self._penultimate = Penultimate(self.model) if self.objective.needs_features else None
+        if self.train_dataset is not None:
+            classifier = self._penultimate.classifier if self._penultimate else None
+            self.build_objective(self.train_dataset, classifier)
 
     def _check(self) -> None:
         check_class(type(self).__name__, self.objective, self.objective_class)
@@ -190,14 +194,19 @@ class OODTrainer(Trainer):
         loss = self._share_of_loss(model, step, sums)
         step.position += 1
         if step.position == len(step.batches):
-            self.record.add_step(step.parts)
+            # Evaluated at known counts, the parts of the loss are this process's alone, like the loss.
+            own = self.accelerator.num_processes if step.counts is not None else 1
+            self.record.add_step({name: part * own for name, part in step.parts.items()})
             self._optimizer_step = None
         return (loss, outputs) if return_outputs else loss
 
     def _begin(self, model: nn.Module, step: OptimizerStep) -> None:
         """What happens once per optimizer step, before its first micro-batch."""
+        self.objective.progress = self.state.global_step / max(self.state.max_steps, 1)
         if self.feature_transform is not None:
-            self.feature_transform.progress = self.state.global_step / max(self.state.max_steps, 1)
+            self.feature_transform.progress = self.objective.progress
+        for parameter in self.objective.parameters():
+            parameter.grad = None  # Trainer clears the network's gradients only
         if self.optimizer is not None and self.objective.resets_optimizer(self.state.global_step):
             self.optimizer.state.clear()  # in place: Accelerate's wrapper and the scheduler hold on to it
         divided = len(step.batches) > 1
