@@ -1,8 +1,10 @@
 """Out-of-distribution generalisation for the Hugging Face ecosystem."""
 
+from .averaging import EMA, SWA, SWAD
 from .data import ColoredMNIST, EnvironmentDataset, EnvironmentSampler, RandomColor, load_colored_mnist
 from .discovery import EIIL, KMeansEnvironments, RandomEnvironments, write_environments
-from .masking import RSC
+from .masking import RSC, MixStyle
+from .mixing import LISA, Mixup
 from .models import (
     DisentangledVAEConfig,
     DisentangledVAEForImageClassification,
@@ -40,14 +42,18 @@ __all__ = [
     "CORAL",
     "DANN",
     "EIIL",
+    "EMA",
     "EQRM",
     "ERM",
     "IBERM",
     "IBIRM",
     "IRM",
+    "LISA",
     "MMD",
     "RSC",
     "SD",
+    "SWA",
+    "SWAD",
     "CVaR",
     "ColoredMNIST",
     "DisentangledVAEConfig",
@@ -64,6 +70,8 @@ __all__ = [
     "LeNetImageProcessor",
     "MLPConfig",
     "MLPForImageClassification",
+    "MixStyle",
+    "Mixup",
     "OODConfig",
     "OODTrainer",
     "RSCTrainer",

@@ -85,6 +85,11 @@ class RunArguments:
         "How often a training image counts that the reference model (the stage before's, or --start_from's) "
         "gets wrong (JTT).",
     )
+    interpolate_with_start: list[float] | None = option(
+        None,
+        "End between the starting weights (0) and the trained ones (1): at this share of the way (WiSE-FT: "
+        "0.5). Of several shares each is measured, and the best mean validation accuracy chooses.",
+    )
     num_threads: int | None = option(
         None,
         "CPU threads of each process. Default: the cores shared out evenly (launchers would give one each).",
