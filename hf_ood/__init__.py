@@ -2,6 +2,7 @@
 
 from .averaging import EMA, SWA, SWAD
 from .data import ColoredMNIST, EnvironmentDataset, EnvironmentSampler, RandomColor, load_colored_mnist
+from .discovery import EIIL, KMeansEnvironments, RandomEnvironments, write_environments
 from .masking import RSC, MixStyle
 from .mixing import LISA, Mixup
 from .models import (
@@ -41,6 +42,7 @@ __all__ = [
     "CDANN",
     "CORAL",
     "DANN",
+    "EIIL",
     "EMA",
     "EQRM",
     "ERM",
@@ -68,6 +70,7 @@ __all__ = [
     "GroupDRO",
     "IRMRSCTrainer",
     "IRMTrainer",
+    "KMeansEnvironments",
     "LeNetConfig",
     "LeNetForImageClassification",
     "LeNetImageProcessor",
@@ -79,10 +82,12 @@ __all__ = [
     "OODTrainer",
     "RSCTrainer",
     "RandomColor",
+    "RandomEnvironments",
     "SANDMask",
     "SmallResNetConfig",
     "SmallResNetForImageClassification",
     "SupCon",
     "VREx",
     "load_colored_mnist",
+    "write_environments",
 ]

@@ -37,6 +37,7 @@ from .datasets import load_splits, training_datasets
 from .interpolation import check_line, end_on_line, selection_on_line
 from .parser import make_parser
 from .push import take_publication
+from .reference import judge, recorded_inference, recorded_options, reference_folder, rehearse
 from .stages import combine, freeze_all_but, load_weights, place_stages
 
 ARGUMENTS_FILE = "arguments.yaml"
@@ -71,7 +72,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
     torch.set_num_threads(arguments.run.num_threads or cores_per_process())
     datasets = load_splits(arguments, arguments.run.dataset_config)
     for stage in stages[1:]:  # a mistake in a later stage is found before the first one trains
-        build_trainer(stage, training_datasets(stage, datasets), previous=None)
+        build_trainer(stage, rehearse(stage, training_datasets(stage, datasets)), previous=None)
     finished = []
     for number, stage in enumerate(stages):
         previous = stages[number - 1].folder if number else None
@@ -114,7 +115,8 @@ def train_stage(
     """Train one stage, or a run that has none, from `checkpoint` on; it leaves its own folder behind."""
     datasets = training_datasets(arguments, datasets)
     check_line(arguments.run, previous, has_validation=len(datasets["validation"]) > 0)
-    trainer, method = build_trainer(arguments, datasets, previous)
+    judged, found = judge(arguments, datasets, reference_model(arguments, datasets, previous))
+    trainer, method = build_trainer(arguments, judged, previous)
     shares = arguments.run.interpolate_with_start
     untrained = copy.deepcopy(trainer.model) if shares else None
     start, cpu_start = time.perf_counter(), time.process_time()
@@ -126,12 +128,24 @@ def train_stage(
             trainer.model, untrained, shares, lambda split: predict_report(trainer, datasets[split])
         )
         line = {"interpolation": points, "selection": selection_on_line(trainer.selection, points)}
-    results = {**collect_results(trainer, arguments, method, datasets, seconds, cpu_seconds), **line}
+    results = collect_results(trainer, arguments, method, datasets, seconds, cpu_seconds) | line | found
     if trainer.is_world_process_zero():
         model = trainer.accelerator.unwrap_model(trainer.model)
         write_run(model, results, arguments.folder, datasets)
     trainer.accelerator.wait_for_everyone()
     return results
+
+
+def reference_model(
+    arguments: Arguments, datasets: dict[str, EnvironmentDataset], previous: Path | None
+) -> PreTrainedModel | None:
+    """The model that judges a stage's training images; None where nothing asks for it."""
+    folder = reference_folder(arguments, previous)
+    if folder is None:
+        return None
+    model = build_model(arguments, datasets["train"])
+    load_weights(model, folder)
+    return model
 
 
 def build_trainer(
@@ -265,7 +279,12 @@ def collect_results(
         "hyperparameters": {
             **method.hyperparameters(),
             "model": {"name": run.model, **arguments.options.get(run.model, {})},
-            "data": {**arguments.options.get("colored_mnist", {}), "augmentation": run.augmentation},
+            **recorded_inference(arguments),
+            "data": {
+                **arguments.options.get("colored_mnist", {}),
+                "augmentation": run.augmentation,
+                **recorded_options(arguments),
+            },
             "training": {
                 "learning_rate": training.learning_rate,
                 "batch_size": batch,

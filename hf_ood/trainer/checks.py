@@ -91,15 +91,17 @@ def check_data(
             f"{len(dataset)} training samples do not fill one batch of {batch} on each of {processes} "
             "process(es): lower per_device_train_batch_size."
         )
-    smallest = min(counts, key=counts.__getitem__)
-    share = batch // len(counts)
+    balanced = dataset.group_counts() if args.environment_proportions == "groups" else counts
+    smallest = min(balanced, key=balanced.__getitem__)
+    share = batch // len(balanced)
     if (
-        args.environment_proportions == "equal"
+        args.environment_proportions != "natural"
         and not args.sample_with_replacement
-        and counts[smallest] < share
+        and balanced[smallest] < share
     ):
+        kind = "Group" if args.environment_proportions == "groups" else "Environment"
         raise ValueError(
-            f"Environment {smallest!r} has {counts[smallest]} samples, fewer than its {share} of a batch of "
+            f"{kind} {smallest!r} has {balanced[smallest]} samples, fewer than its {share} of a batch of "
             f"{batch}: lower per_device_train_batch_size, or set environment_proportions='natural' or "
             "sample_with_replacement=True."
         )

@@ -13,6 +13,7 @@ from transformers.trainer_callback import ProgressCallback
 
 from ..averaging import Averaging
 from ..data import EnvironmentDataset, EnvironmentSampler, as_environment_dataset, collate
+from ..data.environments import REPEATS
 from ..evaluation import EnvironmentMetrics
 from ..masking import FeatureTransform
 from ..mixing import Mixing
@@ -144,11 +145,13 @@ class OODTrainer(AveragingTrainer, OwnParametersTrainer, UpdateTrainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler:
         dataset = as_environment_dataset(train_dataset if train_dataset is not None else self.train_dataset)
+        proportions = self.args.environment_proportions
         return EnvironmentSampler(
-            dataset.environments,
-            proportions=self.args.environment_proportions,
+            dataset.groups if proportions == "groups" else dataset.environments,
+            proportions="equal" if proportions == "groups" else proportions,
             replacement=self.args.sample_with_replacement,
             seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
+            repeats=dataset.columns.get(REPEATS),
         )
 
     def _get_dataloader(self, *args: Any, **kwargs: Any) -> DataLoader:
