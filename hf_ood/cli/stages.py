@@ -24,6 +24,7 @@ OF_THE_WHOLE_RUN = {
     "dataset_name",
     "dataset_config",
     "colored_mnist",
+    "linear_unit_tests",
     "seed",
     "output_dir",
     "resume_from_checkpoint",

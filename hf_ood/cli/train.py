@@ -253,7 +253,7 @@ def collect_results(
         "hyperparameters": {
             **method.hyperparameters(),
             "model": {"name": run.model, **arguments.options.get(run.model, {})},
-            "data": {**arguments.options.get("colored_mnist", {}), "augmentation": run.augmentation},
+            "data": {**arguments.options.get(run.dataset_name, {}), "augmentation": run.augmentation},
             "training": {
                 "learning_rate": training.learning_rate,
                 "batch_size": batch,
@@ -287,15 +287,20 @@ def write_run(
     model: PreTrainedModel, results: dict[str, Any], folder: Path, datasets: dict[str, EnvironmentDataset]
 ) -> None:
     """Everything a run leaves behind, or the files of before: results last, where they are, the run is
-    whole."""
+    whole.
+
+    Image processor, curves and card are for images: a run on vectors has none of them.
+    """
     with all_or_nothing(folder, last=RESULTS_FILE) as staged:
         model.save_pretrained(staged)
-        image_processor(*datasets["train"].columns["pixel_values"].shape[2:]).save_pretrained(staged)
-        draw_curves(results, staged / CURVES_FILE)
+        size = datasets["train"].columns["pixel_values"].shape[2:]
+        if size:
+            image_processor(*size).save_pretrained(staged)
+            draw_curves(results, staged / CURVES_FILE)
+            write_model_card(results, staged)
         if isinstance(model, Reconstructs):
             shown = {split: datasets[split] for split in ("validation", "test")}
             draw_reconstructions(model, shown).savefig(staged / RECONSTRUCTIONS_FILE, dpi=120)
-        write_model_card(results, staged)
         save_results(results, staged)
 
 

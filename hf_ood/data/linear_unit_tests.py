@@ -65,8 +65,8 @@ def cause_and_effect(config: LinearUnitTestConfig, rng: np.random.Generator) -> 
 
 
 def cows_and_camels(config: LinearUnitTestConfig, rng: np.random.Generator) -> Sampler:
-    """Example 2: the animal makes the label and is a hundred times fainter than the background, grass or sand,
-    which fits the animal with a probability near 1 that differs between environments."""
+    """Example 2: the animal makes the label and is a hundred times fainter than the background, which fits
+    the animal with a probability near 1 that differs between environments."""
     more = max(config.environments - 3, 0)
     fits = [0.95, 0.97, 0.99, *rng.uniform(0.9, 1, more)]
     cows = [0.3, 0.5, 0.7, *rng.uniform(0.3, 0.7, more)]
@@ -138,10 +138,10 @@ def linear_unit_test_tensors(example: str, **options: Any) -> dict[str, Environm
             shown = shuffled if split == "test" or config.oracle else spurious
             inputs.append(np.concatenate([invariant, shown], axis=1) @ rotation)
             targets.append(target)
-        target = torch.from_numpy(np.concatenate(targets))
+        labels = torch.from_numpy(np.concatenate(targets))
         splits[split] = EnvironmentDataset(
             torch.from_numpy(np.concatenate(inputs)).float(),
-            target.float() if target.is_floating_point() else target,
+            labels.float() if labels.is_floating_point() else labels,
             torch.arange(config.environments).repeat_interleave(config.samples),
             label_names,
             config.environment_names,

@@ -66,7 +66,12 @@ def squared_deviations(values: Tensor, counts: Tensor) -> Tensor:
 
 
 def sample_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of each sample, in nats -> [B]; in float32 whatever the logits' type."""
+    """Cross-entropy of each sample, in nats -> [B]; in float32 whatever the logits' type.
+
+    Labels that are floats [B] are targets of a regression: the squared error of logits [B, 1].
+    """
+    if labels.is_floating_point():
+        return (at_least_float32(logits)[:, 0] - labels).square()
     return F.cross_entropy(at_least_float32(logits), labels, reduction="none")
 
 
@@ -74,9 +79,11 @@ def sample_slopes(logits: Tensor, labels: Tensor) -> Tensor:
     """Slope of each sample's cross-entropy in a scale w on the logits, at w = 1 -> [B].
 
     d/dw CE(w z, y) = sum_k p_k z_k - z_y with p = softmax(z): the expected minus the true logit. No second
-    differentiation is needed for the gradient of a penalty on it.
+    differentiation is needed for the gradient of a penalty on it. For the squared error it is 2 z (z - y).
     """
     logits = at_least_float32(logits)
+    if labels.is_floating_point():
+        return 2 * logits[:, 0] * (logits[:, 0] - labels)
     expected = (logits.softmax(1) * logits).sum(1)
     return expected - logits.gather(1, labels[:, None]).squeeze(1)
 
@@ -230,9 +237,12 @@ def mmd_penalty(
 
 def head_gradient_factors(logits: Tensor, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Each sample's gradient of its cross-entropy in a linear head's weight and bias is the outer product of
-    these: `p - onehot(y)` [B, C] and `(features, 1)` [B, D + 1]."""
+    these: `p - onehot(y)` [B, C] (`2 (z - y)` for the squared error) and `(features, 1)` [B, D + 1]."""
     logits, features = at_least_float32(logits), at_least_float32(features)
-    residuals = logits.softmax(1) - F.one_hot(labels, logits.shape[1])
+    if labels.is_floating_point():
+        residuals = 2 * (logits - labels[:, None])
+    else:
+        residuals = logits.softmax(1) - F.one_hot(labels, logits.shape[1])
     return residuals, F.pad(features, (0, 1), value=1.0)
 
 

@@ -12,7 +12,8 @@ from scipy.stats import t as student_t
 
 RULE = (
     "A beats B is *replicated* when the 95 % interval of the paired differences A - B over seeds "
-    "(t-distribution) lies above zero, *reversed* when it lies below zero, and *not replicated* otherwise."
+    "(t-distribution; B - A of squared errors) lies above zero, *reversed* when it lies below zero, and *not "
+    "replicated* otherwise."
 )
 
 

@@ -51,7 +51,10 @@ def check_data(
             f"training set has {len(counts)} ({', '.join(counts)}). Train on more, or use erm or rsc."
         )
     num_labels = getattr(getattr(model, "config", None), "num_labels", None)
-    if num_labels is not None and int(dataset.labels.max()) >= num_labels:
+    if dataset.labels.is_floating_point():
+        if num_labels != 1:
+            raise ValueError(f"Labels are floats, which needs num_labels=1; the model has {num_labels}.")
+    elif num_labels is not None and int(dataset.labels.max()) >= num_labels:
         raise ValueError(
             f"Labels reach {int(dataset.labels.max())}, but the model has {num_labels} classes: build it "
             f"with num_labels={len(dataset.label_names)}."

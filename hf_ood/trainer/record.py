@@ -26,12 +26,14 @@ class TrainingRecord:
         self.parts: dict[str, Tensor] = {}
         self.steps = 0
         self.has_auxiliary_loss = False
+        self.has_classes = True
 
     @torch.no_grad()
     def add_batch(
         self, logits: Tensor, labels: Tensor, environments: Tensor, auxiliary_losses: Tensor | None = None
     ) -> None:
         losses = sample_losses(logits, labels)
+        self.has_classes = not labels.is_floating_point()
         self.has_auxiliary_loss = auxiliary_losses is not None
         auxiliary = torch.zeros_like(losses) if auxiliary_losses is None else auxiliary_losses
         correct = logits.argmax(1) == labels
@@ -59,10 +61,12 @@ class TrainingRecord:
             if total
         }
         logs = {name: (part / self.steps).item() for name, part in self.parts.items()}
-        logs["cross_entropy"] = sum(loss) / max(sum(count), 1)
-        logs["accuracy"] = sum(correct) / max(sum(count), 1)
+        logs["cross_entropy" if self.has_classes else "squared_error"] = sum(loss) / max(sum(count), 1)
         if self.has_auxiliary_loss:
             logs["auxiliary_loss"] = sum(auxiliary) / max(sum(count), 1)
+        if not self.has_classes:
+            return logs
+        logs["accuracy"] = sum(correct) / max(sum(count), 1)
         return logs | {f"accuracy_{name}": accuracy for name, accuracy in accuracies.items()}
 
     def reset(self) -> None:

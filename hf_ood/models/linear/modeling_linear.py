@@ -29,14 +29,15 @@ class LinearForImageClassification(PreTrainedModel):
 
     def __init__(self, config: LinearConfig):
         super().__init__(config)
-        self.representation = nn.Linear(config.num_features, config.num_labels)
-        self.classifier = nn.Linear(config.num_labels, config.num_labels, bias=False).requires_grad_(False)
+        outputs = config.num_labels or 2
+        self.representation = nn.Linear(config.num_features, outputs)
+        self.classifier = nn.Linear(outputs, outputs, bias=False).requires_grad_(False)
         self.post_init()
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         if module is self.classifier:
-            init.copy_(module.weight, torch.eye(self.config.num_labels))
+            init.copy_(module.weight, torch.eye(len(module.weight)))
         elif isinstance(module, nn.Linear):
             bound = module.in_features**-0.5
             init.uniform_(module.weight, -bound, bound)
