@@ -20,7 +20,7 @@ from transformers.utils import logging
 from ..data import EnvironmentDataset
 from ..data.configurations import unknown_name
 from ..evaluation import environment_report, save_results, summarize
-from ..evaluation.metrics import EnvironmentReport, mean_accuracy
+from ..evaluation.metrics import EnvironmentReport, mean_measure
 from ..evaluation.results import RESULTS_FILE, history, load_results, versions
 from ..files import all_or_nothing
 from ..hub.model_card import write_model_card
@@ -245,7 +245,7 @@ def collect_results(
         "selection": training.selection,
         **summarize(reports["train"], reports["validation"], reports["test"]),
         "also_test": {
-            name: {"environments": report, "mean_accuracy": mean_accuracy(report)}
+            name: {"environments": report, **mean_measure(report)}
             for name in run.also_test or []
             for report in [predict_report(trainer, load_splits(arguments, name)["test"])]
         },

@@ -50,14 +50,16 @@ def mean_accuracy(report: Mapping[str, Mapping[str, Any]]) -> float:
     return float(np.mean([entry["accuracy"] for entry in report.values()]))
 
 
-def mean_squared_error(report: Mapping[str, Mapping[str, Any]]) -> float:
-    """Mean of the environments' mean squared errors."""
-    return float(np.mean([entry["squared_error"] for entry in report.values()]))
-
-
 def is_regression(report: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether the report has squared errors in place of accuracies."""
     return any("squared_error" in entry for entry in report.values())
+
+
+def mean_measure(report: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """`mean_accuracy`, or the `mean_squared_error` of a regression: the mean over environments."""
+    if is_regression(report):
+        return {"mean_squared_error": float(np.mean([entry["squared_error"] for entry in report.values()]))}
+    return {"mean_accuracy": mean_accuracy(report)}
 
 
 def worst_accuracy(report: Mapping[str, Mapping[str, Any]]) -> float:
@@ -79,7 +81,7 @@ class EnvironmentMetrics:
         report = environment_report(logits, labels, environments, self.environment_names)
         if is_regression(report):
             errors = {f"{name}_squared_error": entry["squared_error"] for name, entry in report.items()}
-            return {"mean_squared_error": mean_squared_error(report)} | errors
+            return mean_measure(report) | errors
         metrics = {
             "accuracy": float((logits.argmax(1) == labels).mean()),
             "mean_accuracy": mean_accuracy(report),

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .metrics import EnvironmentReport, is_regression, mean_accuracy, mean_squared_error, worst_accuracy
+from .metrics import EnvironmentReport, is_regression, mean_accuracy, mean_measure, worst_accuracy
 
 RESULTS_FILE = "results.json"
 PACKAGES = ("hf_ood", "torch", "transformers", "datasets", "accelerate", "numpy")
@@ -32,8 +32,8 @@ def summarize(
     if is_regression(test):
         return {
             "environments": environments,
-            "mean_squared_error": mean_squared_error(test),
-            "train_squared_error": mean_squared_error(train),
+            **mean_measure(test),
+            "train_squared_error": mean_measure(train)["mean_squared_error"],
         }
     train_accuracy, test_accuracy = mean_accuracy(train), mean_accuracy(test)
     return {

@@ -12,7 +12,8 @@ import pandas as pd
 from ..cli.explain import REPORT_FILE
 from ..data.configurations import unknown_name
 from ..evaluation.results import RESULTS_FILE, load_results
-from .study import SMALLER_IS_BETTER, Run, Study
+from ..reporting.statistics import ERRORS
+from .study import Run, Study
 
 NEEDED = ("environments", "history", "cpu_seconds")
 SUMMARIES = ("mean_accuracy", "worst_accuracy", "train_accuracy", "gap", "mean_squared_error")
@@ -85,6 +86,6 @@ def collect(study: Study, runs: Sequence[Run], root: Path) -> pd.DataFrame:
             for record in results["history"]:
                 named[f"{study.curve}@{record['epoch']:g}"] = record[study.curve]
         for name, value in named.items():
-            value = value if name in SMALLER_IS_BETTER else 100 * value
+            value = value if name in ERRORS else 100 * value
             rows.append({**common, "measure": name, "value": value, "cpu_seconds": results["cpu_seconds"]})
     return pd.DataFrame(rows, columns=COLUMNS)

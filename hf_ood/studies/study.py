@@ -19,7 +19,6 @@ from ..trainer.methods import METHODS, method_parts
 
 Settings = dict[str, Any]  # flags of train.py; a section such as `irm` is a dict
 BUDGETS = ("quick", "full")
-SMALLER_IS_BETTER = ("mean_squared_error",)  # and in the target's unit squared, not in percent
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,8 @@ class Study:
     `full` change, and their number of `seeds`. `measures`: the columns of the table: `mean_accuracy`,
     `worst_accuracy`, `train_accuracy`, `validation_accuracy`, `gap`, `mean_squared_error` (of a regression),
     the name of an environment (its accuracy), or one of these in another configuration that is tested too
-    (`fixed_colors/mean_accuracy`) or after a stage (`pretrain/mean_accuracy`; an arm without stages has none).
+    (`fixed_colors/mean_accuracy`) or after a stage (`pretrain/mean_accuracy`; an arm without stages has
+    none).
     `report`: the report's own figures in percent, by arm and measure. `claims`: comparisons that the report
     makes. `selection`: how hyper-parameters could be chosen among the arms. `pictures`: what runs leave
     behind that the page shows. `cards`: arms of which `model_cards/` holds a card. `explain`: look

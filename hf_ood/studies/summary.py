@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..reporting.statistics import Interval, interval, verdict
+from ..reporting.statistics import ERRORS, Interval, interval, verdict
 from ..reporting.summaries import ChoiceRow, ClaimRow, Curve, Illustration, StudySummary, TableRow
-from .study import SMALLER_IS_BETTER, Claim, Selection, Study
+from .study import Claim, Selection, Study
 
 
 def summarize(study: Study, table: pd.DataFrame, budget: str, pictures: Path) -> StudySummary:
@@ -62,7 +62,7 @@ def _differences(claim: Claim, wide: pd.DataFrame) -> list[float]:
         wide.loc[arm].get(measure, pd.Series(dtype=float))
         for arm, measure in ((claim.better, claim.measure), (claim.than, claim.than_measure or claim.measure))
     )
-    sign = -1 if claim.measure in SMALLER_IS_BETTER else 1
+    sign = -1 if claim.measure in ERRORS else 1
     return (sign * (better - than)).dropna().tolist()
 
 
