@@ -16,17 +16,8 @@ from .parser import TOPICS
 if TYPE_CHECKING:
     from .arguments import Arguments
 
-STAGE_FIGURES = (
-    *(
-        "mean_accuracy",
-        "worst_accuracy",
-        "train_accuracy",
-        "gap",
-        "mean_squared_error",
-        "train_squared_error",
-    ),
-    *("steps", "seconds", "selection"),
-)
+STAGE_FIGURES = ("mean_accuracy", "worst_accuracy", "train_accuracy", "gap", "steps", "seconds", "selection")
+STAGE_ERRORS = ("mean_squared_error", "train_squared_error")  # what a regression has in place of accuracies
 TOTALS = ("steps", "seconds", "cpu_seconds")
 # One network, one data set and one machine: what these say holds for the whole run.
 OF_THE_WHOLE_RUN = {
@@ -115,7 +106,9 @@ def combine(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
                 "name": name,
                 "method": results["method"],
                 "environments": results["environments"],
-                **{figure: results[figure] for figure in STAGE_FIGURES if figure in results},
+                **{
+                    figure: results[figure] for figure in (*STAGE_FIGURES, *STAGE_ERRORS) if figure in results
+                },
             }
         )
         history += [

@@ -52,6 +52,8 @@ def measure(results: dict[str, Any], name: str) -> float | None:
     """
     if name in SUMMARIES:
         return results.get(name)
+    if "mean_squared_error" in results:  # a regression has no accuracies
+        return None
     if name in ("digit_share", "digit_area"):
         return sum(entry[name] for entry in results["attribution"]) / len(results["attribution"])
     if name == "validation_accuracy":

@@ -36,7 +36,7 @@ def test_every_run_of_every_study_is_a_valid_recipe(name: str, budget: str, tmp_
         recipe.write_text(yaml.safe_dump(run.recipe(tmp_path)))
         arguments = parse_arguments(["--config", str(recipe)])
         assert arguments.training.seed == 0
-        assert arguments.options["colored_mnist"]["seed"] == 0
+        assert arguments.options[arguments.run.dataset_name]["seed"] == 0
     assert set(study.report) <= set(study.arms)
 
 
