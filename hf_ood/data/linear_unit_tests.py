@@ -100,6 +100,12 @@ def small_margin(config: LinearUnitTestConfig, rng: np.random.Generator) -> Samp
     return sample
 
 
+def random_rotation(config: LinearUnitTestConfig) -> np.ndarray:
+    """An orthogonal matrix for the inputs, from a generator of its own: scrambled data are the same data."""
+    dims = config.invariant_dims + config.spurious_dims
+    return np.linalg.qr(np.random.default_rng([config.seed, 1]).normal(size=(dims, dims)))[0]
+
+
 # name -> the problem, and the names of its classes; a regression has its target's
 EXAMPLES: dict[str, tuple[Callable[[LinearUnitTestConfig, np.random.Generator], Sampler], list[str]]] = {
     "example_1": (cause_and_effect, ["target"]),
@@ -127,8 +133,7 @@ def linear_unit_test_tensors(example: str, **options: Any) -> dict[str, Environm
     problem, label_names = EXAMPLES[example]
     rng = np.random.default_rng(config.seed)
     sampler = problem(config, rng)
-    dims = config.invariant_dims + config.spurious_dims
-    rotation = np.linalg.qr(rng.normal(size=(dims, dims)))[0] if config.scrambled else np.eye(dims)
+    rotation = random_rotation(config) if config.scrambled else None
     splits = {}
     for split in SPLITS:
         inputs, targets = [], []
@@ -136,7 +141,8 @@ def linear_unit_test_tensors(example: str, **options: Any) -> dict[str, Environm
             invariant, spurious, target = sampler(rng, environment)
             shuffled = rng.permutation(spurious)
             shown = shuffled if split == "test" or config.oracle else spurious
-            inputs.append(np.concatenate([invariant, shown], axis=1) @ rotation)
+            values = np.concatenate([invariant, shown], axis=1)
+            inputs.append(values if rotation is None else values @ rotation)
             targets.append(target)
         labels = torch.from_numpy(np.concatenate(targets))
         splits[split] = EnvironmentDataset(

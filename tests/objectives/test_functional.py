@@ -114,3 +114,22 @@ def test_renaming_environments_changes_nothing_else() -> None:
     before = F_ood.environment_risks(logits, labels, environments, number)
     after = F_ood.environment_risks(logits, labels, renaming[environments], number)
     torch.testing.assert_close(after[renaming], before)
+
+
+@pytest.mark.parametrize("counts", RAGGED, ids=str)
+def test_squared_errors_take_the_place_of_cross_entropies(counts: list[int]) -> None:
+    """Labels that are floats: risks, IRM's slopes and Fishr's variances are those of the squared error."""
+    logits, _, environments, number = make_batch(counts, classes=1)
+    targets = torch.randn(len(logits), generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    scale = torch.ones((), dtype=torch.float64, requires_grad=True)
+    errors = (logits[:, 0] * scale - targets).square()
+    risks = [errors[environments == e].mean() for e, count in enumerate(counts) if count]
+    slopes = [torch.autograd.grad(risk, scale, create_graph=True)[0] for risk in risks]
+    present = torch.tensor(counts) > 0
+    found = F_ood.environment_risks(logits, targets, environments, number)[present]
+    torch.testing.assert_close(found, torch.stack(risks))
+    ours = F_ood.irm_penalty(logits, targets, environments, number)
+    same_value_and_gradient(ours, torch.stack(slopes).square().mean(), logits)
+    residuals, _ = F_ood.head_gradient_factors(logits, logits, targets)
+    (gradient,) = torch.autograd.grad(errors.sum(), logits)
+    torch.testing.assert_close(residuals, gradient)
