@@ -10,9 +10,9 @@ from hf_ood.cli.train import main
 from hf_ood.studies.study import Run
 
 FLAGS = (
-    "--dataset_name linear_unit_tests --linear_unit_tests.samples 100 --model linear --linear.num_features 10 "
-    "--per_device_train_batch_size 300 --max_steps 4 --eval_strategy no --save_strategy no --num_threads 1 "
-    "--use_cpu true --disable_tqdm true --report_to none"
+    "--dataset_name linear_unit_tests --linear_unit_tests.samples 100 --model linear "
+    "--linear.num_features 10 --per_device_train_batch_size 300 --max_steps 4 --eval_strategy no "
+    "--save_strategy no --num_threads 1 --use_cpu true --disable_tqdm true --report_to none"
 ).split()
 
 
@@ -29,11 +29,14 @@ def test_a_regression_from_the_command_line(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_a_regression_may_be_evaluated_on_the_way(tmp_path: Path) -> None:
-    chosen = "--eval_strategy steps --eval_steps 2 --logging_steps 2 --load_best_model_at_end false".split()
-    flags = [flag for flag in [*FLAGS, "--dataset_config", "example_1", *chosen]]
+    when = (
+        "--eval_strategy steps --save_strategy steps --eval_steps 2 --save_steps 2 --logging_steps 2".split()
+    )
+    flags = [*FLAGS, "--dataset_config", "example_1", *when, "--learning_rate", "0.1"]
     results = main([*flags, "--output_dir", str(tmp_path / "run")])
     assert [record["step"] for record in results["history"]] == [2, 4]
     assert all("train_loss" in record for record in results["history"])
+    assert results["selection"] == "best validation mean squared error over evaluations"
 
 
 def test_the_seed_of_a_studys_run_is_its_datas_too(tmp_path: Path) -> None:

@@ -25,9 +25,7 @@ def test_logits_are_the_representation_and_features_too() -> None:
     assert torch.equal(model.forward_features(VECTORS), model(VECTORS).logits)
     doubled = model(VECTORS, feature_transform=lambda features, head, labels: 2 * features).logits
     assert torch.equal(doubled, 2 * model(VECTORS).logits)
-    assert [name for name, part in model.named_parameters() if not part.requires_grad] == [
-        "classifier.weight"
-    ]
+    assert [name for name, _ in model.named_parameters()] == ["representation.weight", "representation.bias"]
 
 
 def test_images_are_vectors_too() -> None:
@@ -51,6 +49,7 @@ def test_saved_and_loaded_gives_the_same_bits(tmp_path: Path) -> None:
     loaded = LinearForImageClassification.from_pretrained(tmp_path)
     assert torch.equal(loaded(VECTORS).logits, model(VECTORS).logits)
     assert torch.equal(loaded.classifier.weight, torch.eye(2)) and not loaded.classifier.weight.requires_grad
+    assert len(list(loaded.parameters())) == 2
 
 
 def test_a_regression_trains_in_micro_batches_as_in_one(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_renaming_environments_changes_nothing_else() -> None:
 
 @pytest.mark.parametrize("counts", RAGGED, ids=str)
 def test_squared_errors_take_the_place_of_cross_entropies(counts: list[int]) -> None:
-    """Labels that are floats: risks, IRM's slopes and Fishr's variances are those of the squared error."""
+    """Labels that are floats: risks, IRM's slopes and Fishr's gradients are those of the squared error."""
     logits, _, environments, number = make_batch(counts, classes=1)
     targets = torch.randn(len(logits), generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     scale = torch.ones((), dtype=torch.float64, requires_grad=True)
@@ -131,5 +131,5 @@ def test_squared_errors_take_the_place_of_cross_entropies(counts: list[int]) -> 
     ours = F_ood.irm_penalty(logits, targets, environments, number)
     same_value_and_gradient(ours, torch.stack(slopes).square().mean(), logits)
     residuals, _ = F_ood.head_gradient_factors(logits, logits, targets)
-    (gradient,) = torch.autograd.grad(errors.sum(), logits)
+    (gradient,) = torch.autograd.grad(F_ood.sample_losses(logits, targets).sum(), logits)
     torch.testing.assert_close(residuals, gradient)

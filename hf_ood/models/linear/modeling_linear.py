@@ -12,9 +12,18 @@ from transformers.modeling_outputs import ImageClassifierOutputWithNoAttention
 from .configuration_linear import LinearConfig
 
 
+class UnitClassifier(nn.Linear):
+    """The classifier w = 1. It has no parameter, so that nothing that unfreezes parameters can train it."""
+
+    def __init__(self, outputs: int):
+        super().__init__(outputs, outputs, bias=False)
+        del self.weight
+        self.register_buffer("weight", torch.eye(outputs))
+
+
 class LinearForImageClassification(PreTrainedModel):
-    """Logits linear in the input: a learned representation with one value per class, below the classifier
-    w = 1, which is not trained.
+    """Logits linear in the input: a learned representation with one value per class, below the fixed
+    classifier w = 1.
 
     Reference: Arjovsky et al. 2019, arXiv:1907.02893, section 3. What methods compare or mask as features are
     the representation's values, as in Ahuja et al. 2021, arXiv:2106.06607. One label means regression: labels
@@ -31,12 +40,12 @@ class LinearForImageClassification(PreTrainedModel):
         super().__init__(config)
         outputs = config.num_labels or 2
         self.representation = nn.Linear(config.num_features, outputs)
-        self.classifier = nn.Linear(outputs, outputs, bias=False).requires_grad_(False)
+        self.classifier = UnitClassifier(outputs)
         self.post_init()
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        if module is self.classifier:
+        if isinstance(module, UnitClassifier):
             init.copy_(module.weight, torch.eye(len(module.weight)))
         elif isinstance(module, nn.Linear):
             bound = module.in_features**-0.5
