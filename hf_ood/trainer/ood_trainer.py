@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel
 from transformers.trainer_callback import ProgressCallback
 
 from ..averaging import Averaging
@@ -18,12 +18,22 @@ from ..masking import FeatureTransform
 from ..mixing import Mixing
 from ..models import Penultimate
 from ..objectives import ERM, Objective, Outputs, Sums
-from ..objectives.functional import at_least_float32, environment_sums
+from ..objectives.functional import at_least_float32, environment_sums, largest_class
 from ..updates import Update
+from .averaging_trainer import AveragingTrainer
 from .callbacks import EnvironmentProgress
 from .checkpoints import last_whole_checkpoint, load_objective, require_whole, save_objective
-from .checks import check_class, check_data, check_divisible, check_transform, common_environment_names
+from .checks import (
+    check_class,
+    check_data,
+    check_divisible,
+    check_mixing,
+    check_transform,
+    common_environment_names,
+    num_classes,
+)
 from .ood_config import OODConfig
+from .own_parameters import OwnParametersTrainer
 from .record import NonFiniteLossError, TrainingRecord
 from .step import (
     AUXILIARY_LOSS,
@@ -37,7 +47,7 @@ from .step import (
 )
 
 
-class OODTrainer(Trainer):
+class OODTrainer(AveragingTrainer, OwnParametersTrainer):
     """`Trainer` for data with environments.
 
     The loss is the objective at the sums of the whole batch, whatever the number of gradient-accumulation
@@ -114,6 +124,9 @@ class OODTrainer(Trainer):
         self.record = TrainingRecord(self.environment_names, self.args.device)
         self._optimizer_step: OptimizerStep | None = None
         self._penultimate = Penultimate(self.model) if self.objective.needs_features else None
+        if self.train_dataset is not None:
+            classifier = self._penultimate.classifier if self._penultimate else None
+            self.build_objective(self.train_dataset, classifier)
 
     def _check(self) -> None:
         check_class(type(self).__name__, self.objective, self.objective_class)
@@ -126,6 +139,8 @@ class OODTrainer(Trainer):
         check_divisible(self.objective, self.args, processes)
         if self.train_dataset is not None:
             check_data(self.train_dataset, self.objective, self.model, self.args, processes)
+            if self.mixing is not None:
+                check_mixing(self.mixing, self.objective, self.train_dataset)
 
     # Data
 
@@ -180,9 +195,9 @@ class OODTrainer(Trainer):
             self._begin(model, step)
         if step.random_states:
             restore_random_state(step.random_states[step.position])
-        outputs, sums = self._sums(model, inputs)
+        outputs, labels, sums = self._sums(model, inputs)
         own = getattr(outputs, AUXILIARY_LOSS, None)
-        self.record.add_batch(outputs.logits.detach(), inputs["labels"], inputs["environment"], own)
+        self.record.add_batch(outputs.logits.detach(), labels, inputs["environment"], own)
         if step.counts is not None:
             step.solve(self.objective, {**sums, "count": step.counts}, self.state.global_step)
         elif step.loss is None:
@@ -190,14 +205,19 @@ class OODTrainer(Trainer):
         loss = self._share_of_loss(model, step, sums)
         step.position += 1
         if step.position == len(step.batches):
-            self.record.add_step(step.parts)
+            # Evaluated at known counts, the parts of the loss are this process's alone, like the loss.
+            own = self.accelerator.num_processes if step.counts is not None else 1
+            self.record.add_step({name: part * own for name, part in step.parts.items()})
             self._optimizer_step = None
         return (loss, outputs) if return_outputs else loss
 
     def _begin(self, model: nn.Module, step: OptimizerStep) -> None:
         """What happens once per optimizer step, before its first micro-batch."""
+        self.objective.progress = self.state.global_step / max(self.state.max_steps, 1)
         if self.feature_transform is not None:
-            self.feature_transform.progress = self.state.global_step / max(self.state.max_steps, 1)
+            self.feature_transform.progress = self.objective.progress
+        for parameter in self.objective.parameters():
+            parameter.grad = None  # Trainer clears the network's gradients only
         if self.optimizer is not None and self.objective.resets_optimizer(self.state.global_step):
             self.optimizer.state.clear()  # in place: Accelerate's wrapper and the scheduler hold on to it
         divided = len(step.batches) > 1
@@ -212,15 +232,21 @@ class OODTrainer(Trainer):
                 for batch in step.batches:
                     prepared = self._prepare_inputs(batch)
                     step.random_states.append(random_state(prepared))
-                    totals.append(self._sums(model, prepared)[1])
+                    totals.append(self._sums(model, prepared)[-1])
             step.solve(
                 self.objective, reduce_sums(add(totals), self._add_over_processes), self.state.global_step
             )
 
-    def _sums(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Any, Sums]:
-        """One forward pass -> the model's outputs and this micro-batch's sums, in float32 or better."""
+    def _sums(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Any, Tensor, Sums]:
+        """One forward pass, of a mixed batch if there is a mixing -> the model's outputs, the labels they are
+        held against, and this micro-batch's sums, in float32 or better."""
+        if self.mixing is not None:
+            assert self.train_dataset is not None
+            inputs = self.mixing(inputs, num_classes(self.model, self.train_dataset))
+        # To the network, and to a feature transform in it, a mixed sample is of its largest share's class.
+        known = {**_without_environment(inputs), "labels": largest_class(inputs["labels"])}
         with self._penultimate or nullcontext():
-            outputs = self.forward(model, _without_environment(inputs))
+            outputs = self.forward(model, known)
         features = self._penultimate.take() if self._penultimate else None
         with torch.autocast(self.args.device.type, enabled=False):
             seen = Outputs(
@@ -234,7 +260,7 @@ class OODTrainer(Trainer):
             own = getattr(outputs, AUXILIARY_LOSS, None)
             if own is not None:
                 sums[AUXILIARY_LOSS] = environment_sums(own, seen.environments, seen.num_environments)
-            return outputs, sums
+            return outputs, seen.labels, sums
 
     def _share_of_loss(self, model: nn.Module, step: OptimizerStep, sums: Sums) -> Tensor:
         """A tensor with the gradient of this micro-batch's share. Added up over micro-batches and

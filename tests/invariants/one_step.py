@@ -35,11 +35,16 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "sd": {"penalty_weight": 10.0},
     "coral": {"penalty_weight": 1e6},
     "fishr": {"warmup_steps": 0, "penalty_weight": 1e5},
+    "dann": {"schedule": "constant", "weight": 30.0, "width": 16},
+    "cdann": {"schedule": "constant", "weight": 30.0, "width": 16},
 }
 
 
 # Also with a network that has a loss of its own; of these, IRM needs a pass in advance and ERM does not.
 WITH_OWN_LOSS = ("erm", "irm")
+
+
+MAX_GRAD_NORM = 0.5  # of "dann+clipped", below the norm that it finds
 
 
 class WithOwnLoss(LeNetForImageClassification):
@@ -54,10 +59,17 @@ class WithOwnLoss(LeNetForImageClassification):
 
 
 class KeepGradients(TrainerCallback):
-    """Copies the gradients just before the optimizer uses them."""
+    """Copies the gradients just before the optimizer uses them: the network's, and the objective's own."""
+
+    def __init__(self, objective: Objective):
+        self.objective = objective
 
     def on_pre_optimizer_step(self, *args: Any, model: nn.Module, **kwargs: Any) -> None:
         self.gradients = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+        self.own_gradients = {
+            str(number): parameter.grad.clone()
+            for number, parameter in enumerate(self.objective.parameters())
+        }
 
 
 def make_data(counts: tuple[int, ...]) -> EnvironmentDataset:
@@ -85,6 +97,14 @@ def make_model(
     return model
 
 
+def roughen(parameters: list[nn.Parameter]) -> None:
+    """Random weights everywhere, also where an objective's own network starts at zero."""
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) / parameter.shape[-1] ** 0.5)
+
+
 def gradients(
     objective: Objective,
     data: EnvironmentDataset,
@@ -93,9 +113,10 @@ def gradients(
     folder: Path,
     model_class: type[LeNetForImageClassification] = LeNetForImageClassification,
     bf16: bool = False,
+    max_grad_norm: float = 0.0,
 ) -> dict[str, Any]:
     """The gradients of the first step, and the loss that was logged for it."""
-    keep = KeepGradients()
+    keep = KeepGradients(objective)
     trainer = OODTrainer(
         make_model(model_class),
         OODConfig(
@@ -108,6 +129,7 @@ def gradients(
             save_strategy="no",
             use_cpu=True,
             bf16=bf16,
+            max_grad_norm=max_grad_norm,
             ddp_backend="gloo" if "WORLD_SIZE" in os.environ else None,
             disable_tqdm=True,
         ),
@@ -115,8 +137,13 @@ def gradients(
         train_dataset=data,
         callbacks=[keep],
     )
+    roughen(objective.parameters())
     trainer.train()
-    return {"gradients": keep.gradients, **trainer.state.log_history[0]}
+    return {
+        "gradients": keep.gradients,
+        "own_gradients": keep.own_gradients,
+        **trainer.state.log_history[0],
+    }
 
 
 def main(folder: Path) -> None:
@@ -139,6 +166,15 @@ def main(folder: Path) -> None:
                     folder / f"run_{processes}",
                     model_class,
                 )
+        for batch, accumulation in LAYOUTS[processes]:
+            found[f"dann+clipped {data_name} {processes}x{batch}x{accumulation}"] = gradients(
+                OBJECTIVES["dann"](**OPTIONS["dann"]),
+                make_data(counts),
+                batch,
+                accumulation,
+                folder / f"run_{processes}",
+                max_grad_norm=MAX_GRAD_NORM,
+            )
     if int(os.environ.get("RANK", "0")) == 0:
         torch.save(found, folder / f"{processes}.pt")
 

@@ -82,8 +82,10 @@ class LinearForImageClassification(PreTrainedModel):
 
 
 def mean_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy for class ids [B], squared error for floats [B] -> []."""
-    return F.mse_loss(logits[:, 0], labels) if labels.is_floating_point() else F.cross_entropy(logits, labels)
+    """Cross-entropy for class ids [B] or their shares [B, C], squared error for floats [B] -> []."""
+    if labels.dim() == 1 and labels.is_floating_point():
+        return F.mse_loss(logits[:, 0], labels)
+    return F.cross_entropy(logits, labels)
 
 
 __all__ = ["LinearForImageClassification"]
