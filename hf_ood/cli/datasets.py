@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from datasets import load_dataset
@@ -13,16 +13,22 @@ from ..data import (
     EnvironmentDataset,
     as_environment_dataset,
     colored_mnist_tensors,
+    linear_unit_test_tensors,
 )
 from ..data.configurations import unknown_name
 from .arguments import Arguments
+
+BUILT_IN: dict[str, Callable[..., dict[str, EnvironmentDataset]]] = {
+    "colored_mnist": colored_mnist_tensors,
+    "linear_unit_tests": linear_unit_test_tensors,
+}
 
 
 def load_splits(arguments: Arguments, configuration: str) -> dict[str, EnvironmentDataset]:
     """The three splits of one configuration as they are."""
     name = arguments.run.dataset_name
-    if name == "colored_mnist":
-        return colored_mnist_tensors(configuration, **arguments.options.get("colored_mnist", {}))
+    if name in BUILT_IN:
+        return BUILT_IN[name](configuration, **arguments.options.get(name, {}))
     loaded = load_dataset(name, configuration)
     missing = {"train", "validation", "test"} - set(loaded)
     if missing:

@@ -18,8 +18,9 @@ from typing import Any, get_type_hints
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 
-from ..data import AUGMENTATIONS
+from ..data import AUGMENTATIONS, linear_unit_tests
 from ..data.configurations import CONFIGURATIONS, OPTIONS, ColoredMNISTConfig
+from ..data.linear_unit_tests import EXAMPLES, LinearUnitTestConfig
 from ..discovery import INFERENCES
 from ..models import MODELS
 from ..options import option
@@ -47,10 +48,13 @@ class RunArguments:
     )
     dataset_name: str = option(
         "colored_mnist",
-        "colored_mnist (built in), a Hub dataset or a local folder with image, label, environment.",
+        "colored_mnist or linear_unit_tests (built in), a Hub dataset or a local folder with image, label, "
+        "environment.",
     )
     dataset_config: str = option(
-        "unseen_colors", f"Its configuration. Colored MNIST: {', '.join(CONFIGURATIONS)}."
+        "unseen_colors",
+        f"Its configuration. Colored MNIST: {', '.join(CONFIGURATIONS)}; linear unit tests: "
+        f"{', '.join(EXAMPLES)}.",
     )
     also_test: list[str] | None = option(
         None, "Measure the final weights on the test environments of these configurations too."
@@ -189,7 +193,8 @@ class UsageError(SystemExit):
 def sections() -> dict[str, dict[str, tuple[Any, str]]]:
     """Dotted flags: section -> option -> (default, help)."""
     found: dict[str, dict[str, tuple[Any, str]]] = {
-        "colored_mnist": _dataclass_options(ColoredMNISTConfig, OPTIONS)
+        "colored_mnist": _dataclass_options(ColoredMNISTConfig, OPTIONS),
+        "linear_unit_tests": _dataclass_options(LinearUnitTestConfig, linear_unit_tests.OPTIONS),
     }
     for name, (config, _) in MODELS.items():
         found[name] = _model_options(config)

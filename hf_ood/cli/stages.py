@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 STAGE_FIGURES = ("mean_accuracy", "worst_accuracy", "train_accuracy", "gap", "steps", "seconds", "selection")
 FOUND = ("inferred", "upweighted")  # what the model of the stage before decided about the training images
+STAGE_ERRORS = ("mean_squared_error", "train_squared_error")  # what a regression has in place of accuracies
 TOTALS = ("steps", "seconds", "cpu_seconds")
 # One network, one data set and one machine: what these say holds for the whole run.
 OF_THE_WHOLE_RUN = {
@@ -27,6 +28,7 @@ OF_THE_WHOLE_RUN = {
     "dataset_name",
     "dataset_config",
     "colored_mnist",
+    "linear_unit_tests",
     "seed",
     "hold_out",
     "output_dir",
@@ -116,8 +118,11 @@ def combine(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
                 "name": name,
                 "method": results["method"],
                 "environments": results["environments"],
-                **{figure: results[figure] for figure in STAGE_FIGURES},
-                **{name: results[name] for name in FOUND if name in results},
+                **{
+                    figure: results[figure]
+                    for figure in (*STAGE_FIGURES, *STAGE_ERRORS, *FOUND)
+                    if figure in results
+                },
             }
         )
         history += [

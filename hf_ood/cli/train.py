@@ -21,7 +21,7 @@ from transformers.utils import logging
 from ..data import EnvironmentDataset
 from ..data.configurations import unknown_name
 from ..evaluation import environment_report, save_results, summarize
-from ..evaluation.metrics import EnvironmentReport, mean_accuracy
+from ..evaluation.metrics import EnvironmentReport, mean_measure
 from ..evaluation.results import RESULTS_FILE, history, load_results, versions
 from ..files import all_or_nothing
 from ..hub.model_card import write_model_card
@@ -271,7 +271,7 @@ def collect_results(
         "selection": trainer.selection,
         **summarize(reports["train"], reports["validation"], reports["test"]),
         "also_test": {
-            name: {"environments": report, "mean_accuracy": mean_accuracy(report)}
+            name: {"environments": report, **mean_measure(report)}
             for name in run.also_test or []
             for report in [predict_report(trainer, load_splits(arguments, name)["test"])]
         },
@@ -281,7 +281,7 @@ def collect_results(
             "model": {"name": run.model, **arguments.options.get(run.model, {})},
             **recorded_inference(arguments),
             "data": {
-                **arguments.options.get("colored_mnist", {}),
+                **arguments.options.get(run.dataset_name, {}),
                 "augmentation": run.augmentation,
                 **recorded_options(arguments),
             },
@@ -323,15 +323,20 @@ def write_run(
     model: PreTrainedModel, results: dict[str, Any], folder: Path, datasets: dict[str, EnvironmentDataset]
 ) -> None:
     """Everything a run leaves behind, or the files of before: results last, where they are, the run is
-    whole."""
+    whole.
+
+    Image processor, curves and card are for images: a run on vectors has none of them.
+    """
     with all_or_nothing(folder, last=RESULTS_FILE) as staged:
         model.save_pretrained(staged)
-        image_processor(*datasets["train"].columns["pixel_values"].shape[2:]).save_pretrained(staged)
-        draw_curves(results, staged / CURVES_FILE)
+        size = datasets["train"].columns["pixel_values"].shape[2:]
+        if size:
+            image_processor(*size).save_pretrained(staged)
+            draw_curves(results, staged / CURVES_FILE)
+            write_model_card(results, staged)
         if isinstance(model, Reconstructs):
             shown = {split: datasets[split] for split in ("validation", "test")}
             draw_reconstructions(model, shown).savefig(staged / RECONSTRUCTIONS_FILE, dpi=120)
-        write_model_card(results, staged)
         save_results(results, staged)
 
 

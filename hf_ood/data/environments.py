@@ -20,7 +20,8 @@ REPEATS = "repeats"  # the column that says how often a row is drawn in a pass; 
 class EnvironmentDataset(Dataset):
     """Images, labels and environments in memory; a batch is one `index_select`.
 
-    `pixel_values`: uint8 [N, C, H, W] (floats are kept as they are). `labels`, `environments`: int64 [N].
+    `pixel_values`: uint8 [N, C, H, W] (floats are kept as they are, and may be vectors [N, D]). `labels`,
+    `environments`: int64 [N]; labels that are floats are the targets of a regression.
     `label_names`, `environment_names`: what the ids stand for. `extras`: further columns, tensors of N rows.
     `transform`: called with each batch (a dict of tensors), for augmentation; see `with_transform`.
 
@@ -40,7 +41,7 @@ class EnvironmentDataset(Dataset):
     ):
         self.columns: Batch = {
             "pixel_values": pixel_values,
-            "labels": labels.long(),
+            "labels": labels if labels.is_floating_point() else labels.long(),
             "environment": environments.long(),
             **(extras or {}),
         }
@@ -50,7 +51,8 @@ class EnvironmentDataset(Dataset):
         for name, column in self.columns.items():
             if len(column) != len(pixel_values):
                 raise ValueError(f"Column {name!r} has {len(column)} rows, pixel_values {len(pixel_values)}.")
-        _check_ids("Labels", self.labels, self.label_names)
+        if not labels.is_floating_point():
+            _check_ids("Labels", self.labels, self.label_names)
         _check_ids("Environment ids", self.environments, self.environment_names)
 
     @property

@@ -4,6 +4,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from .disentangled_vae import DisentangledVAEConfig, DisentangledVAEForImageClassification
 from .lenet import LeNetConfig, LeNetForImageClassification, LeNetImageProcessor, canonicalize_colors
+from .linear import LinearConfig, LinearForImageClassification
 from .mlp import MLPConfig, MLPForImageClassification
 from .penultimate import Penultimate
 from .resnet import SmallResNetConfig, SmallResNetForImageClassification
@@ -11,6 +12,7 @@ from .resnet import SmallResNetConfig, SmallResNetForImageClassification
 MODELS: dict[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]] = {
     "lenet": (LeNetConfig, LeNetForImageClassification),
     "disentangled_vae": (DisentangledVAEConfig, DisentangledVAEForImageClassification),
+    "linear": (LinearConfig, LinearForImageClassification),
     "mlp": (MLPConfig, MLPForImageClassification),
     "resnet": (SmallResNetConfig, SmallResNetForImageClassification),
 }
@@ -28,6 +30,8 @@ __all__ = [
     "LeNetConfig",
     "LeNetForImageClassification",
     "LeNetImageProcessor",
+    "LinearConfig",
+    "LinearForImageClassification",
     "MLPConfig",
     "MLPForImageClassification",
     "Penultimate",

@@ -80,7 +80,10 @@ def check_data(
     check_environments(dataset, objective)
     counts = dataset.environment_counts()
     num_labels = getattr(getattr(model, "config", None), "num_labels", None)
-    if num_labels is not None and int(dataset.labels.max()) >= num_labels:
+    if dataset.labels.is_floating_point():
+        if num_labels != 1:
+            raise ValueError(f"Labels are floats, which needs num_labels=1; the model has {num_labels}.")
+    elif num_labels is not None and int(dataset.labels.max()) >= num_labels:
         raise ValueError(
             f"Labels reach {int(dataset.labels.max())}, but the model has {num_labels} classes: build it "
             f"with num_labels={len(dataset.label_names)}."

@@ -113,6 +113,9 @@ class OODTrainer(AveragingTrainer, OwnParametersTrainer, UpdateTrainer):
             args.eval_strategy = "no"
         if "validation" not in evaluated and str(args.metric_for_best_model).startswith("eval_validation_"):
             args.load_best_model_at_end = False  # nothing to choose by: the last step stays
+        if train_dataset is not None and train_dataset.labels.is_floating_point():
+            args.metric_for_best_model = str(args.metric_for_best_model).replace("accuracy", "squared_error")
+            args.greater_is_better = False  # a regression has no accuracies
         kwargs.setdefault("data_collator", collate)
         kwargs.setdefault("compute_metrics", EnvironmentMetrics(self.environment_names))
         super().__init__(model, args, train_dataset=train_dataset, eval_dataset=evaluated or None, **kwargs)
