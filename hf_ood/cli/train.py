@@ -19,13 +19,11 @@ from transformers import PreTrainedModel, set_seed
 from transformers.utils import logging
 
 from ..data import EnvironmentDataset
-from ..data.configurations import unknown_name
 from ..evaluation import environment_report, save_results, summarize
 from ..evaluation.metrics import EnvironmentReport, mean_measure
 from ..evaluation.results import RESULTS_FILE, history, load_results, versions
 from ..files import all_or_nothing
 from ..hub.model_card import write_model_card
-from ..models import MODELS, image_processor
 from ..reporting.curves import CURVES_FILE, draw_curves
 from ..reporting.reconstructions import RECONSTRUCTIONS_FILE, Reconstructs, draw_reconstructions
 from ..reporting.tables import print_results
@@ -35,6 +33,7 @@ from ..trainer.methods import Method, build_method
 from .arguments import Arguments, UsageError, parse_arguments
 from .datasets import load_splits, training_datasets
 from .interpolation import check_line, end_on_line, selection_on_line
+from .models import build_model, describe_model, input_processor
 from .parser import make_parser
 from .push import take_publication
 from .reference import judge, recorded_inference, recorded_options, reference_folder, rehearse
@@ -84,7 +83,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
     if arguments.stages:
         results = combine(dict(zip(arguments.stages, finished, strict=True)))
         if training.process_index == 0:
-            model = build_model(arguments, datasets["train"])
+            model = build_model(arguments, datasets["train"].label_names)
             load_weights(model, stages[-1].folder)
             write_run(model, results, folder, datasets)
     if training.process_index == 0:
@@ -143,7 +142,7 @@ def reference_model(
     folder = reference_folder(arguments, previous)
     if folder is None:
         return None
-    model = build_model(arguments, datasets["train"])
+    model = build_model(arguments, datasets["train"].label_names)
     load_weights(model, folder)
     return model
 
@@ -155,7 +154,7 @@ def build_trainer(
     run = arguments.run
     method = build_method(run.method, arguments.options)
     set_seed(arguments.training.seed)
-    model = build_model(arguments, datasets["train"])
+    model = build_model(arguments, datasets["train"].label_names)
     source = {"scratch": None, "previous": previous}.get(run.start_from, Path(run.start_from))
     if source is not None:
         load_weights(model, source)
@@ -235,20 +234,6 @@ def _comparable(arguments: Arguments) -> dict[str, Any]:
     return kept
 
 
-def build_model(arguments: Arguments, dataset: EnvironmentDataset) -> PreTrainedModel:
-    name = arguments.run.model
-    if name not in MODELS:
-        raise ValueError(unknown_name("model", name, list(MODELS)))
-    config_class, model_class = MODELS[name]
-    id2label = dict(enumerate(dataset.label_names))
-    config = config_class(
-        **arguments.options.get(name, {}),
-        id2label=id2label,
-        label2id={label: position for position, label in id2label.items()},
-    )
-    return model_class(config)
-
-
 def collect_results(
     trainer: OODTrainer,
     arguments: Arguments,
@@ -278,7 +263,7 @@ def collect_results(
         "history": history(trainer.state.log_history),
         "hyperparameters": {
             **method.hyperparameters(),
-            "model": {"name": run.model, **arguments.options.get(run.model, {})},
+            "model": describe_model(arguments),
             **recorded_inference(arguments),
             "data": {
                 **arguments.options.get(run.dataset_name, {}),
@@ -331,7 +316,7 @@ def write_run(
         model.save_pretrained(staged)
         size = datasets["train"].columns["pixel_values"].shape[2:]
         if size:
-            image_processor(*size).save_pretrained(staged)
+            input_processor(model, *size).save_pretrained(staged)
             draw_curves(results, staged / CURVES_FILE)
             write_model_card(results, staged)
         if isinstance(model, Reconstructs):

@@ -25,7 +25,8 @@ class MixStyle(FeatureTransform):
     Reference: Zhou et al. 2021, arXiv:2104.02008, in the variant that shuffles the whole batch. Style is the
     mean and deviation of each channel; no gradient passes through it. The paper acts after early layers;
     here it acts where every feature transform does, between features and head, so on a LeNet after the
-    second convolution, but on a deep network late. It needs maps [B, C, H, W] of more than one cell.
+    second convolution, but on a deep network late, unless `feature_layer` names an early one. It needs maps
+    [B, C, H, W] of more than one cell.
     """
 
     name: ClassVar[str] = "mixstyle"
@@ -51,7 +52,9 @@ class MixStyle(FeatureTransform):
         if self.alpha <= 0:
             raise ValueError(f"mixstyle.alpha must be positive, not {self.alpha}.")
 
-    def __call__(self, features: Tensor, head: Head, labels: Tensor | None) -> Tensor:
+    def __call__(
+        self, features: Tensor, head: Head, labels: Tensor | None, places: Tensor | None = None
+    ) -> Tensor:
         if features.dim() != 4 or features[0, 0].numel() < 2:
             raise ValueError(
                 "mixstyle mixes statistics of feature maps [B, C, H, W]; this model's features are "

@@ -10,7 +10,6 @@ from accelerate.utils import DistributedType
 from torch import nn
 
 from ..data import EnvironmentDataset
-from ..masking import FeatureTransform
 from ..mixing import Mixing
 from ..objectives import Objective
 from ..updates import Update
@@ -25,12 +24,9 @@ def check_class(trainer: str, method: Any, expected: type) -> None:
         )
 
 
-def check_transform(transform: FeatureTransform, model: nn.Module) -> None:
-    if "feature_transform" not in inspect.signature(model.forward).parameters:
-        raise ValueError(
-            f"{transform.name} acts between features and head, but {type(model).__name__}.forward takes no "
-            "`feature_transform`."
-        )
+def takes_transform(model: nn.Module) -> bool:
+    """Whether the network's own forward pass hands its features to a `feature_transform`."""
+    return "feature_transform" in inspect.signature(model.forward).parameters
 
 
 def check_divisible(objective: Objective, args: OODConfig, processes: int) -> None:

@@ -17,7 +17,7 @@ from ..data.environments import REPEATS
 from ..evaluation import EnvironmentMetrics
 from ..masking import FeatureTransform
 from ..mixing import Mixing
-from ..models import Penultimate
+from ..models import FeatureSplit, Penultimate, batch_norms, find_feature_layer
 from ..objectives import ERM, Objective, Outputs, Sums
 from ..objectives.functional import at_least_float32, environment_sums, largest_class
 from ..updates import Update
@@ -29,13 +29,14 @@ from .checks import (
     check_data,
     check_divisible,
     check_mixing,
-    check_transform,
     common_environment_names,
     num_classes,
+    takes_transform,
 )
 from .ood_config import OODConfig
 from .own_parameters import OwnParametersTrainer
 from .record import NonFiniteLossError, TrainingRecord
+from .renamed_weights import has_other_names, load_by_from_pretrained
 from .step import (
     AUXILIARY_LOSS,
     OptimizerStep,
@@ -126,6 +127,8 @@ class OODTrainer(AveragingTrainer, OwnParametersTrainer, UpdateTrainer):
         self.record = TrainingRecord(self.environment_names, self.args.device)
         self._optimizer_step: OptimizerStep | None = None
         self._penultimate = Penultimate(self.model) if self.objective.needs_features else None
+        self._split = self._find_split()
+        self._frozen_norms = batch_norms(self.model) if self.args.freeze_batch_norm else []
         if self.train_dataset is not None:
             classifier = self._penultimate.classifier if self._penultimate else None
             self.build_objective(self.train_dataset, classifier)
@@ -136,13 +139,28 @@ class OODTrainer(AveragingTrainer, OwnParametersTrainer, UpdateTrainer):
             check_class(
                 type(self).__name__, self.feature_transform, self.feature_transform_class or FeatureTransform
             )
-            check_transform(self.feature_transform, self.model)
         processes = self.accelerator.num_processes
         check_divisible(self.objective, self.args, processes)
         if self.train_dataset is not None:
             check_data(self.train_dataset, self.objective, self.model, self.args, processes)
             if self.mixing is not None:
                 check_mixing(self.mixing, self.objective, self.train_dataset)
+
+    def _find_split(self) -> FeatureSplit | None:
+        """How the feature transform gets into a network whose forward pass does not take one."""
+        layer = self.args.feature_layer
+        if self.feature_transform is None or self.train_dataset is None:
+            return None
+        if layer is None and takes_transform(self.model):
+            return None
+        if self.args.torch_compile:
+            raise ValueError(
+                f"{self.feature_transform.name} acts through hooks, which a compiled network does not run: "
+                "leave --torch_compile out."
+            )
+        two: Any = self.train_dataset.__getitems__([0, 1])
+        first = self._prepare_inputs(self.data_collator(two))
+        return FeatureSplit(self.model, find_feature_layer(self.model, _without_environment(first), layer))
 
     # Data
 
@@ -185,9 +203,16 @@ class OODTrainer(AveragingTrainer, OwnParametersTrainer, UpdateTrainer):
 
     def forward(self, model: nn.Module, inputs: dict[str, Any]) -> Any:
         """Run the network, through the feature transform if there is one and the model is training."""
-        if self.feature_transform is None or not model.training:
+        if not model.training:
             return model(**inputs)
-        return model(**inputs, feature_transform=self.feature_transform)
+        for norm in self._frozen_norms:
+            norm.eval()  # Trainer puts the whole model into training mode at every step
+        if self.feature_transform is None:
+            return model(**inputs)
+        if self._split is None:
+            return model(**inputs, feature_transform=self.feature_transform)
+        with self._split.transformed(self.feature_transform, inputs):
+            return model(**inputs)
 
     def compute_loss(
         self,
@@ -335,6 +360,19 @@ class OODTrainer(AveragingTrainer, OwnParametersTrainer, UpdateTrainer):
         super()._save_optimizer_and_scheduler(output_dir)
         if self.args.should_save:
             save_objective(self.objective, output_dir)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        if model is None and has_other_names(self.model, resume_from_checkpoint):
+            load_by_from_pretrained(self.model, resume_from_checkpoint)
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_best_model(self) -> None:
+        best = str(self.state.best_model_checkpoint)
+        if has_other_names(self.model, best):
+            load_by_from_pretrained(self.model, best)
+        else:
+            super()._load_best_model()
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)

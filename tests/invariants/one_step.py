@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from backbones import make_backbone
 from torch import nn
 from transformers import TrainerCallback, set_seed
 
-from hf_ood import LeNetConfig, LeNetForImageClassification, OODConfig, OODTrainer
+from hf_ood import RSC, LeNetConfig, LeNetForImageClassification, OODConfig, OODTrainer
 from hf_ood.data import EnvironmentDataset
 from hf_ood.objectives import OBJECTIVES, Objective
 from hf_ood.trainer.methods import build_method
@@ -48,6 +49,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 # Also SAM on an objective that needs a pass in advance; MLDG on one with a penalty on the weights.
 UPDATED = [*UPDATES, "vrex+sam", "sd+mldg"]
 
+# Networks of transformers, under a method on features and a transform that treats each sample alone.
+BACKBONE_METHOD = ("fishr", {"mask": "channel", "restoration": "threshold"})
+DIVIDED_BACKBONES = ("resnet", "vit")
 # Also with a network that has a loss of its own; of these, IRM needs a pass in advance and ERM does not.
 WITH_OWN_LOSS = ("erm", "irm")
 
@@ -119,15 +123,15 @@ def gradients(
     batch: int,
     accumulation: int,
     folder: Path,
-    model_class: type[LeNetForImageClassification] = LeNetForImageClassification,
-    bf16: bool = False,
+    model: nn.Module | None = None,
+    feature_transform: RSC | None = None,
     update: Update | None = None,
-    max_grad_norm: float = 0.0,
+    **options: Any,
 ) -> dict[str, Any]:
     """The gradients of the first step, and the loss that was logged for it."""
     keep = KeepGradients(objective)
     trainer = OODTrainer(
-        make_model(model_class),
+        model or make_model(),
         OODConfig(
             output_dir=str(folder),
             per_device_train_batch_size=batch,
@@ -137,13 +141,13 @@ def gradients(
             logging_steps=1,
             save_strategy="no",
             use_cpu=True,
-            bf16=bf16,
-            max_grad_norm=max_grad_norm,
             ddp_backend="gloo" if "WORLD_SIZE" in os.environ else None,
             disable_tqdm=True,
+            **options,
         ),
         objective=objective,
         update=update,
+        feature_transform=feature_transform,
         train_dataset=data,
         callbacks=[keep],
     )
@@ -175,8 +179,21 @@ def main(folder: Path) -> None:
                     batch,
                     accumulation,
                     folder / f"run_{processes}",
-                    model_class,
+                    make_model(model_class),
                     update=method.update,
+                )
+        name, rsc = BACKBONE_METHOD
+        for backbone in DIVIDED_BACKBONES:
+            for batch, accumulation in LAYOUTS[processes]:
+                found[f"{backbone} {data_name} {processes}x{batch}x{accumulation}"] = gradients(
+                    OBJECTIVES[name](**OPTIONS[name]),
+                    make_data(counts),
+                    batch,
+                    accumulation,
+                    folder / f"run_{processes}",
+                    make_backbone(backbone, num_labels=2),
+                    RSC(**rsc),
+                    freeze_batch_norm=True,
                 )
         for batch, accumulation in LAYOUTS[processes]:
             found[f"dann+clipped {data_name} {processes}x{batch}x{accumulation}"] = gradients(

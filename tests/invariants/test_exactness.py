@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from one_step import (
     DATA,
+    DIVIDED_BACKBONES,
     LAYOUTS,
     MAX_GRAD_NORM,
     OPTIONS,
@@ -66,7 +67,10 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("name", "data"),
     [
-        *product([*ADDITIVE, *(f"{name}+own_loss" for name in WITH_OWN_LOSS), "dann+clipped"], DATA),
+        *product(
+            [*ADDITIVE, *(f"{name}+own_loss" for name in WITH_OWN_LOSS), "dann+clipped", *DIVIDED_BACKBONES],
+            DATA,
+        ),
         *product(UPDATED, ["ragged"]),
     ],
 )
