@@ -25,7 +25,7 @@ BATCH_SIZE = 256
 
 
 class PixelEncoder:
-    """Images averaged down to `size` x `size` pixels: a fixed encoder that knows colours and coarse shapes."""
+    """Images averaged down to `size` x `size` pixels: a fixed encoder of colours and coarse shapes."""
 
     def __init__(self, size: int = 7):
         self.size = size

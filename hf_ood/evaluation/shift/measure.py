@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from datasets import ClassLabel
@@ -17,17 +17,17 @@ from ...data.columns import column_ids, column_names, require_columns
 from ...data.configurations import unknown_name
 from .classifier import ClassifierPlugIn
 from .encoders import Encoder, encode, make_encoder
-from .estimate import Estimator
+from .estimate import Estimate, Estimator
 from .kernel_density import KernelDensity
 from .sample import Sample, balanced_rows, encode_labels, label_shift, principal_components
 
-Split = EnvironmentDataset | HFDataset | tuple[ArrayLike, ArrayLike]
+Split: TypeAlias = EnvironmentDataset | HFDataset | tuple[ArrayLike, ArrayLike]
 ESTIMATORS: dict[str, type[ClassifierPlugIn] | type[KernelDensity]] = {
     "classifier": ClassifierPlugIn,
     "kde": KernelDensity,
 }
-SIGNIFICANCE = 0.05
-FEWEST_PERMUTATIONS = 19  # with fewer, no p-value is below 0.05
+SIGNIFICANCE = 0.05 / 2  # two measures are looked at
+FEWEST_PERMUTATIONS = 39  # with fewer, no p-value is as small
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,11 @@ class Shift:
 
     @property
     def kind(self) -> str:
-        """`diversity` or `correlation`, the larger of those with a p-value below 0.05; else `none`."""
+        """`diversity` or `correlation`, the larger of those with a p-value of 0.025 or less; else `none`."""
         found = {
             name: self.measures[name].value
             for name in ("diversity", "correlation")
-            if self.measures[name].p_value < SIGNIFICANCE
+            if self.measures[name].p_value <= SIGNIFICANCE
         }
         return max(found, key=lambda name: found[name]) if found else "none"
 
@@ -93,7 +93,7 @@ def measure_shift(
     encoder: str | Encoder = "pixels",
     components: int = 8,
     max_samples: int = 2000,
-    permutations: int = 20,
+    permutations: int = FEWEST_PERMUTATIONS,
     seed: int = 0,
     label_column: str = "label",
     image_column: str | None = None,
@@ -127,7 +127,7 @@ def measure_shift(
         raise ValueError(unknown_name("estimator", estimator, list(ESTIMATORS)))
     if permutations < FEWEST_PERMUTATIONS:
         raise ValueError(
-            f"permutations must be at least {FEWEST_PERMUTATIONS}, or no p-value can be below "
+            f"permutations must be at least {FEWEST_PERMUTATIONS}, or no p-value is as small as "
             f"{SIGNIFICANCE}; got {permutations}."
         )
     for name, number in (("components", components), ("max_samples", max_samples)):
@@ -145,18 +145,10 @@ def measure_shift(
     sample = Sample(
         reduced, np.repeat([0, 1], len(rows[0])), np.concatenate([train_ids[rows[0]], test_ids[rows[1]]])
     )
-    method = method.prepare(sample)
-    estimate = method.estimate(sample)
-    null = np.stack([method.estimate(sample.exchanged(rng)).values for _ in range(permutations)])
-    low, high = method.interval(sample, estimate, rng)
-    p_values = (1 + (null >= estimate.values).sum(0)) / (1 + permutations)
-    columns = (estimate.values, low, high, null.mean(0), p_values)
+    estimate, measures = _judge(method, sample, permutations, rng)
     return Shift(
         estimator=estimator,
-        measures={
-            name: Measure(*(float(column[position]) for column in columns))
-            for position, name in enumerate(method.measures)
-        },
+        measures={name: Measure(*row) for name, row in zip(method.measures, measures.tolist(), strict=True)},
         label_shift=label_shift(train_ids, test_ids),
         rows=len(rows[0]),
         classes=len(names),
@@ -193,6 +185,21 @@ def _require_libraries() -> None:
         import sklearn  # noqa: F401
     except ImportError as error:
         raise ImportError('Measuring shifts needs scikit-learn: pip install "hf_ood[shift]"') from error
+
+
+def _judge(
+    method: Estimator, sample: Sample, permutations: int, rng: np.random.Generator
+) -> tuple[Estimate, np.ndarray]:
+    """The estimate, and the fields of `Measure` [number of measures, 5]."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):  # matrices are so small that threads take ten times as long
+        method = method.prepare(sample)
+        estimate = method.estimate(sample)
+        null = np.stack([method.estimate(sample.exchanged(rng)).values for _ in range(permutations)])
+        low, high = method.interval(sample, estimate, rng)
+    p_values = (1 + (null >= estimate.values).sum(0)) / (1 + permutations)
+    return estimate, np.stack([estimate.values, low, high, null.mean(0), p_values], axis=1)
 
 
 def _labels(split: Split, name: str, column: str) -> np.ndarray:
@@ -235,11 +242,11 @@ def _features(
             assert function is not None
             found.append(encode(split.select(chosen), function, image_column))
             continue
-        array = np.asarray(split[0], dtype=np.float64)
-        if array.ndim != 2 or len(array) != len(np.asarray(split[1])):
+        array, count = np.asarray(split[0], dtype=np.float64), len(np.asarray(split[1]))
+        if array.ndim != 2 or len(array) != count:
             raise ValueError(
-                f"Features of {name} must have the shape [N, D] with one row a label, not {list(array.shape)} "
-                f"for {len(np.asarray(split[1]))} labels."
+                f"Features of {name} must have the shape [N, D] with one row a label, not "
+                f"{list(array.shape)} for {count} labels."
             )
         found.append(array[chosen])
     if found[0].shape[1] != found[1].shape[1]:
