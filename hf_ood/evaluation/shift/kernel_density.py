@@ -69,8 +69,8 @@ class KernelDensity:
     def interval(
         self, sample: Sample, estimate: Estimate, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """95 % interval [2], [2], from the spread of the values over resampled rows, whose own values repeated
-        rows would bias."""
+        """95 % interval [2], [2]: the spread of the values over resampled rows, around the estimate, because
+        repeated rows bias the values themselves."""
         values = [self.estimate(sample.resampled(rng)).values for _ in range(RESAMPLES)]
         half_width = 1.96 * np.std(values, axis=0, ddof=1)
         return np.maximum(estimate.values - half_width, 0), estimate.values + half_width

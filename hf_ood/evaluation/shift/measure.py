@@ -170,7 +170,9 @@ def measure_environment_shifts(
     else:
         require_columns(dataset, environment_column)
         names, ids = column_names(dataset, environment_column), column_ids(dataset, environment_column)
-    parts = {names[number]: dataset.select(np.flatnonzero(ids == number)) for number in np.unique(ids)}
+    parts = {
+        names[number]: dataset.select(np.flatnonzero(ids == number).tolist()) for number in np.unique(ids)
+    }
     if len(parts) < 2:
         raise ValueError(f"All rows are of one environment, {', '.join(parts)}: there is no pair to compare.")
     options["encoder"] = make_encoder(options.get("encoder", "pixels"))  # a checkpoint is loaded once
@@ -234,13 +236,11 @@ def _features(
     image_column: str | None,
 ) -> list[np.ndarray]:
     """The features [n, D] of the chosen rows of both splits."""
-    images = [split for split in (train, test) if not isinstance(split, tuple)]
-    function = make_encoder(encoder) if images else None
+    function = make_encoder(encoder)
     found = []
     for name, split, chosen in zip(("train", "test"), (train, test), rows, strict=True):
         if not isinstance(split, tuple):
-            assert function is not None
-            found.append(encode(split.select(chosen), function, image_column))
+            found.append(encode(split.select(chosen.tolist()), function, image_column))
             continue
         array, count = np.asarray(split[0], dtype=np.float64), len(np.asarray(split[1]))
         if array.ndim != 2 or len(array) != count:
