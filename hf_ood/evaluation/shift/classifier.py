@@ -44,19 +44,26 @@ class ClassifierPlugIn:
 
     def joint_probabilities(self, sample: Sample) -> tuple[np.ndarray, float]:
         """P(split, class | features) of every row [N, 2, K], and the inverse regularisation chosen."""
+        from sklearn import config_context
         from sklearn.linear_model import LogisticRegression
-        from sklearn.model_selection import StratifiedKFold, cross_val_predict
+        from sklearn.model_selection import StratifiedKFold
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
         quadratic = make_pipeline(PolynomialFeatures(2, include_bias=False), StandardScaler())
         features = quadratic.fit_transform(sample.features)
         groups = sample.splits * sample.num_classes + sample.labels
-        folds = StratifiedKFold(self.folds, shuffle=True, random_state=self.seed)
-        best, chosen, lowest = np.empty(0), 0.0, np.inf
+        splitter = StratifiedKFold(self.folds, shuffle=True, random_state=self.seed)
+        folds = list(splitter.split(features, groups))
+        # The next strength starts where the last one ended.
+        models = [LogisticRegression(max_iter=1000, warm_start=True) for _ in folds]
+        best, chosen, lowest = np.empty((0, 0)), 0.0, np.inf
         for strength in STRENGTHS:
-            regression = LogisticRegression(C=strength, max_iter=1000)
-            joint = cross_val_predict(regression, features, groups, cv=folds, method="predict_proba")
+            joint = np.empty((len(groups), 2 * sample.num_classes))
+            with config_context(assume_finite=True, skip_parameter_validation=True):
+                for model, (seen, unseen) in zip(models, folds, strict=True):
+                    model.set_params(C=strength).fit(features[seen], groups[seen])
+                    joint[unseen] = model.predict_proba(features[unseen])
             loss = -np.log(np.maximum(joint[np.arange(len(groups)), groups], SMALLEST)).mean()
             if loss >= lowest:
                 break

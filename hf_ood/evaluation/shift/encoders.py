@@ -35,7 +35,8 @@ class PixelEncoder:
         if isinstance(images, Tensor):
             return F.adaptive_avg_pool2d(images.float() / 255, self.size).flatten(1).numpy()
         small = [image.resize((self.size, self.size), Resampling.BOX) for image in images]
-        return np.stack([np.asarray(image, dtype=np.float32).reshape(-1) / 255 for image in small])
+        pixels = np.stack([np.asarray(image, dtype=np.float32) for image in small])
+        return pixels.transpose(0, 3, 1, 2).reshape(len(images), -1) / 255
 
 
 class CheckpointEncoder:

@@ -121,9 +121,9 @@ def principal_components(features: np.ndarray, components: int, seed: int) -> tu
 
     if not np.isfinite(features).all():
         raise ValueError(f"Features of {(~np.isfinite(features)).any(1).sum()} rows are not finite.")
+    if not np.ptp(features, axis=0).any():
+        raise ValueError("The features of all rows are the same: choose another encoder.")
     pca = PCA(min(components, *features.shape), whiten=True, random_state=seed)
     whitened = pca.fit_transform(features.astype(np.float64))
-    if not pca.explained_variance_[0] > 0:
-        raise ValueError("The features of all rows are the same: choose another encoder.")
     kept = pca.explained_variance_ratio_ > LEAST_VARIANCE
     return whitened[:, kept], float(pca.explained_variance_ratio_.sum())
