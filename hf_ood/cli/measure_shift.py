@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 from datasets import Dataset, get_dataset_config_names, load_dataset
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -25,12 +26,11 @@ from ..evaluation.results import versions
 from ..evaluation.shift import ESTIMATORS, CheckpointEncoder, Encoder, PixelEncoder
 from ..evaluation.shift.measure import FEWEST_PERMUTATIONS
 from ..files import all_or_nothing
-from ..reporting.shift import SHIFT_FILE, draw_shifts
+from ..reporting.shift import REPORT_FILE, SHIFT_FILE, draw_shifts
 from .command import command_line
 from .datasets import keep_environments
 from .parser import UsageError
 
-REPORT_FILE = "shift.json"
 TABLE_FILE = "shift.csv"
 DESCRIPTION = """\
 Measure how the test split has moved away from the training split, in two numbers from 0 (not at all) to 1.
@@ -254,8 +254,9 @@ def write(report: Mapping[str, Any], folder: Path) -> None:
 
 
 def print_report(report: Mapping[str, Any], folder: Path) -> None:
-    table = Table(title=f"Shifts of {report['dataset']}, encoder {report['encoder']}", title_justify="left")
-    table.add_column("")
+    title = f"Shifts of {report['dataset']}, encoder {report['encoder']}"
+    table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
+    table.add_column("", overflow="fold")
     table.add_column("kind")
     for column in ("diversity", "null", "correlation", "null", "labels"):
         table.add_column(column, justify="right")

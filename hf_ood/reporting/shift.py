@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from .colors import COLORS
 
+REPORT_FILE = "shift.json"
 SHIFT_FILE = "shift.png"
 MARKERS = "osD^vP*X"
 

@@ -30,7 +30,7 @@ def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = ["north", "south", "east"]
     for split, counts in {"train": (40, 40, 0), "test": (0, 0, 40)}.items():
         data = make_dataset(counts, seed=len(split))
-        dark = np.where(data.environments.numpy() > 0, 4, 1)
+        dark = np.where(data.environments.numpy() > 0, 4, 1).astype(np.uint8)
         images = [
             Image.fromarray(pixels.permute(1, 2, 0).numpy() // factor)
             for pixels, factor in zip(data.columns["pixel_values"], dark, strict=True)
@@ -71,10 +71,12 @@ def test_environments_of_one_split(hospitals: Path, tmp_path: Path) -> None:
 
 
 def test_several_configurations_in_a_process_of_its_own(tmp_path: Path) -> None:
-    command = [sys.executable, ROOT / "trainers/measure_shift.py", "--max_samples", "100"]
+    command = [sys.executable, ROOT / "trainers/measure_shift.py", "--max_samples", "60"]
     names = ["fixed_colors", "label_noise_shortcut"]
     finished = subprocess.run(
-        [*command, "--dataset_config", *names, "--output_dir", tmp_path], capture_output=True, text=True
+        [*command, *"--components 2 --dataset_config".split(), *names, "--output_dir", tmp_path],
+        capture_output=True,
+        text=True,
     )
     assert finished.returncode == 0, finished.stderr
     assert "Warning" not in finished.stderr
