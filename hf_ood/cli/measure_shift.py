@@ -13,7 +13,6 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 from datasets import Dataset, get_dataset_config_names, load_dataset
-from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -255,15 +254,15 @@ def write(report: Mapping[str, Any], folder: Path) -> None:
 
 def print_report(report: Mapping[str, Any], folder: Path) -> None:
     title = f"Shifts of {report['dataset']}, encoder {report['encoder']}"
-    table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("", overflow="fold")
     table.add_column("kind")
-    for column in ("diversity", "null", "correlation", "null", "labels"):
+    for column in ("diversity (null)", "correlation (null)", "labels"):
         table.add_column(column, justify="right")
     for name, shift in report["shifts"].items():
         found = [shift["measures"][measure] for measure in ("diversity", "correlation")]
-        numbers = [entry[key] for entry in found for key in ("value", "null")]
-        table.add_row(name, shift["kind"], *(f"{number:.3f}" for number in [*numbers, shift["label_shift"]]))
+        cells = [f"{entry['value']:.3f} ({entry['null']:.3f})" for entry in found]
+        table.add_row(name, shift["kind"], *cells, f"{shift['label_shift']:.3f}")
     console = Console()
     console.print(table)
     for what, file in (("report", REPORT_FILE), ("table", TABLE_FILE), ("plot", SHIFT_FILE)):

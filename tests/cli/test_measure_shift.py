@@ -71,10 +71,16 @@ def test_environments_of_one_split(hospitals: Path, tmp_path: Path) -> None:
 
 
 def test_several_configurations_in_a_process_of_its_own(tmp_path: Path) -> None:
-    command = [sys.executable, ROOT / "trainers/measure_shift.py", "--max_samples", "60"]
+    command = [sys.executable, ROOT / "trainers/measure_shift.py", "--max_samples", "100"]
     names = ["fixed_colors", "label_noise_shortcut"]
     finished = subprocess.run(
-        [*command, *"--components 2 --dataset_config".split(), *names, "--output_dir", tmp_path],
+        [
+            *command,
+            *"--components 2 --estimator kde --dataset_config".split(),
+            *names,
+            "--output_dir",
+            tmp_path,
+        ],
         capture_output=True,
         text=True,
     )
