@@ -70,25 +70,25 @@ def test_environments_of_one_split(hospitals: Path, tmp_path: Path) -> None:
     assert [shift["kind"] for shift in report["shifts"].values()] == ["diversity"]
 
 
-def test_several_configurations_in_a_process_of_its_own(tmp_path: Path) -> None:
-    command = [sys.executable, ROOT / "trainers/measure_shift.py", "--max_samples", "100"]
+def test_several_configurations_are_several_points(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
     names = ["fixed_colors", "label_noise_shortcut"]
-    finished = subprocess.run(
-        [
-            *command,
-            *"--components 2 --estimator kde --dataset_config".split(),
-            *names,
-            "--output_dir",
-            tmp_path,
-        ],
-        capture_output=True,
-        text=True,
-    )
-    assert finished.returncode == 0, finished.stderr
-    assert "Warning" not in finished.stderr
-    shifts = json.loads((tmp_path / "shift.json").read_text())["shifts"]
-    assert list(shifts) == names
-    assert [shift["kind"] for shift in shifts.values()] == ["diversity", "correlation"]
+    options = f"--components 2 --estimator kde --max_samples 100 --output_dir {tmp_path}".split()
+    shifts = main([*options, "--dataset_config", *names])["shifts"]
+    assert {name: shift["kind"] for name, shift in shifts.items()} == {
+        "fixed_colors": "diversity",
+        "label_noise_shortcut": "correlation",
+    }
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in names) and not recwarn.list
+
+
+def test_the_script_tells_a_mistake_without_a_traceback(hospitals: Path) -> None:
+    command = [sys.executable, ROOT / "trainers/measure_shift.py", *flags(hospitals, "--test_split tset")]
+    finished = subprocess.run(command, capture_output=True, text=True)
+    assert finished.returncode == 2
+    assert "'test'" in finished.stderr and "Traceback" not in finished.stderr
 
 
 @pytest.mark.parametrize(
