@@ -11,15 +11,17 @@ from argparse import (
     ArgumentParser,
     RawDescriptionHelpFormatter,
 )
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, get_type_hints
 
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 
-from ..data import AUGMENTATIONS
+from ..data import AUGMENTATIONS, linear_unit_tests
 from ..data.configurations import CONFIGURATIONS, OPTIONS, ColoredMNISTConfig
+from ..data.linear_unit_tests import EXAMPLES, LinearUnitTestConfig
+from ..discovery import INFERENCES
 from ..models import MODELS
 from ..options import option
 from ..trainer import OODConfig
@@ -46,10 +48,13 @@ class RunArguments:
     )
     dataset_name: str = option(
         "colored_mnist",
-        "colored_mnist (built in), a Hub dataset or a local folder with image, label, environment.",
+        "colored_mnist or linear_unit_tests (built in), a Hub dataset or a local folder with image, label, "
+        "environment.",
     )
     dataset_config: str = option(
-        "unseen_colors", f"Its configuration. Colored MNIST: {', '.join(CONFIGURATIONS)}."
+        "unseen_colors",
+        f"Its configuration. Colored MNIST: {', '.join(CONFIGURATIONS)}; linear unit tests: "
+        f"{', '.join(EXAMPLES)}.",
     )
     also_test: list[str] | None = option(
         None, "Measure the final weights on the test environments of these configurations too."
@@ -60,6 +65,21 @@ class RunArguments:
     )
     augmentation: str = option("none", f"Applied to training batches: none, {', '.join(AUGMENTATIONS)}.")
     model: str = option("lenet", f"The network: {', '.join(MODELS)}.")
+    model_name_or_path: str | None = option(
+        None, "Instead of --model: any classifier of transformers, a Hub id or a folder, with its weights."
+    )
+    config_name: str | None = option(
+        None,
+        "Instead of --model: the configuration of a Hub id or a folder, or a model type such as resnet, with "
+        "random weights; needs --from_scratch true.",
+    )
+    from_scratch: bool = option(
+        False,
+        "Random weights. Fields of the configuration are set by --model_config.FIELD VALUE ..., in a recipe "
+        "by a section model_config.",
+    )
+    model_revision: str = option("main", "Branch, tag or commit of the model on the Hub.")
+    trust_remote_code: bool = option(False, "Run the code that the model's repository brings along.")
     start_from: str = option(
         "previous",
         "Starting weights: previous (those of the stage before; a run's first stage starts from scratch), "
@@ -67,6 +87,27 @@ class RunArguments:
     )
     trainable: list[str] | None = option(
         None, "Train the parameters whose names match one of these patterns (classifier.*). Default: all."
+    )
+    hold_out: float = option(
+        0.0, "Share of the training images that only stages with --train_on held_out train on."
+    )
+    train_on: str = option(
+        "train", "A stage's training images: train (all but the held-out ones), or held_out (DFR)."
+    )
+    infer_environments: str = option(
+        "none",
+        f"Replace the training environments by inferred ones: none, {', '.join(INFERENCES)}. The reference "
+        "model is the stage before's, or --start_from's.",
+    )
+    upweight_errors: int = option(
+        1,
+        "How often a training image counts that the reference model (the stage before's, or --start_from's) "
+        "gets wrong (JTT).",
+    )
+    interpolate_with_start: list[float] | None = option(
+        None,
+        "End between the starting weights (0) and the trained ones (1): at this share of the way (WiSE-FT: "
+        "0.5). Of several shares each is measured, and the best mean validation accuracy chooses.",
     )
     num_threads: int | None = option(
         None,
@@ -167,11 +208,12 @@ class UsageError(SystemExit):
 def sections() -> dict[str, dict[str, tuple[Any, str]]]:
     """Dotted flags: section -> option -> (default, help)."""
     found: dict[str, dict[str, tuple[Any, str]]] = {
-        "colored_mnist": _dataclass_options(ColoredMNISTConfig, OPTIONS)
+        "colored_mnist": _dataclass_options(ColoredMNISTConfig, OPTIONS),
+        "linear_unit_tests": _dataclass_options(LinearUnitTestConfig, linear_unit_tests.OPTIONS),
     }
     for name, (config, _) in MODELS.items():
         found[name] = _model_options(config)
-    for name, method in METHODS.items():
+    for name, method in {**METHODS, **INFERENCES}.items():
         found[name] = _dataclass_options(method, [field.name for field in fields(method) if field.init])
     return {name: options for name, options in found.items() if options}
 
@@ -206,10 +248,14 @@ def make_parser() -> ArgumentParser:
         "--config", help="A YAML recipe: a file of flags, overridden by those on the command line."
     )
     for section, options in sections().items():
-        kind = "method" if section in METHODS else "model" if section in MODELS else "dataset"
-        group = parser.add_argument_group(f"{kind} {section}")
+        group = parser.add_argument_group(f"{_kind(section)} {section}")
         add_options(group, options, f"{section}.")
     return parser
+
+
+def _kind(section: str) -> str:
+    kinds: dict[str, Collection[str]] = {"method": METHODS, "model": MODELS, "environments": INFERENCES}
+    return next((kind for kind, members in kinds.items() if section in members), "dataset")
 
 
 def add_options(group: Any, options: dict[str, tuple[Any, str]], prefix: str = "") -> None:

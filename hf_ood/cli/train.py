@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import shutil
@@ -18,13 +19,11 @@ from transformers import PreTrainedModel, set_seed
 from transformers.utils import logging
 
 from ..data import EnvironmentDataset
-from ..data.configurations import unknown_name
 from ..evaluation import environment_report, save_results, summarize
-from ..evaluation.metrics import EnvironmentReport, mean_accuracy
+from ..evaluation.metrics import EnvironmentReport, mean_measure
 from ..evaluation.results import RESULTS_FILE, history, load_results, versions
 from ..files import all_or_nothing
 from ..hub.model_card import write_model_card
-from ..models import MODELS, image_processor
 from ..reporting.curves import CURVES_FILE, draw_curves
 from ..reporting.reconstructions import RECONSTRUCTIONS_FILE, Reconstructs, draw_reconstructions
 from ..reporting.tables import print_results
@@ -33,8 +32,11 @@ from ..trainer.checkpoints import last_whole_checkpoint
 from ..trainer.methods import Method, build_method
 from .arguments import Arguments, UsageError, parse_arguments
 from .datasets import load_splits, training_datasets
+from .interpolation import check_line, end_on_line, selection_on_line
+from .models import build_model, describe_model, input_processor
 from .parser import make_parser
 from .push import take_publication
+from .reference import judge, recorded_inference, recorded_options, reference_folder, rehearse
 from .stages import combine, freeze_all_but, load_weights, place_stages
 
 ARGUMENTS_FILE = "arguments.yaml"
@@ -69,7 +71,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
     torch.set_num_threads(arguments.run.num_threads or cores_per_process())
     datasets = load_splits(arguments, arguments.run.dataset_config)
     for stage in stages[1:]:  # a mistake in a later stage is found before the first one trains
-        build_trainer(stage, training_datasets(stage, datasets), previous=None)
+        build_trainer(stage, rehearse(stage, training_datasets(stage, datasets)), previous=None)
     finished = []
     for number, stage in enumerate(stages):
         previous = stages[number - 1].folder if number else None
@@ -81,7 +83,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
     if arguments.stages:
         results = combine(dict(zip(arguments.stages, finished, strict=True)))
         if training.process_index == 0:
-            model = build_model(arguments, datasets["train"])
+            model = build_model(arguments, datasets["train"].label_names)
             load_weights(model, stages[-1].folder)
             write_run(model, results, folder, datasets)
     if training.process_index == 0:
@@ -111,16 +113,38 @@ def train_stage(
 ) -> dict[str, Any]:
     """Train one stage, or a run that has none, from `checkpoint` on; it leaves its own folder behind."""
     datasets = training_datasets(arguments, datasets)
-    trainer, method = build_trainer(arguments, datasets, previous)
+    check_line(arguments.run, previous, has_validation=len(datasets["validation"]) > 0)
+    judged, found = judge(arguments, datasets, reference_model(arguments, datasets, previous))
+    trainer, method = build_trainer(arguments, judged, previous)
+    shares = arguments.run.interpolate_with_start
+    untrained = copy.deepcopy(trainer.model) if shares else None
     start, cpu_start = time.perf_counter(), time.process_time()
     trainer.train(resume_from_checkpoint=checkpoint)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-    results = collect_results(trainer, arguments, method, datasets, seconds, cpu_seconds)
+    line: dict[str, Any] = {}
+    if shares and untrained is not None:
+        points = end_on_line(
+            trainer.model, untrained, shares, lambda split: predict_report(trainer, datasets[split])
+        )
+        line = {"interpolation": points, "selection": selection_on_line(trainer.selection, points)}
+    results = collect_results(trainer, arguments, method, datasets, seconds, cpu_seconds) | line | found
     if trainer.is_world_process_zero():
         model = trainer.accelerator.unwrap_model(trainer.model)
         write_run(model, results, arguments.folder, datasets)
     trainer.accelerator.wait_for_everyone()
     return results
+
+
+def reference_model(
+    arguments: Arguments, datasets: dict[str, EnvironmentDataset], previous: Path | None
+) -> PreTrainedModel | None:
+    """The model that judges a stage's training images; None where nothing asks for it."""
+    folder = reference_folder(arguments, previous)
+    if folder is None:
+        return None
+    model = build_model(arguments, datasets["train"].label_names)
+    load_weights(model, folder)
+    return model
 
 
 def build_trainer(
@@ -130,7 +154,7 @@ def build_trainer(
     run = arguments.run
     method = build_method(run.method, arguments.options)
     set_seed(arguments.training.seed)
-    model = build_model(arguments, datasets["train"])
+    model = build_model(arguments, datasets["train"].label_names)
     source = {"scratch": None, "previous": previous}.get(run.start_from, Path(run.start_from))
     if source is not None:
         load_weights(model, source)
@@ -210,20 +234,6 @@ def _comparable(arguments: Arguments) -> dict[str, Any]:
     return kept
 
 
-def build_model(arguments: Arguments, dataset: EnvironmentDataset) -> PreTrainedModel:
-    name = arguments.run.model
-    if name not in MODELS:
-        raise ValueError(unknown_name("model", name, list(MODELS)))
-    config_class, model_class = MODELS[name]
-    id2label = dict(enumerate(dataset.label_names))
-    config = config_class(
-        **arguments.options.get(name, {}),
-        id2label=id2label,
-        label2id={label: position for position, label in id2label.items()},
-    )
-    return model_class(config)
-
-
 def collect_results(
     trainer: OODTrainer,
     arguments: Arguments,
@@ -243,18 +253,23 @@ def collect_results(
         "dataset": run.dataset_name,
         "config": run.dataset_config,
         "seed": training.seed,
-        "selection": training.selection,
+        "selection": trainer.selection,
         **summarize(reports["train"], reports["validation"], reports["test"]),
         "also_test": {
-            name: {"environments": report, "mean_accuracy": mean_accuracy(report)}
+            name: {"environments": report, **mean_measure(report)}
             for name in run.also_test or []
             for report in [predict_report(trainer, load_splits(arguments, name)["test"])]
         },
         "history": history(trainer.state.log_history),
         "hyperparameters": {
             **method.hyperparameters(),
-            "model": {"name": run.model, **arguments.options.get(run.model, {})},
-            "data": {**arguments.options.get("colored_mnist", {}), "augmentation": run.augmentation},
+            "model": describe_model(arguments),
+            **recorded_inference(arguments),
+            "data": {
+                **arguments.options.get(run.dataset_name, {}),
+                "augmentation": run.augmentation,
+                **recorded_options(arguments),
+            },
             "training": {
                 "learning_rate": training.learning_rate,
                 "batch_size": batch,
@@ -263,6 +278,11 @@ def collect_results(
                 "lr_scheduler": str(getattr(training.lr_scheduler_type, "value", training.lr_scheduler_type)),
                 "training_images": len(datasets["train"]),
                 **({"trainable": " ".join(run.trainable)} if run.trainable else {}),
+                **(
+                    {"interpolate_with_start": run.interpolate_with_start}
+                    if run.interpolate_with_start
+                    else {}
+                ),
             },
         },
         "steps": trainer.state.global_step,
@@ -288,15 +308,20 @@ def write_run(
     model: PreTrainedModel, results: dict[str, Any], folder: Path, datasets: dict[str, EnvironmentDataset]
 ) -> None:
     """Everything a run leaves behind, or the files of before: results last, where they are, the run is
-    whole."""
+    whole.
+
+    Image processor, curves and card are for images: a run on vectors has none of them.
+    """
     with all_or_nothing(folder, last=RESULTS_FILE) as staged:
         model.save_pretrained(staged)
-        image_processor(*datasets["train"].columns["pixel_values"].shape[2:]).save_pretrained(staged)
-        draw_curves(results, staged / CURVES_FILE)
+        size = datasets["train"].columns["pixel_values"].shape[2:]
+        if size:
+            input_processor(model, *size).save_pretrained(staged)
+            draw_curves(results, staged / CURVES_FILE)
+            write_model_card(results, staged)
         if isinstance(model, Reconstructs):
             shown = {split: datasets[split] for split in ("validation", "test")}
             draw_reconstructions(model, shown).savefig(staged / RECONSTRUCTIONS_FILE, dpi=120)
-        write_model_card(results, staged)
         save_results(results, staged)
 
 

@@ -6,6 +6,7 @@ from .coloring import PALETTE, RandomColor, colorize, uncolorize
 from .dataset_card import CardText
 from .environment_column import add_environments
 from .environments import EnvironmentDataset, EnvironmentSampler, as_environment_dataset, collate
+from .linear_unit_tests import LinearUnitTestConfig, linear_unit_test_tensors
 from .mnist import CorruptDataError, load_grey_images
 from .publish import publish_dataset
 
@@ -19,6 +20,7 @@ __all__ = [
     "CorruptDataError",
     "EnvironmentDataset",
     "EnvironmentSampler",
+    "LinearUnitTestConfig",
     "RandomColor",
     "RandomErasing",
     "RandomGrayscale",
@@ -28,6 +30,7 @@ __all__ = [
     "collate",
     "colored_mnist_tensors",
     "colorize",
+    "linear_unit_test_tensors",
     "load_colored_mnist",
     "load_grey_images",
     "publish_dataset",

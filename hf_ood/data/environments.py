@@ -14,12 +14,14 @@ from torch.utils.data import Dataset, Sampler
 from .columns import column_ids, column_names, find_image_column, require_columns
 
 Batch = dict[str, Tensor]
+REPEATS = "repeats"  # the column that says how often a row is drawn in a pass; once where there is none
 
 
 class EnvironmentDataset(Dataset):
     """Images, labels and environments in memory; a batch is one `index_select`.
 
-    `pixel_values`: uint8 [N, C, H, W] (floats are kept as they are). `labels`, `environments`: int64 [N].
+    `pixel_values`: uint8 [N, C, H, W] (floats are kept as they are, and may be vectors [N, D]). `labels`,
+    `environments`: int64 [N]; labels that are floats are the targets of a regression.
     `label_names`, `environment_names`: what the ids stand for. `extras`: further columns, tensors of N rows.
     `transform`: called with each batch (a dict of tensors), for augmentation; see `with_transform`.
 
@@ -39,7 +41,7 @@ class EnvironmentDataset(Dataset):
     ):
         self.columns: Batch = {
             "pixel_values": pixel_values,
-            "labels": labels.long(),
+            "labels": labels if labels.is_floating_point() else labels.long(),
             "environment": environments.long(),
             **(extras or {}),
         }
@@ -49,7 +51,8 @@ class EnvironmentDataset(Dataset):
         for name, column in self.columns.items():
             if len(column) != len(pixel_values):
                 raise ValueError(f"Column {name!r} has {len(column)} rows, pixel_values {len(pixel_values)}.")
-        _check_ids("Labels", self.labels, self.label_names)
+        if not labels.is_floating_point():
+            _check_ids("Labels", self.labels, self.label_names)
         _check_ids("Environment ids", self.environments, self.environment_names)
 
     @property
@@ -116,16 +119,41 @@ class EnvironmentDataset(Dataset):
         """The same rows, each batch passed through `transform`; None takes it away."""
         return self._with(dict(self.columns), transform)
 
-    def _with(self, rows: Batch, transform: Callable[[Batch], Batch] | None) -> EnvironmentDataset:
+    def with_environments(self, environments: Tensor, names: Sequence[str]) -> EnvironmentDataset:
+        """The same rows in other environments, int64 [N], which `names` names."""
+        return self._with({**self.columns, "environment": environments}, self.transform, names)
+
+    def with_repeats(self, repeats: Tensor) -> EnvironmentDataset:
+        """The same rows, row i drawn `repeats[i]` times in a pass over them, int64 [N]."""
+        return self._with({**self.columns, REPEATS: repeats}, self.transform)
+
+    def _with(
+        self,
+        rows: Batch,
+        transform: Callable[[Batch], Batch] | None,
+        environment_names: Sequence[str] | None = None,
+    ) -> EnvironmentDataset:
         return EnvironmentDataset(
             rows.pop("pixel_values"),
             rows.pop("labels"),
             rows.pop("environment"),
             self.label_names,
-            self.environment_names,
+            self.environment_names if environment_names is None else environment_names,
             extras=rows,
             transform=transform,
         )
+
+    @property
+    def groups(self) -> Tensor:
+        """The group of each row, its class in its environment: int64 [N], ids are not contiguous."""
+        return self.labels * len(self.environment_names) + self.environments
+
+    def group_counts(self) -> dict[str, int]:
+        """Number of rows of each group that is present, by name, such as `5-9 in red_on_black`."""
+        kinds, counts = self.groups.unique(return_counts=True)
+        pairs = [divmod(kind, len(self.environment_names)) for kind in kinds.tolist()]
+        names = [f"{self.label_names[label]} in {self.environment_names[place]}" for label, place in pairs]
+        return dict(zip(names, counts.tolist(), strict=True))
 
     def environment_counts(self) -> dict[str, int]:
         """Number of rows of each environment that is present, by name."""
@@ -163,9 +191,9 @@ class EnvironmentSampler(Sampler[int]):
 
     `environments`: int64 [N]. `proportions`: `"equal"` (each environment once per round, so k consecutive
     rounds hold k of each) or `"natural"` (as in the data, up to one or two samples). `replacement`: draw
-    independently within each environment. An epoch has N samples; with equal proportions a small
-    environment is reshuffled and repeated. Call `set_epoch` for another order; the order is a function of
-    (seed, epoch).
+    independently within each environment. `repeats`: int64 [N], how often each sample counts; once if not
+    given. An epoch has N samples, repeats included; with equal proportions a small environment is reshuffled
+    and repeated. Call `set_epoch` for another order; the order is a function of (seed, epoch).
     """
 
     def __init__(
@@ -174,6 +202,7 @@ class EnvironmentSampler(Sampler[int]):
         proportions: str = "equal",
         replacement: bool = False,
         seed: int = 0,
+        repeats: Tensor | Sequence[int] | None = None,
     ):
         if proportions not in ("equal", "natural"):
             raise ValueError(f"proportions must be 'equal' or 'natural', not {proportions!r}.")
@@ -181,8 +210,10 @@ class EnvironmentSampler(Sampler[int]):
         if len(ids) == 0:
             raise ValueError("There is nothing to sample: the dataset is empty.")
         order = np.argsort(ids, kind="stable")
+        if repeats is not None:
+            order = np.repeat(order, np.asarray(repeats)[order])
         self.members = np.split(order, np.flatnonzero(np.diff(ids[order])) + 1)
-        self.num_samples = len(ids)
+        self.num_samples = len(order)
         self.proportions = proportions
         self.replacement = replacement
         self.seed = seed

@@ -2,8 +2,12 @@
 
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from .batch_norm import batch_norms
 from .disentangled_vae import DisentangledVAEConfig, DisentangledVAEForImageClassification
+from .feature_layer import FeatureLayer, find_feature_layer
+from .features import FeatureSplit
 from .lenet import LeNetConfig, LeNetForImageClassification, LeNetImageProcessor, canonicalize_colors
+from .linear import LinearConfig, LinearForImageClassification
 from .mlp import MLPConfig, MLPForImageClassification
 from .penultimate import Penultimate
 from .resnet import SmallResNetConfig, SmallResNetForImageClassification
@@ -11,6 +15,7 @@ from .resnet import SmallResNetConfig, SmallResNetForImageClassification
 MODELS: dict[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]] = {
     "lenet": (LeNetConfig, LeNetForImageClassification),
     "disentangled_vae": (DisentangledVAEConfig, DisentangledVAEForImageClassification),
+    "linear": (LinearConfig, LinearForImageClassification),
     "mlp": (MLPConfig, MLPForImageClassification),
     "resnet": (SmallResNetConfig, SmallResNetForImageClassification),
 }
@@ -25,14 +30,20 @@ __all__ = [
     "MODELS",
     "DisentangledVAEConfig",
     "DisentangledVAEForImageClassification",
+    "FeatureLayer",
+    "FeatureSplit",
     "LeNetConfig",
     "LeNetForImageClassification",
     "LeNetImageProcessor",
+    "LinearConfig",
+    "LinearForImageClassification",
     "MLPConfig",
     "MLPForImageClassification",
     "Penultimate",
     "SmallResNetConfig",
     "SmallResNetForImageClassification",
+    "batch_norms",
     "canonicalize_colors",
+    "find_feature_layer",
     "image_processor",
 ]

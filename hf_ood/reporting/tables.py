@@ -20,6 +20,7 @@ MEASURES = {
     "macro_f1": ("macro-F1", ".2%"),
     "loss": ("loss", ".3f"),
     "ece": ("ECE", ".2%"),
+    "squared_error": ("squared error", ".3f"),
 }
 
 
@@ -56,6 +57,11 @@ def environments_table(
 def results_table(results: dict[str, Any]) -> Table:
     """The environments of a run, then its summary."""
     title = f"{results['method']} on {results['dataset']}/{results['config']}, seed {results['seed']}"
+    if "mean_squared_error" in results:  # a regression
+        table = environments_table(title, results["environments"], ["squared_error"])
+        table.add_row("mean", "test", f"{results['mean_squared_error']:.3f}")
+        table.add_row("mean", "train", f"{results['train_squared_error']:.3f}")
+        return table
     table = environments_table(title, results["environments"], RUN_MEASURES)
     table.add_row("mean", "test", f"{results['mean_accuracy']:.2%}")
     table.add_row("worst", "test", f"{results['worst_accuracy']:.2%}")
@@ -75,9 +81,27 @@ def evaluation_table(results: dict[str, Any]) -> Table:
     return table
 
 
+def interpolation_table(line: list[dict[str, Any]]) -> Table:
+    """Accuracies on the line from the starting weights (share 0) to the trained ones (share 1); a star at the
+    chosen share."""
+    table = Table(title="from the starting to the trained weights", title_justify="left")
+    columns = ("validation_mean_accuracy", "mean_accuracy", "worst_accuracy")
+    for heading in ("share", "validation mean", "test mean", "test worst"):
+        table.add_column(heading, justify="right")
+    for point in line:
+        accuracies = (point[column] for column in columns)
+        table.add_row(
+            f"{point['share']:g}{'*' if point['chosen'] else ''}",
+            *("" if value is None else f"{value:.2%}" for value in accuracies),
+        )
+    return table
+
+
 def print_results(results: dict[str, Any], folder: str) -> None:
     console = Console()
     console.print(results_table(results))
+    if results.get("interpolation"):
+        console.print(interpolation_table(results["interpolation"]))
     console.print(
         f"selection: {results['selection']}; {results['steps']} steps, {results['seconds']:.0f} s, "
         f"{results['samples_per_second']:,.0f} images/s",
@@ -115,4 +139,6 @@ def print_evaluation(results: dict[str, Any], folder: Path) -> None:
 def _print_files(console: Console, folder: Path, files: dict[str, str]) -> None:
     width = max(map(len, files)) + 1
     for what, file in files.items():
+        if not (folder / file).exists():
+            continue  # a run on vectors has no card
         console.print(f"{what + ':':{width}s} {folder / file}", highlight=False, soft_wrap=True)

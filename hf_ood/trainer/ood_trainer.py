@@ -8,23 +8,35 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel
 from transformers.trainer_callback import ProgressCallback
 
 from ..averaging import Averaging
 from ..data import EnvironmentDataset, EnvironmentSampler, as_environment_dataset, collate
+from ..data.environments import REPEATS
 from ..evaluation import EnvironmentMetrics
 from ..masking import FeatureTransform
 from ..mixing import Mixing
-from ..models import Penultimate
+from ..models import FeatureSplit, Penultimate, batch_norms, find_feature_layer
 from ..objectives import ERM, Objective, Outputs, Sums
-from ..objectives.functional import at_least_float32, environment_sums
+from ..objectives.functional import at_least_float32, environment_sums, largest_class
 from ..updates import Update
+from .averaging_trainer import AveragingTrainer
 from .callbacks import EnvironmentProgress
 from .checkpoints import last_whole_checkpoint, load_objective, require_whole, save_objective
-from .checks import check_class, check_data, check_divisible, check_transform, common_environment_names
+from .checks import (
+    check_class,
+    check_data,
+    check_divisible,
+    check_mixing,
+    common_environment_names,
+    num_classes,
+    takes_transform,
+)
 from .ood_config import OODConfig
+from .own_parameters import OwnParametersTrainer
 from .record import NonFiniteLossError, TrainingRecord
+from .renamed_weights import has_other_names, load_by_from_pretrained
 from .step import (
     AUXILIARY_LOSS,
     OptimizerStep,
@@ -35,9 +47,10 @@ from .step import (
     reduce_sums,
     restore_random_state,
 )
+from .update_trainer import UpdateTrainer
 
 
-class OODTrainer(Trainer):
+class OODTrainer(AveragingTrainer, OwnParametersTrainer, UpdateTrainer):
     """`Trainer` for data with environments.
 
     The loss is the objective at the sums of the whole batch, whatever the number of gradient-accumulation
@@ -101,6 +114,9 @@ class OODTrainer(Trainer):
             args.eval_strategy = "no"
         if "validation" not in evaluated and str(args.metric_for_best_model).startswith("eval_validation_"):
             args.load_best_model_at_end = False  # nothing to choose by: the last step stays
+        if train_dataset is not None and train_dataset.labels.is_floating_point():
+            args.metric_for_best_model = str(args.metric_for_best_model).replace("accuracy", "squared_error")
+            args.greater_is_better = False  # a regression has no accuracies
         kwargs.setdefault("data_collator", collate)
         kwargs.setdefault("compute_metrics", EnvironmentMetrics(self.environment_names))
         super().__init__(model, args, train_dataset=train_dataset, eval_dataset=evaluated or None, **kwargs)
@@ -111,6 +127,11 @@ class OODTrainer(Trainer):
         self.record = TrainingRecord(self.environment_names, self.args.device)
         self._optimizer_step: OptimizerStep | None = None
         self._penultimate = Penultimate(self.model) if self.objective.needs_features else None
+        self._split = self._find_split()
+        self._frozen_norms = batch_norms(self.model) if self.args.freeze_batch_norm else []
+        if self.train_dataset is not None:
+            classifier = self._penultimate.classifier if self._penultimate else None
+            self.build_objective(self.train_dataset, classifier)
 
     def _check(self) -> None:
         check_class(type(self).__name__, self.objective, self.objective_class)
@@ -118,21 +139,40 @@ class OODTrainer(Trainer):
             check_class(
                 type(self).__name__, self.feature_transform, self.feature_transform_class or FeatureTransform
             )
-            check_transform(self.feature_transform, self.model)
         processes = self.accelerator.num_processes
         check_divisible(self.objective, self.args, processes)
         if self.train_dataset is not None:
             check_data(self.train_dataset, self.objective, self.model, self.args, processes)
+            if self.mixing is not None:
+                check_mixing(self.mixing, self.objective, self.train_dataset)
+
+    def _find_split(self) -> FeatureSplit | None:
+        """How the feature transform gets into a network whose forward pass does not take one."""
+        layer = self.args.feature_layer
+        if self.feature_transform is None or self.train_dataset is None:
+            return None
+        if layer is None and takes_transform(self.model):
+            return None
+        if self.args.torch_compile:
+            raise ValueError(
+                f"{self.feature_transform.name} acts through hooks, which a compiled network does not run: "
+                "leave --torch_compile out."
+            )
+        two: Any = self.train_dataset.__getitems__([0, 1])
+        first = self._prepare_inputs(self.data_collator(two))
+        return FeatureSplit(self.model, find_feature_layer(self.model, _without_environment(first), layer))
 
     # Data
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler:
         dataset = as_environment_dataset(train_dataset if train_dataset is not None else self.train_dataset)
+        proportions = self.args.environment_proportions
         return EnvironmentSampler(
-            dataset.environments,
-            proportions=self.args.environment_proportions,
+            dataset.groups if proportions == "groups" else dataset.environments,
+            proportions="equal" if proportions == "groups" else proportions,
             replacement=self.args.sample_with_replacement,
             seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
+            repeats=dataset.columns.get(REPEATS),
         )
 
     def _get_dataloader(self, *args: Any, **kwargs: Any) -> DataLoader:
@@ -149,13 +189,30 @@ class OODTrainer(Trainer):
         self._optimizer_step = OptimizerStep(batches)
         return batches, num_items
 
+    def begin_step(self) -> None:
+        """What happens once per optimizer step, before any forward pass."""
+        self.objective.progress = self.state.global_step / max(self.state.max_steps, 1)
+        if self.feature_transform is not None:
+            self.feature_transform.progress = self.objective.progress
+        for parameter in self.objective.parameters():
+            parameter.grad = None  # Trainer clears the network's gradients only
+        if self.optimizer is not None and self.objective.resets_optimizer(self.state.global_step):
+            self.optimizer.state.clear()  # in place: Accelerate's wrapper and the scheduler hold on to it
+
     # The two seams: a method acts in one of them
 
     def forward(self, model: nn.Module, inputs: dict[str, Any]) -> Any:
         """Run the network, through the feature transform if there is one and the model is training."""
-        if self.feature_transform is None or not model.training:
+        if not model.training:
             return model(**inputs)
-        return model(**inputs, feature_transform=self.feature_transform)
+        for norm in self._frozen_norms:
+            norm.eval()  # Trainer puts the whole model into training mode at every step
+        if self.feature_transform is None:
+            return model(**inputs)
+        if self._split is None:
+            return model(**inputs, feature_transform=self.feature_transform)
+        with self._split.transformed(self.feature_transform, inputs):
+            return model(**inputs)
 
     def compute_loss(
         self,
@@ -177,9 +234,10 @@ class OODTrainer(Trainer):
             self._begin(model, step)
         if step.random_states:
             restore_random_state(step.random_states[step.position])
-        outputs, sums = self._sums(model, inputs)
+        outputs, labels, sums = self._sums(model, inputs)
         own = getattr(outputs, AUXILIARY_LOSS, None)
-        self.record.add_batch(outputs.logits.detach(), inputs["labels"], inputs["environment"], own)
+        if not step.repeated:
+            self.record.add_batch(outputs.logits.detach(), labels, inputs["environment"], own)
         if step.counts is not None:
             step.solve(self.objective, {**sums, "count": step.counts}, self.state.global_step)
         elif step.loss is None:
@@ -187,16 +245,17 @@ class OODTrainer(Trainer):
         loss = self._share_of_loss(model, step, sums)
         step.position += 1
         if step.position == len(step.batches):
-            self.record.add_step(step.parts)
+            if self.update is None:
+                # Evaluated at known counts, the parts of the loss are this process's alone, like the loss.
+                own = self.accelerator.num_processes if step.counts is not None else 1
+                self.record.add_step({name: part * own for name, part in step.parts.items()})
             self._optimizer_step = None
         return (loss, outputs) if return_outputs else loss
 
     def _begin(self, model: nn.Module, step: OptimizerStep) -> None:
-        """What happens once per optimizer step, before its first micro-batch."""
-        if self.feature_transform is not None:
-            self.feature_transform.progress = self.state.global_step / max(self.state.max_steps, 1)
-        if self.optimizer is not None and self.objective.resets_optimizer(self.state.global_step):
-            self.optimizer.state.clear()  # in place: Accelerate's wrapper and the scheduler hold on to it
+        """What has to be known of the whole step before its first micro-batch."""
+        if step.counts is not None:
+            return
         divided = len(step.batches) > 1
         if self.objective.linear and (divided or self.accelerator.num_processes > 1):
             counts = environment_counts(
@@ -209,15 +268,21 @@ class OODTrainer(Trainer):
                 for batch in step.batches:
                     prepared = self._prepare_inputs(batch)
                     step.random_states.append(random_state(prepared))
-                    totals.append(self._sums(model, prepared)[1])
+                    totals.append(self._sums(model, prepared)[-1])
             step.solve(
                 self.objective, reduce_sums(add(totals), self._add_over_processes), self.state.global_step
             )
 
-    def _sums(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Any, Sums]:
-        """One forward pass -> the model's outputs and this micro-batch's sums, in float32 or better."""
+    def _sums(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Any, Tensor, Sums]:
+        """One forward pass, of a mixed batch if there is a mixing -> the model's outputs, the labels they are
+        held against, and this micro-batch's sums, in float32 or better."""
+        if self.mixing is not None:
+            assert self.train_dataset is not None
+            inputs = self.mixing(inputs, num_classes(self.model, self.train_dataset))
+        # To the network, and to a feature transform in it, a mixed sample is of its largest share's class.
+        known = {**_without_environment(inputs), "labels": largest_class(inputs["labels"])}
         with self._penultimate or nullcontext():
-            outputs = self.forward(model, _without_environment(inputs))
+            outputs = self.forward(model, known)
         features = self._penultimate.take() if self._penultimate else None
         with torch.autocast(self.args.device.type, enabled=False):
             seen = Outputs(
@@ -231,7 +296,7 @@ class OODTrainer(Trainer):
             own = getattr(outputs, AUXILIARY_LOSS, None)
             if own is not None:
                 sums[AUXILIARY_LOSS] = environment_sums(own, seen.environments, seen.num_environments)
-            return outputs, sums
+            return outputs, seen.labels, sums
 
     def _share_of_loss(self, model: nn.Module, step: OptimizerStep, sums: Sums) -> Tensor:
         """A tensor with the gradient of this micro-batch's share. Added up over micro-batches and
@@ -295,6 +360,19 @@ class OODTrainer(Trainer):
         super()._save_optimizer_and_scheduler(output_dir)
         if self.args.should_save:
             save_objective(self.objective, output_dir)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        if model is None and has_other_names(self.model, resume_from_checkpoint):
+            load_by_from_pretrained(self.model, resume_from_checkpoint)
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_best_model(self) -> None:
+        best = str(self.state.best_model_checkpoint)
+        if has_other_names(self.model, best):
+            load_by_from_pretrained(self.model, best)
+        else:
+            super()._load_best_model()
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)

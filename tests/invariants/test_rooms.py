@@ -19,6 +19,7 @@ RANK = {
     "averaging": 1,
     "evaluation": 2,
     "trainer": 3,
+    "discovery": 3,
     "explain": 3,
     "reporting": 4,
     "hub": 5,

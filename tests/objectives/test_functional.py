@@ -114,3 +114,44 @@ def test_renaming_environments_changes_nothing_else() -> None:
     before = F_ood.environment_risks(logits, labels, environments, number)
     after = F_ood.environment_risks(logits, labels, renaming[environments], number)
     torch.testing.assert_close(after[renaming], before)
+
+
+@pytest.mark.parametrize("counts", RAGGED, ids=str)
+def test_squared_errors_take_the_place_of_cross_entropies(counts: list[int]) -> None:
+    """Labels that are floats: risks, IRM's slopes and Fishr's gradients are those of the squared error."""
+    logits, _, environments, number = make_batch(counts, classes=1)
+    targets = torch.randn(len(logits), generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    scale = torch.ones((), dtype=torch.float64, requires_grad=True)
+    errors = (logits[:, 0] * scale - targets).square()
+    risks = [errors[environments == e].mean() for e, count in enumerate(counts) if count]
+    slopes = [torch.autograd.grad(risk, scale, create_graph=True)[0] for risk in risks]
+    present = torch.tensor(counts) > 0
+    found = F_ood.environment_risks(logits, targets, environments, number)[present]
+    torch.testing.assert_close(found, torch.stack(risks))
+    ours = F_ood.irm_penalty(logits, targets, environments, number)
+    same_value_and_gradient(ours, torch.stack(slopes).square().mean(), logits)
+    residuals, _ = F_ood.head_gradient_factors(logits, logits, targets)
+    (gradient,) = torch.autograd.grad(F_ood.sample_losses(logits, targets).sum(), logits)
+    torch.testing.assert_close(residuals, gradient)
+
+
+def test_shares_of_classes_are_as_good_as_labels() -> None:
+    """Of a mixed sample: the weighted mean of what its two labels give; with a share of 1: that of the label.
+
+    The weighted mean holds where the label enters linearly: losses, slopes and the head's gradients.
+    """
+    generator = torch.Generator().manual_seed(2)
+    logits = torch.randn(6, 4, generator=generator, dtype=torch.float64)
+    features = torch.randn(6, 3, generator=generator, dtype=torch.float64)
+    one, other = torch.randint(0, 4, (2, 6), generator=generator)
+    share = torch.rand(6, 1, generator=generator, dtype=torch.float64)
+    mixed = share * F.one_hot(one, 4) + (1 - share) * F.one_hot(other, 4)
+    for function in (F_ood.sample_losses, F_ood.sample_slopes):
+        expected = share[:, 0] * function(logits, one) + (1 - share[:, 0]) * function(logits, other)
+        torch.testing.assert_close(function(logits, mixed), expected)
+        hard = F.one_hot(one, 4).float()
+        torch.testing.assert_close(function(logits, hard), function(logits, one))
+    gradients = [F_ood.head_gradient_factors(logits, features, labels)[0] for labels in (mixed, one, other)]
+    torch.testing.assert_close(gradients[0], share * gradients[1] + (1 - share) * gradients[2])
+    assert torch.equal(F_ood.largest_class(one), one)
+    assert torch.equal(F_ood.largest_class(mixed), torch.where(share[:, 0] >= 0.5, one, other))
