@@ -17,6 +17,7 @@ COMMANDS = {
     "train": ("hf_ood.cli.train", "train a classifier on several environments"),
     "evaluate": ("hf_ood.cli.evaluate", "evaluate a classifier in every environment of a dataset"),
     "explain": ("hf_ood.cli.explain", "where a finished run looks: Grad-CAM by environment"),
+    "shift": ("hf_ood.cli.measure_shift", "how, and how far, one split has moved away from another"),
     "reproduce": ("hf_ood.studies.reproduce", "carry out studies: arms, seeds, intervals, one page"),
     "publish": ("hf_ood.cli.push", "publish a finished run on the Hub"),
     "datasets": ("hf_ood.cli.build", "write Colored MNIST as a dataset folder, and publish it"),

@@ -16,7 +16,7 @@ from ..hub.model_card import build_model_card
 from ..reporting.studies import write_page, write_readme
 from ..reporting.summaries import StudySummary
 from .collect import collect, finished
-from .illustrations import illustrations
+from .illustrations import illustrations, shift_illustration
 from .study import BUDGETS, Run, Study
 from .summary import summarize
 
@@ -61,7 +61,7 @@ def show(studies: Sequence[Study], results_dir: Path, readme: Path | None = None
     ]
     if readme is not None:
         write_readme(found, readme)
-    return write_page(found, illustrations(), results_dir)
+    return write_page(found, [*illustrations(), *shift_illustration(results_dir)], results_dir)
 
 
 def read(study: Study, results_dir: Path) -> StudySummary | None:

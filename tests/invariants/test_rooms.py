@@ -17,14 +17,14 @@ RANK = {
     "mixing": 1,
     "updates": 1,
     "averaging": 1,
-    "evaluation": 1,
-    "trainer": 2,
-    "discovery": 2,
-    "explain": 2,
-    "reporting": 3,
-    "hub": 4,
-    "cli": 5,
-    "studies": 6,
+    "evaluation": 2,
+    "trainer": 3,
+    "discovery": 3,
+    "explain": 3,
+    "reporting": 4,
+    "hub": 5,
+    "cli": 6,
+    "studies": 7,
 }
 
 

@@ -1,0 +1,269 @@
+"""`trainers/measure_shift.py`: how far, and in which way, splits or environments lie apart."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+from datasets import Dataset, get_dataset_config_names, load_dataset
+from rich.console import Console
+from rich.table import Table
+
+from ..data import EnvironmentDataset, colored_mnist_tensors
+from ..data.colored_mnist import DEFAULT_CONFIGURATION
+from ..data.columns import column_ids, column_names, require_columns
+from ..data.configurations import CONFIGURATIONS, unknown_name
+from ..evaluation import Shift, measure_environment_shifts, measure_shift
+from ..evaluation.results import versions
+from ..evaluation.shift import ESTIMATORS, CheckpointEncoder, Encoder, PixelEncoder
+from ..evaluation.shift.measure import FEWEST_PERMUTATIONS
+from ..files import all_or_nothing
+from ..reporting.shift import REPORT_FILE, SHIFT_FILE, draw_shifts
+from .command import command_line
+from .datasets import keep_environments
+from .parser import UsageError
+
+TABLE_FILE = "shift.csv"
+DESCRIPTION = """\
+Measure how the test split has moved away from the training split, in two numbers from 0 (not at all) to 1.
+
+  diversity     features that one split has and the other lacks: new colours, a new camera, a new hospital.
+                Methods that broaden the features help (RSC, augmentation).
+  correlation   features that both have, but that go with other classes: the background that told the label
+                no longer does. Methods that look for what holds in every environment help (IRM, V-REx).
+
+  python trainers/measure_shift.py --all                       the six configurations of Colored MNIST
+  python trainers/measure_shift.py --dataset_config unseen_colors --encoder runs/my-run
+  python trainers/measure_shift.py --dataset user/scans --train_environments paris --test_environments rome
+  python trainers/measure_shift.py --dataset user/scans --pairs_of train      every pair of environments
+
+Each number comes with the interval of the rows drawn, with what the same rows read when they are dealt
+out to the two splits at random (null), and with how often they then read as much (p_value). The kind of
+shift is the larger number whose p_value is 0.025 or less. Read a number against its null: few rows or many
+components raise both. A shift is one of the features that --encoder and --components leave: pixels see
+colours, a trained network sees what it was trained to see. A change of the label frequencies is taken out,
+and reported apart. After Ye et al. 2022, OoD-Bench; --estimator kde is the estimator of the paper."""
+
+Part: TypeAlias = EnvironmentDataset | Dataset
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    data = parser.add_argument_group("what is compared")
+    data.add_argument(
+        "--dataset",
+        default="colored_mnist",
+        help="colored_mnist (built in, the default), a Hub dataset, or a local folder of images or parquet",
+    )
+    data.add_argument(
+        "--dataset_config", nargs="+", metavar="NAME", help="configurations; one point each in the plot"
+    )
+    data.add_argument("--all", action="store_true", help="all configurations of the dataset")
+    data.add_argument("--train_split", default="train", metavar="SPLIT", help="default: train")
+    data.add_argument("--test_split", default="test", metavar="SPLIT", help="default: test")
+    for split in ("train", "test"):
+        data.add_argument(
+            f"--{split}_environments",
+            nargs="+",
+            metavar="NAME",
+            help=f"only these environments of the {split} split",
+        )
+    data.add_argument(
+        "--pairs_of", metavar="SPLIT", help="instead: compare every two environments of this split"
+    )
+    data.add_argument("--label_column", default="label", help="default: label")
+    data.add_argument("--environment_column", default="environment", help="default: environment")
+    data.add_argument("--image_column", help="not needed when there is only one column of images")
+    how = parser.add_argument_group("how")
+    how.add_argument(
+        "--encoder",
+        default="pixels",
+        help="pixels (reduced to 7 x 7, the default), or a folder or Hub id of a trained network, whose "
+        "last features are taken",
+    )
+    how.add_argument("--revision", default="main", help="branch, tag or commit of the encoder on the Hub")
+    how.add_argument(
+        "--trust_remote_code", action="store_true", help="run the code that the encoder's repository brings"
+    )
+    how.add_argument(
+        "--components", type=int, default=8, help="principal components of the features; default: 8"
+    )
+    how.add_argument(
+        "--estimator",
+        default="classifier",
+        help=f"{' or '.join(ESTIMATORS)}: cross-fitted probabilities (default), or kernel densities as in "
+        "the paper, calibrated",
+    )
+    how.add_argument("--max_samples", type=int, default=2000, help="rows of either split; default: 2000")
+    how.add_argument(
+        "--permutations",
+        type=int,
+        default=FEWEST_PERMUTATIONS,
+        help=f"samples without shift, for the null; default: {FEWEST_PERMUTATIONS}, the fewest that allow a "
+        "verdict",
+    )
+    how.add_argument("--seed", type=int, default=0, help="of rows, folds and permutations; default: 0")
+    how.add_argument(
+        "--output_dir",
+        type=Path,
+        help=f"folder of {REPORT_FILE}, {TABLE_FILE} and {SHIFT_FILE}; default: "
+        "evaluations/shift-of-<dataset>",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Parse the command line, measure, and leave numbers and plot in a folder. Returns the report."""
+    flags = list(sys.argv[1:] if argv is None else argv)
+    arguments = make_parser().parse_args(flags)
+    try:
+        return run(arguments, command_line("trainers/measure_shift.py", flags))
+    except (ValueError, ImportError, OSError) as error:
+        raise UsageError(str(error)) from error
+
+
+def run(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
+    """Measure every configuration asked for, and write `shift.json`, `shift.csv` and `shift.png`.
+
+    Raises `ValueError` for a name that is not there, and what `measure_shift` raises.
+    """
+    refuse_rows_on_both_sides(arguments)
+    names = configurations(arguments)
+    options: dict[str, Any] = {
+        name: getattr(arguments, name)
+        for name in ("estimator", "components", "max_samples", "permutations", "seed")
+    }
+    encoder: Encoder = PixelEncoder()
+    if arguments.encoder != "pixels":
+        encoder = CheckpointEncoder(
+            arguments.encoder, revision=arguments.revision, trust_remote_code=arguments.trust_remote_code
+        )
+    shifts: dict[str, Shift] = {}
+    for name in names:
+        found = compare(load(arguments.dataset, name), arguments, {**options, "encoder": encoder})
+        prefix = f"{name}: " if len(names) > 1 else ""
+        shifts |= {
+            prefix + pair if pair else name or arguments.dataset: shift for pair, shift in found.items()
+        }
+    report = {
+        "dataset": arguments.dataset,
+        "encoder": arguments.encoder,
+        **options,
+        "shifts": {name: shift.to_dict() for name, shift in shifts.items()},
+        "versions": {**versions(), "scikit-learn": version("scikit-learn")},
+        "command": command,
+    }
+    folder = arguments.output_dir or Path("evaluations") / f"shift-of-{Path(arguments.dataset).name}"
+    write(report, folder)
+    print_report(report, folder)
+    return report
+
+
+def refuse_rows_on_both_sides(arguments: argparse.Namespace) -> None:
+    """Raise `ValueError` when the two sides would share rows, or flags contradict each other."""
+    chosen = (arguments.train_environments, arguments.test_environments)
+    if arguments.pairs_of and any(chosen):
+        raise ValueError(
+            "--pairs_of compares all environments of a split: leave --train_environments and "
+            "--test_environments out."
+        )
+    shared = not all(chosen) or set(chosen[0]) & set(chosen[1])
+    if not arguments.pairs_of and arguments.train_split == arguments.test_split and shared:
+        raise ValueError(
+            f"The split {arguments.train_split} would be compared with itself: choose different "
+            "--train_environments and --test_environments, or --pairs_of "
+            f"{arguments.train_split} for every pair of its environments."
+        )
+
+
+def configurations(arguments: argparse.Namespace) -> list[str | None]:
+    """The configurations to measure; None is a dataset's only one."""
+    if arguments.all and arguments.dataset_config:
+        raise ValueError("Give --all or --dataset_config, not both.")
+    if arguments.all:
+        own = arguments.dataset == "colored_mnist"
+        return list(CONFIGURATIONS) if own else list(get_dataset_config_names(arguments.dataset))
+    if arguments.dataset_config:
+        return list(arguments.dataset_config)
+    return [DEFAULT_CONFIGURATION if arguments.dataset == "colored_mnist" else None]
+
+
+def load(dataset: str, configuration: str | None) -> Mapping[str, Part]:
+    if dataset == "colored_mnist":
+        return colored_mnist_tensors(configuration or DEFAULT_CONFIGURATION)
+    return load_dataset(dataset, configuration)
+
+
+def compare(
+    splits: Mapping[str, Part], arguments: argparse.Namespace, options: dict[str, Any]
+) -> dict[str, Shift]:
+    """The shift from one split to the other, named '', or those of every pair of environments."""
+    options = {**options, "label_column": arguments.label_column, "image_column": arguments.image_column}
+    wanted = [arguments.pairs_of] if arguments.pairs_of else [arguments.train_split, arguments.test_split]
+    for split in wanted:
+        if split not in splits:
+            raise ValueError(unknown_name("split", split, [str(name) for name in splits]))
+    if arguments.pairs_of:
+        found = measure_environment_shifts(
+            splits[arguments.pairs_of], arguments.environment_column, **options
+        )
+        return {f"{one} / {other}": shift for (one, other), shift in found.items()}
+    sides = [
+        keep(splits[split], names, arguments.environment_column) if names else splits[split]
+        for split, names in zip(
+            wanted, (arguments.train_environments, arguments.test_environments), strict=True
+        )
+    ]
+    return {"": measure_shift(sides[0], sides[1], **options)}
+
+
+def keep(part: Part, names: Sequence[str], column: str) -> Part:
+    """The rows of some environments. Raises `ValueError` for one that is not there."""
+    if isinstance(part, EnvironmentDataset):
+        return keep_environments(part, names)
+    require_columns(part, column)
+    known = column_names(part, column)
+    for name in names:
+        if name not in known:
+            raise ValueError(unknown_name("environment", name, known))
+    rows = np.isin(column_ids(part, column), [known.index(name) for name in names])
+    return part.select(np.flatnonzero(rows).tolist())
+
+
+def write(report: Mapping[str, Any], folder: Path) -> None:
+    """The report, its table and its plot."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with all_or_nothing(folder, last=REPORT_FILE) as files:
+        (files / REPORT_FILE).write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
+        table = pd.json_normalize(
+            [{"name": name, **shift} for name, shift in report["shifts"].items()], sep="_"
+        )
+        table.columns = table.columns.str.removeprefix("measures_").str.removeprefix("diagnostics_")
+        table.to_csv(files / TABLE_FILE, index=False, float_format="%.6g")
+        draw_shifts(report["shifts"]).savefig(files / SHIFT_FILE, dpi=120)
+
+
+def print_report(report: Mapping[str, Any], folder: Path) -> None:
+    title = f"Shifts of {report['dataset']}, encoder {report['encoder']}"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("", overflow="fold")
+    table.add_column("kind")
+    for column in ("diversity (null)", "correlation (null)", "labels"):
+        table.add_column(column, justify="right")
+    for name, shift in report["shifts"].items():
+        found = [shift["measures"][measure] for measure in ("diversity", "correlation")]
+        cells = [f"{entry['value']:.3f} ({entry['null']:.3f})" for entry in found]
+        table.add_row(name, shift["kind"], *cells, f"{shift['label_shift']:.3f}")
+    console = Console()
+    console.print(table)
+    for what, file in (("report", REPORT_FILE), ("table", TABLE_FILE), ("plot", SHIFT_FILE)):
+        console.print(f"{what + ':':7s} {folder / file}", highlight=False, soft_wrap=True)

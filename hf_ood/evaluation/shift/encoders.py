@@ -1,0 +1,100 @@
+"""Images as features: reduced pixels, or what a trained network makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import PartialState
+from datasets import Dataset as HFDataset
+from PIL.Image import Image, Resampling
+from torch import Tensor
+from transformers import AutoConfig, AutoImageProcessor, AutoModel
+
+from ...data import EnvironmentDataset
+from ...data.columns import find_image_column
+from ...models import Penultimate
+from ..prediction import load_classifier
+
+Images = Tensor | list[Image]  # uint8 [B, C, H, W], or pictures in RGB
+Encoder = Callable[[Images], np.ndarray]
+BATCH_SIZE = 256
+
+
+class PixelEncoder:
+    """Images averaged down to `size` x `size` pixels: a fixed encoder of colours and coarse shapes."""
+
+    def __init__(self, size: int = 7):
+        self.size = size
+
+    def __call__(self, images: Images) -> np.ndarray:
+        """Features in 0..1, float32 [B, channels * size * size]."""
+        if isinstance(images, Tensor):
+            return F.adaptive_avg_pool2d(images.float() / 255, self.size).flatten(1).numpy()
+        small = [image.resize((self.size, self.size), Resampling.BOX) for image in images]
+        pixels = np.stack([np.asarray(image, dtype=np.float32) for image in small])
+        return pixels.transpose(0, 3, 1, 2).reshape(len(images), -1) / 255
+
+
+class CheckpointEncoder:
+    """What the last layer of an image classifier sees, or the pooled output of a network without classes.
+
+    `checkpoint`: a folder or a Hub id; `options` as for `from_pretrained`. Raises `ValueError` when the
+    checkpoint's last layer has no features.
+    """
+
+    def __init__(self, checkpoint: str, **options: Any):
+        architectures = AutoConfig.from_pretrained(checkpoint, **options).architectures or []
+        self.penultimate: Penultimate | None = None
+        if any(name.endswith("ForImageClassification") for name in architectures):
+            self.model, self.processor = load_classifier(checkpoint, **options)
+            self.penultimate = Penultimate(self.model)
+        else:
+            self.model = AutoModel.from_pretrained(checkpoint, **options).eval()
+            self.processor = AutoImageProcessor.from_pretrained(checkpoint, **options)
+        self.model.to(PartialState().device)
+
+    @torch.inference_mode()
+    def __call__(self, images: Images) -> np.ndarray:
+        """Features float32 [B, D]."""
+        inputs = self.processor(images=list(images), return_tensors="pt").to(self.model.device)
+        if self.penultimate is not None:
+            with self.penultimate:
+                self.model(**inputs)
+            return self.penultimate.take().float().cpu().numpy()
+        output = self.model(**inputs)
+        if getattr(output, "pooler_output", None) is not None:
+            return output.pooler_output.flatten(1).float().cpu().numpy()
+        states = output.last_hidden_state  # tokens [B, n, D] or a map [B, D, H, W]
+        pooled = states.mean(1) if states.dim() == 3 else states.mean((2, 3))
+        return pooled.float().cpu().numpy()
+
+
+def make_encoder(encoder: str | Encoder) -> Encoder:
+    """`"pixels"`, a checkpoint's folder or Hub id, or any function of images."""
+    if not isinstance(encoder, str):
+        return encoder
+    return PixelEncoder() if encoder == "pixels" else CheckpointEncoder(encoder)
+
+
+def encode(
+    dataset: EnvironmentDataset | HFDataset, encoder: Encoder, image_column: str | None = None
+) -> np.ndarray:
+    """Features float [N, D] of every image."""
+    return np.concatenate([encoder(images) for images in _batches(dataset, image_column)])
+
+
+def _batches(dataset: EnvironmentDataset | HFDataset, image_column: str | None) -> Iterator[Images]:
+    starts = range(0, len(dataset), BATCH_SIZE)
+    if isinstance(dataset, EnvironmentDataset):
+        pixels = dataset.columns["pixel_values"]
+        for start in starts:
+            images = pixels[start : start + BATCH_SIZE]
+            yield (images * 255).round().byte() if images.is_floating_point() else images
+        return
+    column = find_image_column(dataset, image_column)
+    for start in starts:
+        yield [image.convert("RGB") for image in dataset[start : start + BATCH_SIZE][column]]

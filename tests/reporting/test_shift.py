@@ -1,0 +1,55 @@
+"""The plane of the two shifts, and where the measured ones are shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from hf_ood.data.configurations import CONFIGURATIONS
+from hf_ood.data.dataset_card import SHIFTS, colored_mnist_text
+from hf_ood.reporting.shift import draw_shifts
+from hf_ood.studies.illustrations import shift_illustration
+
+RESULTS = Path(__file__).parents[2] / "trainers" / "results"
+REPORT = json.loads((RESULTS / "shift" / "shift.json").read_text())
+
+
+def test_every_configuration_was_measured_and_is_of_the_kind_it_says() -> None:
+    assert list(REPORT["shifts"]) == list(CONFIGURATIONS)
+    for name, shift in REPORT["shifts"].items():
+        assert shift["kind"] == ("correlation" if name.endswith("shortcut") else "diversity")
+
+
+def test_points_are_where_the_numbers_say() -> None:
+    (axes,) = draw_shifts(REPORT["shifts"]).axes
+    points = [container.lines[0].get_xydata()[0].tolist() for container in axes.containers]
+    measures = [shift["measures"] for shift in REPORT["shifts"].values()]
+    assert points == [[found[name]["value"] for name in ("diversity", "correlation")] for found in measures]
+
+
+def test_the_line_is_only_drawn_where_it_holds() -> None:
+    densities = {name: {**shift, "estimator": "kde"} for name, shift in REPORT["shifts"].items()}
+    labels = [
+        draw_shifts(shifts).axes[0].get_legend_handles_labels()[1] for shifts in (REPORT["shifts"], densities)
+    ]
+    assert "nothing in common" in labels[0] and "nothing in common" not in labels[1]
+
+
+def test_the_page_shows_the_plane_with_its_command_if_there_is_one(tmp_path: Path) -> None:
+    (illustration,) = shift_illustration(RESULTS)
+    assert "trainers/measure_shift.py --all" in illustration.note
+    assert shift_illustration(tmp_path) == []
+
+
+def test_the_card_tells_the_committed_numbers_of_the_defaults_alone() -> None:
+    assert SHIFTS.read_bytes() == (RESULTS / "shift" / "shift.csv").read_bytes()
+    value = pd.read_csv(SHIFTS, index_col="name").loc["unseen_colors", "diversity_value"]
+    assert value == pytest.approx(
+        REPORT["shifts"]["unseen_colors"]["measures"]["diversity"]["value"], rel=1e-5
+    )
+    descriptions = colored_mnist_text(["unseen_colors"], {}).descriptions
+    assert f"diversity shift {value:.2f}" in descriptions["unseen_colors"]
+    assert "Measured" not in colored_mnist_text(["unseen_colors"], {"seed": 1}).descriptions["unseen_colors"]
