@@ -19,15 +19,22 @@ from .parser import add_options, sections
 COLUMNS = 12  # sample images of each environment
 
 
-def main(default_folder: Path, description: str | None, argv: Sequence[str] | None = None) -> None:
-    """Parse the command line, build, and push if asked to. A mistake is printed without a traceback."""
+DESCRIPTION = """\
+Write Colored MNIST as parquet and a card, for `datasets.load_dataset` on a folder, and publish it.
+
+%(prog)s --config unseen_colors background_shortcut
+%(prog)s --config all --output_dir /path/to/folder --seed 1
+%(prog)s --config all --push_to_hub user/colored-mnist [--private] [--revision v2]"""
+
+
+def make_parser(default_folder: Path = Path("colored_mnist")) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "--config", nargs="+", default=["all"], help=f"all, or some of {', '.join(CONFIGURATIONS)}"
     )
-    parser.add_argument("--output_dir", type=Path, default=default_folder, help="default: beside the script")
+    parser.add_argument("--output_dir", type=Path, default=default_folder, help=f"default: {default_folder}")
     parser.add_argument("--push_to_hub", metavar="USER/NAME", help="publish the folder as this dataset")
     parser.add_argument("--private", action="store_true", help="a new repository is private")
     parser.add_argument("--revision", help="push to this branch (default: main)")
@@ -37,7 +44,12 @@ def main(default_folder: Path, description: str | None, argv: Sequence[str] | No
         action.default = (
             argparse.SUPPRESS
         )  # only what was given is kept: the configuration knows the defaults
-    options = vars(parser.parse_args(argv))
+    return parser
+
+
+def main(argv: Sequence[str] | None = None, default_folder: Path = Path("colored_mnist")) -> None:
+    """Parse the command line, build, and push if asked to. A mistake is printed without a traceback."""
+    options = vars(make_parser(default_folder).parse_args(argv))
     names = options.pop("config")
     names = list(CONFIGURATIONS) if names == ["all"] else names
     folder, repo_id = options.pop("output_dir"), options.pop("push_to_hub")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections.abc import Sequence
 
 PRIVATE = ("token", "output_dir")
@@ -16,6 +17,8 @@ def command_line(script: str, flags: Sequence[str]) -> str:
     """
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     launcher = ["torchrun", "--nproc_per_node", str(processes)] if processes > 1 else ["python"]
+    if sys.argv[0].startswith("hf-ood "):  # the console command, which stands for a script
+        launcher, script = ["hf-ood"], sys.argv[0].removeprefix("hf-ood ")
     kept: list[str] = []
     private = False
     for flag in flags:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,12 +83,7 @@ class _Parser(HfArgumentParser):
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Parse the command line, evaluate, and leave results and plots in a folder. Returns the results."""
     flags = list(sys.argv[1:] if argv is None else argv)
-    parser = _Parser(
-        EvaluationArguments,  # type: ignore[arg-type]
-        description="Evaluate an image classifier in every environment of a dataset.",
-        formatter_class=_HelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = make_parser()
     namespace, unknown = parser.parse_known_args(flags)
     if unknown:
         known = [action.option_strings[0] for action in parser._actions]
@@ -97,6 +93,15 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     except (ValueError, OSError) as error:
         logger.debug("Traceback of the error below", exc_info=True)
         raise UsageError(str(error)) from error
+
+
+def make_parser() -> ArgumentParser:
+    return _Parser(
+        EvaluationArguments,  # type: ignore[arg-type]
+        description="Evaluate an image classifier in every environment of a dataset.",
+        formatter_class=_HelpFormatter,
+        allow_abbrev=False,
+    )
 
 
 def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:

@@ -26,8 +26,17 @@ REPORT_FILE = "attribution.json"
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Parse the command line, write `attribution.json` and `attributions.png` into the run's folder."""
+    arguments = make_parser().parse_args(argv)
+    try:
+        return explain_run(arguments.run, arguments.samples, arguments.layer)
+    except UsageError:
+        raise
+    except (ValueError, ImportError, OSError) as error:
+        raise UsageError(str(error)) from error
+
+
+def make_parser() -> ArgumentParser:
     parser = ArgumentParser(
-        prog="explain.py",
         description="Grad-CAM of a finished run on its test environments: a table, a file and a figure.",
         formatter_class=ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
@@ -35,13 +44,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--run", required=True, type=Path, help="The output folder of a finished run.")
     parser.add_argument("--samples", type=int, default=500, help="Images of each environment.")
     parser.add_argument("--layer", help="The layer that is looked at. Default: the last that knows places.")
-    arguments = parser.parse_args(argv)
-    try:
-        return explain_run(arguments.run, arguments.samples, arguments.layer)
-    except UsageError:
-        raise
-    except (ValueError, ImportError, OSError) as error:
-        raise UsageError(str(error)) from error
+    return parser
 
 
 def explain_run(

@@ -199,7 +199,7 @@ def make_parser() -> ArgumentParser:
         [RunArguments, OODConfig],  # type: ignore[list-item]
         description=DESCRIPTION,
         allow_abbrev=False,
-        usage="train.py [--config FILE] [flags]",
+        usage="%(prog)s [--config FILE] [flags]",
         formatter_class=_HelpFormatter,
     )
     parser.add_argument(

@@ -51,14 +51,18 @@ def take_publication(training: OODConfig) -> Publication | None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Publish a finished run. The token is read from HF_TOKEN, or is the one that `hf auth login` saved."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--run", type=Path, required=True, help="the run's output folder")
-    parser.add_argument("--repo_id", required=True, help="user/name of the model on the Hub")
-    parser.add_argument("--private", action="store_true", help="a new repository is private")
-    parser.add_argument("--revision", help="push to this branch (default: main)")
-    arguments = parser.parse_args(argv)
+    arguments = make_parser().parse_args(argv)
     try:
         address = push(arguments.run, arguments.repo_id, arguments.private, arguments.revision)
     except (ValueError, ConnectionError) as error:
         raise UsageError(str(error)) from error
     print(f"Published: {address}")  # noqa: T201
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--run", type=Path, required=True, help="the run's output folder")
+    parser.add_argument("--repo_id", required=True, help="user/name of the model on the Hub")
+    parser.add_argument("--private", action="store_true", help="a new repository is private")
+    parser.add_argument("--revision", help="push to this branch (default: main)")
+    return parser

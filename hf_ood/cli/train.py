@@ -33,6 +33,7 @@ from ..trainer.checkpoints import last_whole_checkpoint
 from ..trainer.methods import Method, build_method
 from .arguments import Arguments, UsageError, parse_arguments
 from .datasets import load_splits, training_datasets
+from .parser import make_parser
 from .push import take_publication
 from .stages import combine, freeze_all_but, load_weights, place_stages
 
@@ -299,4 +300,4 @@ def write_run(
         save_results(results, staged)
 
 
-__all__ = ["RESULTS_FILE", "main", "run"]
+__all__ = ["RESULTS_FILE", "main", "make_parser", "run"]
