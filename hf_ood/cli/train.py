@@ -14,11 +14,17 @@ import numpy as np
 import torch
 import yaml
 from accelerate import PartialState
-from transformers import PreTrainedModel, set_seed
+from transformers import (
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+    set_seed,
+)
 from transformers.utils import logging
 
 from ..data import EnvironmentDataset
 from ..data.configurations import unknown_name
+from ..data.processors import takes_text
 from ..evaluation import environment_report, save_results, summarize
 from ..evaluation.metrics import EnvironmentReport, mean_accuracy
 from ..evaluation.results import RESULTS_FILE, history, load_results, versions
@@ -38,6 +44,15 @@ from .push import take_publication
 from .stages import combine, freeze_all_but, load_weights, place_stages
 
 ARGUMENTS_FILE = "arguments.yaml"
+DATA_FLAGS = (
+    "text_column",
+    "image_column",
+    "label_column",
+    "environment_column",
+    "test_environments",
+    "validation",
+    "max_length",
+)
 logger = logging.get_logger(__name__)
 
 
@@ -211,11 +226,15 @@ def _comparable(arguments: Arguments) -> dict[str, Any]:
 
 
 def build_model(arguments: Arguments, dataset: EnvironmentDataset) -> PreTrainedModel:
-    name = arguments.run.model
+    name, source = arguments.run.model, arguments.run.model_name_or_path
+    id2label = dict(enumerate(dataset.label_names))
+    if source is not None:
+        text = takes_text(dataset.processor)
+        auto = AutoModelForSequenceClassification if text else AutoModelForImageClassification
+        return auto.from_pretrained(source, id2label=id2label, ignore_mismatched_sizes=True)
     if name not in MODELS:
         raise ValueError(unknown_name("model", name, list(MODELS)))
     config_class, model_class = MODELS[name]
-    id2label = dict(enumerate(dataset.label_names))
     config = config_class(
         **arguments.options.get(name, {}),
         id2label=id2label,
@@ -254,7 +273,7 @@ def collect_results(
         "hyperparameters": {
             **method.hyperparameters(),
             "model": {"name": run.model, **arguments.options.get(run.model, {})},
-            "data": {**arguments.options.get("colored_mnist", {}), "augmentation": run.augmentation},
+            "data": describe_data(arguments),
             "training": {
                 "learning_rate": training.learning_rate,
                 "batch_size": batch,
@@ -271,6 +290,17 @@ def collect_results(
         "samples_per_second": done * batch / seconds,
         "versions": versions(),
         "command": arguments.command,
+    }
+
+
+def describe_data(arguments: Arguments) -> dict[str, Any]:
+    """What `results.json` says about the data: all that was asked for, so that runs on others differ."""
+    given = arguments.given["run"]
+    asked = {name: given[name] for name in DATA_FLAGS if given.get(name) is not None}
+    return {
+        **arguments.options.get("colored_mnist", {}),
+        "augmentation": arguments.run.augmentation,
+        **{name: " ".join(value) if isinstance(value, list) else value for name, value in asked.items()},
     }
 
 
@@ -291,13 +321,20 @@ def write_run(
     whole."""
     with all_or_nothing(folder, last=RESULTS_FILE) as staged:
         model.save_pretrained(staged)
-        image_processor(*datasets["train"].columns["pixel_values"].shape[2:]).save_pretrained(staged)
+        processor = datasets["train"].processor or image_processor(*image_size(datasets["train"]))
+        processor.save_pretrained(staged)
         draw_curves(results, staged / CURVES_FILE)
         if isinstance(model, Reconstructs):
             shown = {split: datasets[split] for split in ("validation", "test")}
             draw_reconstructions(model, shown).savefig(staged / RECONSTRUCTIONS_FILE, dpi=120)
         write_model_card(results, staged)
         save_results(results, staged)
+
+
+def image_size(dataset: EnvironmentDataset) -> tuple[int, int]:
+    """Height and width of the images that the network takes."""
+    height, width = dataset.__getitems__([0])["pixel_values"].shape[2:]
+    return height, width
 
 
 __all__ = ["RESULTS_FILE", "main", "make_parser", "run"]

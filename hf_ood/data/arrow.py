@@ -45,11 +45,12 @@ class ArrowEnvironmentDataset(EnvironmentDataset):
         environment_names: Sequence[str],
         transform: Step | None = None,
         finish: Step | None = None,
+        processor: Any = None,
     ):
         self.table = rows.select_columns(list(read.columns))
         self.read = read
         columns = {"labels": labels, "environment": environments, "position": positions}
-        self._set(columns, label_names, environment_names, transform, finish)
+        self._set(columns, label_names, environment_names, transform, finish, processor)
 
     def _rows(self, index: Tensor) -> Batch:
         batch = super()._rows(index)
@@ -68,4 +69,5 @@ class ArrowEnvironmentDataset(EnvironmentDataset):
             extras=columns,
             transform=self.transform,
             finish=self.finish,
+            processor=self.processor,
         )

@@ -34,6 +34,7 @@ class EnvironmentDataset(Dataset):
     `label_names`, `environment_names`: what the ids stand for. `extras`: further columns, tensors of N rows.
     `transform`: called with each batch (a dict of tensors), for augmentation; see `with_transform`.
     `finish`: called after it, always: what the model's processor does to a batch (normalise, pad).
+    `processor`: that processor, to be saved beside the model; None: images go in as they are.
 
     A batch has the keys `pixel_values`, `labels`, `environment`, `index` (positions in this dataset) and the
     extras. Raises `ValueError` when lengths differ or an id has no name.
@@ -49,9 +50,10 @@ class EnvironmentDataset(Dataset):
         extras: Batch | None = None,
         transform: Step | None = None,
         finish: Step | None = None,
+        processor: Any = None,
     ):
         columns = {"pixel_values": pixel_values, "labels": labels, "environment": environments}
-        self._set({**columns, **(extras or {})}, label_names, environment_names, transform, finish)
+        self._set({**columns, **(extras or {})}, label_names, environment_names, transform, finish, processor)
 
     def _set(
         self,
@@ -60,6 +62,7 @@ class EnvironmentDataset(Dataset):
         environment_names: Sequence[str],
         transform: Step | None,
         finish: Step | None,
+        processor: Any,
     ) -> None:
         self.columns: Batch = {
             **columns,
@@ -68,7 +71,7 @@ class EnvironmentDataset(Dataset):
         }
         self.label_names = list(label_names)
         self.environment_names = list(environment_names)
-        self.transform, self.finish = transform, finish
+        self.transform, self.finish, self.processor = transform, finish, processor
         first, *others = columns
         for name in others:
             if len(columns[name]) != len(columns[first]):

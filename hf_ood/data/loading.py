@@ -106,6 +106,7 @@ def environment_datasets(
             label_names,
             environment_names,
             finish=finish,
+            processor=processor,
         )
     if isinstance(read, ImageReader) and (fits_in_memory(divided) if in_memory is None else in_memory):
         return {
