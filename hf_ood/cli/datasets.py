@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -18,7 +19,9 @@ from ..data import (
     read_dataset,
 )
 from ..data.configurations import unknown_name
+from ..data.images import Process
 from .arguments import Arguments
+from .models import backbone
 from .parser import RunArguments
 
 IN_MEMORY = {"auto": None, "always": True, "never": False}
@@ -26,22 +29,37 @@ IN_MEMORY = {"auto": None, "always": True, "never": False}
 
 def load_splits(arguments: Arguments, configuration: str | None) -> dict[str, EnvironmentDataset]:
     """`train`, `validation` and `test` of one configuration, for the network of the run."""
-    run = arguments.run
+    run, processor = arguments.run, input_processor(arguments)
     if run.dataset_name == "colored_mnist":
         datasets = colored_mnist_tensors(str(configuration), **arguments.options.get("colored_mnist", {}))
         if run.validation is not None:
             raise ValueError("colored_mnist has its own validation split: leave --validation out.")
         if run.test_environments:
             datasets["test"] = keep_environments(datasets["test"], run.test_environments)
-        return datasets
+        if processor is None:
+            return datasets
+        finish = Process(processor, shaped=False)
+        return {split: data.with_finish(finish, processor) for split, data in datasets.items()}
     return environment_datasets(
         read_dataset(run.dataset_name, configuration),
         Columns(run.label_column, run.environment_column, run.image_column, run.text_column),
         protocol(arguments),
-        load_processor(run.model_name_or_path),
+        processor,
         IN_MEMORY[run.in_memory],
         run.max_length,
     )
+
+
+def input_processor(arguments: Arguments) -> Any:
+    """The tokenizer or image processor that the run's network was trained with, or the one that was named.
+
+    None: images go in as they are, as this package's networks and networks from scratch take them.
+    """
+    run = arguments.run
+    name = run.processor_name or backbone(run)
+    if name is None or (run.from_scratch and not run.processor_name and not run.text_column):
+        return None
+    return load_processor(name, revision=run.model_revision, trust_remote_code=run.trust_remote_code)
 
 
 def protocol(arguments: Arguments) -> Protocol:

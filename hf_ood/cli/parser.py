@@ -100,6 +100,21 @@ class RunArguments:
     model_name_or_path: str | None = option(
         None, "Instead of --model: any classifier of transformers, a Hub id or a folder, with its weights."
     )
+    config_name: str | None = option(
+        None,
+        "Instead of --model: the configuration of a Hub id or a folder, or a model type such as resnet, with "
+        "random weights; needs --from_scratch true.",
+    )
+    from_scratch: bool = option(
+        False,
+        "Random weights. Fields of the configuration are set by --model_config.FIELD VALUE ..., in a recipe "
+        "by a section model_config.",
+    )
+    model_revision: str = option("main", "Branch, tag or commit of the model on the Hub.")
+    trust_remote_code: bool = option(False, "Run the code that the model's repository brings along.")
+    processor_name: str | None = option(
+        None, "Tokenizer or image processor of this Hub id or folder. Default: the one beside the weights."
+    )
     start_from: str = option(
         "previous",
         "Starting weights: previous (those of the stage before; a run's first stage starts from scratch), "

@@ -21,6 +21,13 @@ TOTALS = ("steps", "seconds", "cpu_seconds")
 # One network, one data set and one machine: what these say holds for the whole run.
 OF_THE_WHOLE_RUN = {
     "model",
+    "model_name_or_path",
+    "model_revision",
+    "model_config",
+    "config_name",
+    "from_scratch",
+    "trust_remote_code",
+    "processor_name",
     "dataset_name",
     "dataset_config",
     "colored_mnist",

@@ -14,23 +14,15 @@ import numpy as np
 import torch
 import yaml
 from accelerate import PartialState
-from transformers import (
-    AutoModelForImageClassification,
-    AutoModelForSequenceClassification,
-    PreTrainedModel,
-    set_seed,
-)
+from transformers import PreTrainedModel, set_seed
 from transformers.utils import logging
 
 from ..data import EnvironmentDataset
-from ..data.configurations import unknown_name
-from ..data.processors import takes_text
 from ..evaluation import environment_report, save_results, summarize
 from ..evaluation.metrics import EnvironmentReport, mean_accuracy
 from ..evaluation.results import RESULTS_FILE, history, load_results, versions
 from ..files import all_or_nothing
 from ..hub.model_card import write_model_card
-from ..models import MODELS, image_processor
 from ..reporting.curves import CURVES_FILE, draw_curves
 from ..reporting.reconstructions import RECONSTRUCTIONS_FILE, Reconstructs, draw_reconstructions
 from ..reporting.tables import print_results
@@ -39,6 +31,7 @@ from ..trainer.checkpoints import last_whole_checkpoint
 from ..trainer.methods import Method, build_method
 from .arguments import Arguments, UsageError, parse_arguments
 from .datasets import load_splits, training_datasets
+from .models import build_model, describe_model, input_processor
 from .parser import make_parser
 from .push import take_publication
 from .stages import combine, freeze_all_but, load_weights, place_stages
@@ -96,7 +89,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
     if arguments.stages:
         results = combine(dict(zip(arguments.stages, finished, strict=True)))
         if training.process_index == 0:
-            model = build_model(arguments, datasets["train"])
+            model = build_model(arguments, datasets["train"].label_names)
             load_weights(model, stages[-1].folder)
             write_run(model, results, folder, datasets)
     if training.process_index == 0:
@@ -145,7 +138,7 @@ def build_trainer(
     run = arguments.run
     method = build_method(run.method, arguments.options)
     set_seed(arguments.training.seed)
-    model = build_model(arguments, datasets["train"])
+    model = build_model(arguments, datasets["train"].label_names)
     source = {"scratch": None, "previous": previous}.get(run.start_from, Path(run.start_from))
     if source is not None:
         load_weights(model, source)
@@ -225,24 +218,6 @@ def _comparable(arguments: Arguments) -> dict[str, Any]:
     return kept
 
 
-def build_model(arguments: Arguments, dataset: EnvironmentDataset) -> PreTrainedModel:
-    name, source = arguments.run.model, arguments.run.model_name_or_path
-    id2label = dict(enumerate(dataset.label_names))
-    if source is not None:
-        text = takes_text(dataset.processor)
-        auto = AutoModelForSequenceClassification if text else AutoModelForImageClassification
-        return auto.from_pretrained(source, id2label=id2label, ignore_mismatched_sizes=True)
-    if name not in MODELS:
-        raise ValueError(unknown_name("model", name, list(MODELS)))
-    config_class, model_class = MODELS[name]
-    config = config_class(
-        **arguments.options.get(name, {}),
-        id2label=id2label,
-        label2id={label: position for position, label in id2label.items()},
-    )
-    return model_class(config)
-
-
 def collect_results(
     trainer: OODTrainer,
     arguments: Arguments,
@@ -272,7 +247,7 @@ def collect_results(
         "history": history(trainer.state.log_history),
         "hyperparameters": {
             **method.hyperparameters(),
-            "model": {"name": run.model, **arguments.options.get(run.model, {})},
+            "model": describe_model(arguments),
             "data": describe_data(arguments),
             "training": {
                 "learning_rate": training.learning_rate,
@@ -321,7 +296,7 @@ def write_run(
     whole."""
     with all_or_nothing(folder, last=RESULTS_FILE) as staged:
         model.save_pretrained(staged)
-        processor = datasets["train"].processor or image_processor(*image_size(datasets["train"]))
+        processor = datasets["train"].processor or input_processor(model, *image_size(datasets["train"]))
         processor.save_pretrained(staged)
         draw_curves(results, staged / CURVES_FILE)
         if isinstance(model, Reconstructs):

@@ -152,6 +152,12 @@ class EnvironmentDataset(Dataset):
         changed.transform = transform
         return changed
 
+    def with_finish(self, finish: Step | None, processor: Any) -> EnvironmentDataset:
+        """The same rows, each batch finished by `finish`, which is what `processor` does."""
+        changed = copy(self)
+        changed.finish, changed.processor = finish, processor
+        return changed
+
     def environment_counts(self) -> dict[str, int]:
         """Number of rows of each environment that is present, by name."""
         counts = torch.bincount(self.environments, minlength=len(self.environment_names)).tolist()

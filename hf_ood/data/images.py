@@ -49,14 +49,18 @@ class ImageReader:
 
 
 @dataclass(frozen=True)
-class Normalize:
-    """A batch of bytes, or of floats in 0..1 (augmented), becomes what a separable processor gives."""
+class Process:
+    """A batch of bytes, or of floats in 0..1 (augmented), becomes what the processor gives.
+
+    `shaped`: its images have the model's size already (`ImageReader`), what is left is to normalise them.
+    """
 
     processor: Any
+    shaped: bool = True
 
     def __call__(self, batch: Batch) -> Batch:
         images = batch["pixel_values"]
-        off = {name: False for name in SHAPING if hasattr(self.processor, name)}
+        off = {name: False for name in SHAPING if self.shaped and hasattr(self.processor, name)}
         if images.is_floating_point():
             off["do_rescale"] = False
         return {**batch, **self.processor(images=list(images), return_tensors="pt", **off)}
@@ -89,4 +93,4 @@ def is_separable(processor: Any) -> bool:
     if shaped.dtype != torch.uint8:
         return False
     whole = processor(images=probe, return_tensors="pt")["pixel_values"]
-    return torch.allclose(Normalize(processor)({"pixel_values": shaped})["pixel_values"], whole, atol=1e-5)
+    return torch.allclose(Process(processor)({"pixel_values": shaped})["pixel_values"], whole, atol=1e-5)

@@ -16,7 +16,7 @@ from .arrow import ArrowEnvironmentDataset, Reader
 from .columns import find_image_column
 from .environment_column import numbered
 from .environments import EXTRAS, EnvironmentDataset, Step
-from .images import ImageReader, Normalize, is_separable
+from .images import ImageReader, Process, is_separable
 from .processors import takes_text
 from .splits import ROLES, Protocol, divide
 from .text import Pad, TokenReader, tokenize
@@ -139,7 +139,7 @@ def _prepare(
     if processor is None:
         return table, ImageReader(image, None, extras), None
     if is_separable(processor):
-        return table, ImageReader(image, processor, extras), Normalize(processor)
+        return table, ImageReader(image, processor, extras), Process(processor)
     return table, ImageReader(image, processor, extras, whole=True), None
 
 

@@ -54,7 +54,7 @@ def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelC
             **results,
             "name": name,
             "task": task,
-            "remote_code": network in MODELS,
+            "remote_code": network in MODELS and "source" not in results["hyperparameters"]["model"],
             "data": f"{dataset_name(results['dataset'])}/{results['config']}",
             "methods": [METHODS[part] for part in results["hyperparameters"] if part in METHODS],
             "summary_of": _summary,
