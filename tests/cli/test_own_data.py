@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 from PIL import Image
 from tiny_models import save_image_model, save_text_model
 
 from hf_ood.cli.arguments import UsageError
 from hf_ood.cli.train import main
+from hf_ood.data import load_colored_mnist
+from hf_ood.data.punctuated_text import Shift, punctuation_shortcut
 
+ROOT = Path(__file__).parents[2]
 DOCUMENT = Path(__file__).parent / "own_data.md"
 SMALL = (
     "--use_cpu true --num_threads 1 --disable_tqdm true --max_steps 6 --eval_strategy no --save_strategy no"
@@ -72,6 +76,41 @@ def test_the_five_minutes(place: Path, capsys: pytest.CaptureFixture[str]) -> No
     card = (place / "runs/hospitals/README.md").read_text()
     assert "pipeline_tag: text-classification" in card and 'classify("Your text.")' in card
     assert "reports.csv/default" in card and "datasets:" not in card
+
+
+def test_the_recipe_of_punctuated_text(place: Path) -> None:
+    rows = [{"text": f"{'good' if i % 2 else 'bad'} film", "rating": 4 * (i % 2) - 2.0} for i in range(200)]
+    built = punctuation_shortcut(pandas.DataFrame(rows).assign(source="films"), Shift())
+    for split, data in built.items():
+        (place / "built/punctuation_shortcut").mkdir(parents=True, exist_ok=True)
+        data.to_parquet(str(place / f"built/punctuation_shortcut/{split}.parquet"))
+    results = train(
+        f"--config {ROOT / 'trainers/recipes/punctuated_text.yaml'} --model_name_or_path reader "
+        "--trainable * --dataset_name built/punctuation_shortcut --dataset_config default "
+        "--max_train_samples 120 --output_dir run"
+    )
+    assert counts(results) == {
+        "correlation_0.9": ("validation", 16),
+        "correlation_0.8": ("validation", 16),
+        "correlation_0.1": ("test", 40),
+    }
+
+
+def test_images_read_from_disk_give_the_run_that_images_in_memory_give(place: Path) -> None:
+    splits = load_colored_mnist("unseen_colors", label_rule="zero_vs_one")
+    for split, data in splits.items():
+        (place / "digits").mkdir(exist_ok=True)
+        data.select(range(300)).to_parquet(str(place / f"digits/{split}.parquet"))
+    recipe = ROOT / "trainers/recipes/larger_than_memory.yaml"
+    accuracies = [
+        train(
+            f"--config {recipe} --dataset_name digits --dataset_config default --max_train_samples 90 "
+            "--per_device_train_batch_size 30 --augmentation random_color --dataloader_num_workers 0 "
+            f"--in_memory {memory} --output_dir {memory}"
+        )["environments"]
+        for memory in ("always", "never")
+    ]
+    assert accuracies[0] == accuracies[1]
 
 
 def test_groups_and_a_whole_validation_environment(place: Path) -> None:
