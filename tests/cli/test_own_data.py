@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pandas
 import pytest
+from hub.tiny import write_tiny_source
 from PIL import Image
 from tiny_models import save_image_model, save_text_model
 
 from hf_ood.cli.arguments import UsageError
 from hf_ood.cli.train import main
-from hf_ood.data import load_colored_mnist
+from hf_ood.data.publish import write_colored_mnist
 from hf_ood.data.punctuated_text import Shift, punctuation_shortcut
 
 ROOT = Path(__file__).parents[2]
@@ -97,14 +98,12 @@ def test_the_recipe_of_punctuated_text(place: Path) -> None:
 
 
 def test_images_read_from_disk_give_the_run_that_images_in_memory_give(place: Path) -> None:
-    splits = load_colored_mnist("unseen_colors", label_rule="zero_vs_one")
-    for split, data in splits.items():
-        (place / "digits").mkdir(exist_ok=True)
-        data.select(range(300)).to_parquet(str(place / f"digits/{split}.parquet"))
+    write_tiny_source(place)
+    write_colored_mnist(place / "digits", ["unseen_colors"], label_rule="zero_vs_one", source=str(place))
     recipe = ROOT / "trainers/recipes/larger_than_memory.yaml"
     accuracies = [
         train(
-            f"--config {recipe} --dataset_name digits --dataset_config default --max_train_samples 90 "
+            f"--config {recipe} --dataset_name digits --max_train_samples 90 "
             "--per_device_train_batch_size 30 --augmentation random_color --dataloader_num_workers 0 "
             f"--in_memory {memory} --output_dir {memory}"
         )["environments"]
@@ -139,11 +138,12 @@ def test_a_folder_of_images(place: Path, memory: str) -> None:
 
 
 def test_colored_digits_are_resized_for_a_model_that_wants_it(place: Path) -> None:
+    write_tiny_source(place)
     results = train(
         "--model_name_or_path viewer --max_train_samples 48 --per_device_train_batch_size 12 "
-        "--colored_mnist.label_rule zero_vs_one --output_dir run"
+        f"--colored_mnist.label_rule zero_vs_one --colored_mnist.source {place} --output_dir run"
     )
-    assert results["environments"]["random_colors"]["count"] > 2000
+    assert results["environments"]["random_colors"]["count"] == 120
 
 
 @pytest.mark.parametrize(
