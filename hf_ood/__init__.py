@@ -13,13 +13,31 @@ from .models import (
     SmallResNetConfig,
     SmallResNetForImageClassification,
 )
-from .objectives import CORAL, EQRM, ERM, IBERM, IBIRM, IRM, MMD, SD, CVaR, Fishr, GroupDRO, VREx
+from .objectives import (
+    CDANN,
+    CORAL,
+    DANN,
+    EQRM,
+    ERM,
+    IBERM,
+    IBIRM,
+    IRM,
+    MMD,
+    SD,
+    CVaR,
+    Fishr,
+    GroupDRO,
+    SupCon,
+    VREx,
+)
 from .trainer import IRMRSCTrainer, IRMTrainer, OODConfig, OODTrainer, RSCTrainer
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CDANN",
     "CORAL",
+    "DANN",
     "EQRM",
     "ERM",
     "IBERM",
@@ -49,6 +67,7 @@ __all__ = [
     "RandomColor",
     "SmallResNetConfig",
     "SmallResNetForImageClassification",
+    "SupCon",
     "VREx",
     "load_colored_mnist",
 ]

@@ -160,7 +160,7 @@ def _recipe_flags(content: dict[str, Any], source: str) -> list[str]:
 def _tokens(name: str, value: Any) -> list[str]:
     if value is None:
         return []
-    if name.startswith(f"{MODEL_CONFIG}."):
+    if name.startswith(f"{MODEL_CONFIG}.") and not isinstance(value, str):
         return [f"--{name}={json.dumps(value)}"]
     if isinstance(value, list):
         return [f"--{name}", *map(str, value)]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from huggingface_hub.errors import StrictDataclassError
 from transformers import (
     CONFIG_MAPPING,
     AutoConfig,
@@ -94,7 +95,8 @@ def load_config(run: RunArguments, name: str, changes: dict[str, Any]) -> PreTra
 
     Raises `ValueError` for an unknown field, naming the nearest, and for a name that is nothing of these.
     """
-    if name in CONFIG_MAPPING and not Path(name).is_dir():
+    is_type = name in CONFIG_MAPPING and not Path(name).is_dir()
+    if is_type:
         config = AutoConfig.for_model(name)
     else:
         try:
@@ -111,7 +113,11 @@ def load_config(run: RunArguments, name: str, changes: dict[str, Any]) -> PreTra
     for field in changes:
         if field not in known:
             raise ValueError(unknown_name(f"field of {type(config).__name__}", field, known))
-    changed = type(config).from_dict({**config.to_diff_dict(), **changes})
+    try:
+        # What a configuration derives from its fields is derived anew for a type, and was saved otherwise.
+        changed = type(config).from_dict(changes if is_type else {**config.to_diff_dict(), **changes})
+    except StrictDataclassError as error:
+        raise ValueError(f"--{MODEL_CONFIG}: {error}") from error
     changed.architectures = config.architectures or []
     return changed
 

@@ -17,7 +17,7 @@ def grad_cam(
     `model`: called as `model(pixel_values=...)`, returns an output with `logits`; it is evaluated in eval
     mode and left as it was. `pixel_values`: float [B, C, H, W]. `targets`: int64 [B], the class of each
     image; the predicted one by default. `layer`: name of a submodule whose output is a map [B, D, h, w] or
-    tokens [B, n or 1 + n, D] with a square n; see `default_layer` for the default.
+    tokens [B, n or 1 + n, D] with a square n (or other `EXTRA_TOKENS`); see `default_layer` for the default.
 
     Returns [B, H, W], non-negative, resized bilinearly. Source: Selvaraju et al. 2017, equations 1 and 2.
     Raises `ImportError` without captum, `ValueError` for a layer without places.

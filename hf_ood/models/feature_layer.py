@@ -28,14 +28,59 @@ class FeatureLayer:
 
 
 @dataclass(frozen=True)
-class _Call:
-    """One call of a module while the model ran: what it gave, and the graph nodes of all that it gave."""
+class Call:
+    """One call of a module while the model ran: the first tensor that it gave, that one's node in the graph,
+    and the nodes of all others."""
 
     name: str
     number: int
     features: Tensor
     node: Node
     others: frozenset[Node]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One pass of a classifier: its modules' calls, in the order in which they ended, and the graph.
+
+    `slopes`: how much each place of a call's features counts for the logits, [B, places]; None for features
+    that have no places or do not count. `dependent`: the nodes from which the input (`sources`) is reached.
+    """
+
+    calls: list[Call]
+    slopes: list[Tensor | None]
+    logits: Tensor
+    sources: list[Tensor]
+    dependent: set[Node]
+
+    def is_cut(self, call: Call) -> bool:
+        """Whether all that the logits know of the input goes through the features of this call, and nothing
+        through what else the call gave."""
+        if call.node not in self.dependent or self.logits.grad_fn is None:
+            return False
+        waiting, seen = [self.logits.grad_fn], {self.logits.grad_fn, call.node}
+        while waiting:
+            node = waiting.pop()
+            if node in call.others or _is_source(node, self.sources):
+                return False
+            for child, _ in node.next_functions:
+                if child in self.dependent and child not in seen:
+                    seen.add(child)
+                    waiting.append(child)
+        return True
+
+
+@torch.enable_grad()
+def trace(model: nn.Module, inputs: Mapping[str, Any]) -> Trace:
+    """Run the model on a small batch, in eval mode. Raises `ValueError` where it gives no logits."""
+    sources: list[Tensor] = []
+    calls: list[Call] = []
+    with _evaluated(model), _traced(model, inputs, sources, calls) as probe:
+        logits = getattr(model(**probe), "logits", None)
+    if logits is None:
+        raise ValueError(f"{type(model).__name__} is no classifier: its output has no `logits`.")
+    slopes = _slopes(logits, [call.features for call in calls])
+    return Trace(calls, slopes, logits, sources, _leading_to(logits.grad_fn, sources))
 
 
 def find_feature_layer(model: nn.Module, inputs: Mapping[str, Any], name: str | None = None) -> FeatureLayer:
@@ -53,24 +98,17 @@ def find_feature_layer(model: nn.Module, inputs: Mapping[str, Any], name: str | 
     modules = dict(model.named_modules())
     if name is not None and name not in modules:
         raise ValueError(unknown_name("feature layer", name, [known for known in modules if known]))
-    sources: list[Tensor] = []
-    calls: list[_Call] = []
-    with _evaluated(model), torch.enable_grad(), _traced(model, inputs, sources, calls) as probe:
-        logits = getattr(model(**probe), "logits", None)
-    if logits is None:
-        raise ValueError(f"{type(model).__name__} is no classifier: its output has no `logits`.")
+    seen = trace(model, inputs)
+    both = list(zip(seen.calls, seen.slopes, strict=True))
+    read_first = {call.features.shape[:2] for call, slope in both if _reads_first_only(slope)}
     places = _places(inputs)
-    slopes = _slopes(logits, [call.features for call in calls])
-    class_tokens = {call.features.shape[:2] for call, slope in zip(calls, slopes, strict=True)
-                    if call.features.dim() == 3 and _reads_first_only(slope)}  # fmt: skip
-    dependent = _leading_to(logits.grad_fn, sources)
-    for call, slope in reversed(list(zip(calls, slopes, strict=True))):
+    for call, slope in reversed(both):
         shape = call.features.shape
-        found = FeatureLayer(call.name, call.number, len(shape) == 3 and shape[:2] in class_tokens)
+        found = FeatureLayer(call.name, call.number, len(shape) == 3 and shape[:2] in read_first)
         if name is not None:
             if call.name == name:
                 return found
-        elif call.name and _all_count(slope, places) and _is_cut(logits.grad_fn, call, dependent, sources):
+        elif call.name and _all_count(slope, places) and seen.is_cut(call):
             return found
     if name is not None:
         raise ValueError(
@@ -79,8 +117,8 @@ def find_feature_layer(model: nn.Module, inputs: Mapping[str, Any], name: str | 
         )
     raise ValueError(
         f"{type(model).__name__} has no layer with a map [B, C, H, W] or a sequence [B, T, D] that its whole "
-        "prediction goes through. Name the module whose output are the features with --feature_layer; at its "
-        f"top there are {', '.join(child for child, _ in model.named_children())}."
+        "prediction goes through. Name the module whose output are the features (--feature_layer; for "
+        f"Grad-CAM --layer); at its top there are {', '.join(name for name, _ in model.named_children())}."
     )
 
 
@@ -98,7 +136,7 @@ def _evaluated(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _traced(
-    model: nn.Module, inputs: Mapping[str, Any], sources: list[Tensor], calls: list[_Call]
+    model: nn.Module, inputs: Mapping[str, Any], sources: list[Tensor], calls: list[Call]
 ) -> Iterator[dict[str, Any]]:
     """Inputs to run the model on; fills `sources`, the leaves they stand for, and `calls`, in their order."""
 
@@ -122,7 +160,7 @@ def _traced(
         if tensors and tensors[0].grad_fn is not None and tensors[0].shape[:1] == (batch,):
             nodes = frozenset(leaf.grad_fn for leaf in tensors if leaf.grad_fn is not None)
             node = tensors[0].grad_fn
-            calls.append(_Call(name, numbers[name], tensors[0], node, nodes - {node}))
+            calls.append(Call(name, numbers[name], tensors[0], node, nodes - {node}))
 
     batch = len(next(value for value in inputs.values() if isinstance(value, Tensor)))
     hooks = [
@@ -204,21 +242,4 @@ def _is_source(node: Node, sources: list[Tensor]) -> bool:
     return variable is not None and any(variable is source for source in sources)
 
 
-def _is_cut(start: Node | None, call: _Call, dependent: set[Node], sources: list[Tensor]) -> bool:
-    """Whether every path from the logits to a source leads through the first tensor that the call gave, and
-    none through another that it gave."""
-    if call.node not in dependent or start is None:
-        return False
-    waiting, seen = [start], {start, call.node}
-    while waiting:
-        node = waiting.pop()
-        if node in call.others or _is_source(node, sources):
-            return False
-        for child, _ in node.next_functions:
-            if child in dependent and child not in seen:
-                seen.add(child)
-                waiting.append(child)
-    return True
-
-
-__all__ = ["FeatureLayer", "find_feature_layer"]
+__all__ = ["Call", "FeatureLayer", "Trace", "find_feature_layer", "trace"]

@@ -46,28 +46,33 @@ class FeatureSplit:
 
         It is called with the features, the head (features -> logits) and `inputs["labels"]`, and its result
         replaces the features; with a sequence [B, T, D] it also gets `places`, bool [B, T]: the tokens that
-        are neither padding nor the class token.
+        are neither padding nor the class token. Raises `RuntimeError` when the layer did not run.
         """
+        acted = False
         given: Outputs = {module: [] for module in (*self.before, self.module)}
         shown = {name: value for name, value in inputs.items() if name != "labels"}
 
         def keep(module: nn.Module, _: Any, output: Any) -> Any:
+            nonlocal acted
             if module is not self.module or len(given[module]) < self.layer.call:
                 given[module].append(output)
                 return None
             for hook in hooks:
                 hook.remove()
+            acted = True
             features = features_of(output)
             state = torch.get_rng_state(), *get_device_states(features)
 
             def head(others: Tensor) -> Tensor:
-                replaced = {**given, module: [*given[module], _exchange(output, features, others)]}
+                replaced = {**given, module: [*given[module], exchange(output, features, others)]}
                 with _random_state(*state), _giving(replaced), self._same_statistics(given):
-                    return self.model(**shown).logits
+                    # The class's own forward pass: a wrapper around the instance's is being run already, and
+                    # Accelerate's, an autocast context, must not be entered twice.
+                    return type(self.model).forward(self.model, **shown).logits
 
             places = self._places(features, inputs)
             more = {} if places is None else {"places": places}
-            return _exchange(output, features, transform(features, head, inputs.get("labels"), **more))
+            return exchange(output, features, transform(features, head, inputs.get("labels"), **more))
 
         hooks = [module.register_forward_hook(keep) for module in given]
         try:
@@ -75,6 +80,8 @@ class FeatureSplit:
         finally:
             for hook in hooks:
                 hook.remove()
+        if not acted:
+            raise RuntimeError(f"The feature layer {self.layer.name} did not run: nothing was transformed.")
 
     def _places(self, features: Tensor, inputs: Mapping[str, Any]) -> Tensor | None:
         if features.dim() != 3:
@@ -110,7 +117,8 @@ def features_of(output: Any) -> Tensor:
     return next(leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor))
 
 
-def _exchange(output: Any, features: Tensor, others: Tensor) -> Any:
+def exchange(output: Any, features: Tensor, others: Tensor) -> Any:
+    """What a module gave, with other features."""
     return tree_map(lambda leaf: others if leaf is features else leaf, output)
 
 
@@ -143,4 +151,4 @@ def _giving(outputs: Outputs) -> Iterator[None]:
                 module.forward = forward
 
 
-__all__ = ["FeatureSplit", "features_of"]
+__all__ = ["FeatureSplit", "exchange", "features_of"]

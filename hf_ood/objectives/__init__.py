@@ -1,8 +1,10 @@
 """What is minimised. A new objective is one file here, and its name in `OBJECTIVES`."""
 
 from .base import Objective, Outputs, Sums
+from .cdann import CDANN
 from .coral import CORAL
 from .cvar import CVaR
+from .dann import DANN
 from .eqrm import EQRM
 from .erm import ERM
 from .fishr import Fishr
@@ -12,14 +14,21 @@ from .ib_irm import IBIRM
 from .irm import IRM
 from .mmd import MMD
 from .sd import SD
+from .supcon import SupCon
 from .vrex import VREx
 
 OBJECTIVES: dict[str, type[Objective]] = {
-    cls.name: cls for cls in (ERM, IRM, VREx, GroupDRO, CVaR, EQRM, IBERM, IBIRM, SD, CORAL, MMD, Fishr)
+    cls.name: cls
+    for cls in (
+        *(ERM, IRM, VREx, GroupDRO, CVaR, EQRM, IBERM, IBIRM, SD, CORAL, MMD, Fishr),
+        *(DANN, CDANN, SupCon),
+    )
 }
 
 __all__ = [
+    "CDANN",
     "CORAL",
+    "DANN",
     "EQRM",
     "ERM",
     "IBERM",
@@ -34,5 +43,6 @@ __all__ = [
     "Objective",
     "Outputs",
     "Sums",
+    "SupCon",
     "VREx",
 ]

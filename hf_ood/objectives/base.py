@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -36,6 +36,7 @@ class Objective(ABC):
 
     The loss is `f(totals)`: `sums` gives what one micro-batch contributes (with graph), the trainer adds
     that up over micro-batches and processes, and `loss` is evaluated once, at the totals.
+    `progress`, the share of the training that is done (0..1), is set by the trainer before each step.
     """
 
     name: ClassVar[str]
@@ -47,11 +48,28 @@ class Objective(ABC):
     """False: the loss is no function of sums (pairwise kernels); accumulation and processes are then
     refused."""
     linear: ClassVar[bool] = False
-    """True: the loss is linear in all sums but `count`, so accumulation needs no forward pass in advance."""
+    """True: the loss is linear in all sums but `count`, so accumulation needs no forward pass in advance.
+    The parts worth logging are then linear in them too."""
     needs_features: ClassVar[bool] = False
     min_environments: ClassVar[int] = 1
 
     l2: float = option(0.0, "Weight of the squared norm of all parameters (report 5.4; IRM paper: 0.0011).")
+    progress: float = field(default=0.0, init=False, repr=False, compare=False)
+
+    def build(self, feature_size: int, num_labels: int, present: Tensor) -> None:
+        """Make the networks of its own, on the device of `present`; called once, before training.
+
+        `feature_size`: D of the features, 0 unless the objective `needs_features`. `present`: bool [E], the
+        environments that the training data have.
+        """
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The parameters of its own, which the trainer optimises with the network's and never exports."""
+        return []
+
+    def learning_rate(self, main: float) -> float:
+        """The initial learning rate of its own parameters, given the network's."""
+        return main
 
     def sums(self, outputs: Outputs) -> Sums:
         """Per-environment sums over this micro-batch's samples: `count` [E], `loss` [E], and what the
@@ -84,7 +102,7 @@ class Objective(ABC):
         return False
 
     def state_dict(self) -> dict[str, Tensor]:
-        """State between steps, saved with every checkpoint."""
+        """State between steps, weights of its own networks included, saved with every checkpoint."""
         return {}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:

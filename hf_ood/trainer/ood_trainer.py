@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel
 from transformers.trainer_callback import ProgressCallback
 
 from ..averaging import Averaging
@@ -24,6 +24,7 @@ from .callbacks import EnvironmentProgress
 from .checkpoints import last_whole_checkpoint, load_objective, require_whole, save_objective
 from .checks import check_class, check_data, check_divisible, common_environment_names, takes_transform
 from .ood_config import OODConfig
+from .own_parameters import OwnParametersTrainer
 from .record import NonFiniteLossError, TrainingRecord
 from .renamed_weights import has_other_names, load_by_from_pretrained
 from .step import (
@@ -38,7 +39,7 @@ from .step import (
 )
 
 
-class OODTrainer(Trainer):
+class OODTrainer(OwnParametersTrainer):
     """`Trainer` for data with environments.
 
     The loss is the objective at the sums of the whole batch, whatever the number of gradient-accumulation
@@ -114,6 +115,9 @@ class OODTrainer(Trainer):
         self._penultimate = Penultimate(self.model) if self.objective.needs_features else None
         self._split = self._find_split()
         self._frozen_norms = batch_norms(self.model) if self.args.freeze_batch_norm else []
+        if self.train_dataset is not None:
+            classifier = self._penultimate.classifier if self._penultimate else None
+            self.build_objective(self.train_dataset, classifier)
 
     def _check(self) -> None:
         check_class(type(self).__name__, self.objective, self.objective_class)
@@ -133,6 +137,11 @@ class OODTrainer(Trainer):
             return None
         if layer is None and takes_transform(self.model):
             return None
+        if self.args.torch_compile:
+            raise ValueError(
+                f"{self.feature_transform.name} acts through hooks, which a compiled network does not run: "
+                "leave --torch_compile out."
+            )
         two: Any = self.train_dataset.__getitems__([0, 1])
         first = self._prepare_inputs(self.data_collator(two))
         return FeatureSplit(self.model, find_feature_layer(self.model, _without_environment(first), layer))
@@ -207,14 +216,19 @@ class OODTrainer(Trainer):
         loss = self._share_of_loss(model, step, sums)
         step.position += 1
         if step.position == len(step.batches):
-            self.record.add_step(step.parts)
+            # Evaluated at known counts, the parts of the loss are this process's alone, like the loss.
+            own = self.accelerator.num_processes if step.counts is not None else 1
+            self.record.add_step({name: part * own for name, part in step.parts.items()})
             self._optimizer_step = None
         return (loss, outputs) if return_outputs else loss
 
     def _begin(self, model: nn.Module, step: OptimizerStep) -> None:
         """What happens once per optimizer step, before its first micro-batch."""
+        self.objective.progress = self.state.global_step / max(self.state.max_steps, 1)
         if self.feature_transform is not None:
-            self.feature_transform.progress = self.state.global_step / max(self.state.max_steps, 1)
+            self.feature_transform.progress = self.objective.progress
+        for parameter in self.objective.parameters():
+            parameter.grad = None  # Trainer clears the network's gradients only
         if self.optimizer is not None and self.objective.resets_optimizer(self.state.global_step):
             self.optimizer.state.clear()  # in place: Accelerate's wrapper and the scheduler hold on to it
         divided = len(step.batches) > 1

@@ -58,7 +58,11 @@ class TrainingRecord:
             for name, right, total in zip(self.environment_names, correct, count, strict=True)
             if total
         }
-        logs = {name: (part / self.steps).item() for name, part in self.parts.items()}
+        logs = {}
+        if self.parts:  # means over steps and processes
+            values = torch.stack([*self.parts.values(), torch.tensor(self.steps, device=self.sums.device)])
+            *parts, steps = reduce(values).tolist()
+            logs = {name: part / steps for name, part in zip(self.parts, parts, strict=True)}
         logs["cross_entropy"] = sum(loss) / max(sum(count), 1)
         logs["accuracy"] = sum(correct) / max(sum(count), 1)
         if self.has_auxiliary_loss:

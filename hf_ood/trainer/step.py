@@ -22,7 +22,8 @@ RandomState = tuple[Tensor, list[int], list[Tensor]]
 class OptimizerStep:
     """The micro-batches of one optimizer step, and the loss that they share.
 
-    `loss`: f(totals), once they are known. `slopes`: df/dtotals. `parts`: what the objective wants logged.
+    `loss`: f(totals), once they are known. `slopes`: df/dtotals. `parts`: what the objective wants logged,
+    added up over the micro-batches of a linear one.
     `counts`: samples of each environment in the whole step, for linear objectives. `random_states`: those in
     which the totals were collected, one for each micro-batch.
     """
@@ -50,7 +51,7 @@ class OptimizerStep:
                 loss = loss + objective.scale(step) * mean_over_present(means, leaves["count"])
             slopes = torch.autograd.grad(loss, list(variables.values()), allow_unused=True)
         self.loss = loss.detach()
-        self.parts = {name: part.detach() for name, part in parts.items()}
+        self.parts = {name: self.parts.get(name, 0) + part.detach() for name, part in parts.items()}
         self.slopes = {
             name: slope for name, slope in zip(variables, slopes, strict=True) if slope is not None
         }

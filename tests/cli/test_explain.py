@@ -57,9 +57,9 @@ def test_the_command_writes_report_and_figure_and_shows_a_table(finished_run: Pa
     assert str(finished_run / "attribution.json") in shown.stdout
 
 
-def test_the_last_convolution_is_the_default(finished_run: Path) -> None:
+def test_the_end_of_the_features_is_the_default(finished_run: Path) -> None:
     report = explain_run(finished_run, samples=10)
-    assert report["layer"] == "resnet.encoder.stages.3.layers.1.layer.1.convolution"
+    assert report["layer"] == "resnet.encoder"
 
 
 @pytest.mark.parametrize(

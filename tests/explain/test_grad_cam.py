@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from backbones import VISION, make_backbone, make_inputs
 from torch import Tensor, nn
 from transformers import (
     PreTrainedModel,
@@ -26,6 +27,8 @@ from hf_ood import (
     SmallResNetForImageClassification,
 )
 from hf_ood.explain import default_layer, grad_cam
+from hf_ood.models import find_feature_layer
+from hf_ood.models.features import features_of
 
 IMAGES = torch.rand(5, 3, 28, 28, generator=torch.Generator().manual_seed(0)).double()
 
@@ -55,9 +58,10 @@ def swin() -> SwinForImageClassification:
 
 NETWORKS = {
     lenet: "conv2",
-    resnet: "resnet.encoder.stages.3.layers.1.layer.1.convolution",
+    # Around every convolution of a residual network, and every norm of a transformer, something flows past.
+    resnet: "resnet.encoder",
     # Only the class token is read, so the logits do not depend on the other tokens of any later layer.
-    vit: "vit.layers.1.layernorm_before",
+    vit: "vit.layers.0",
     swin: "swin.layernorm",
 }
 every_network = pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.__name__)
@@ -71,7 +75,7 @@ def make(network: Callable[[], PreTrainedModel]) -> PreTrainedModel:
 def by_hand(model: nn.Module, layer: str, targets: Tensor) -> Tensor:
     """Selvaraju et al. 2017, equations 1 and 2, with a hook."""
     kept: list[Tensor] = []
-    hook = model.get_submodule(layer).register_forward_hook(lambda *call: kept.append(call[2]))
+    hook = model.get_submodule(layer).register_forward_hook(lambda *call: kept.append(features_of(call[2])))
     logits = model(pixel_values=IMAGES).logits
     hook.remove()
     (gradient,) = torch.autograd.grad(logits[torch.arange(len(targets)), targets].sum(), kept)
@@ -94,6 +98,16 @@ def test_it_is_the_papers_equation(network: Callable[[], PreTrainedModel]) -> No
     expected = by_hand(model, NETWORKS[network], targets)
     assert expected.flatten(1).amax(1).gt(0).any()
     torch.testing.assert_close(maps, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", VISION)
+def test_every_family_is_explained_at_the_end_of_its_features(name: str) -> None:
+    model, images = make_backbone(name).eval(), make_inputs(name)["pixel_values"]
+    maps = grad_cam(model, images)
+    assert maps.shape == (4, 28, 28)
+    assert maps.flatten(1).amax(1).gt(0).all() and maps.isfinite().all()
+    layer, features = default_layer(model, images), find_feature_layer(model, {"pixel_values": images})
+    assert layer in (features.name, f"{features.name}.convolution", f"{features.name}.top_conv")
 
 
 @every_network
@@ -136,7 +150,7 @@ def test_frozen_weights_are_explained_too() -> None:
 
 
 def test_a_network_without_places_is_refused() -> None:
-    with pytest.raises(ValueError, match="MLPForImageClassification has no convolution"):
+    with pytest.raises(ValueError, match="MLPForImageClassification has no layer with a map"):
         grad_cam(MLPForImageClassification(MLPConfig()).double(), IMAGES)
 
 

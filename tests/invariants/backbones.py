@@ -92,7 +92,8 @@ def make_backbone(name: str, **changes: Any) -> PreTrainedModel:
     model = auto.from_config(config)
     for norm in batch_norms(model):
         norm.momentum = 1.0
-    model.train()(**make_inputs(name))  # running statistics that are those of a batch
+    inputs = {key: value for key, value in make_inputs(name).items() if key != "labels"}
+    model.train()(**inputs)  # running statistics that are those of a batch
     for norm in batch_norms(model):
         norm.momentum = 0.1
     return model

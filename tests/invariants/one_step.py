@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from backbones import make_backbone
 from torch import nn
 from transformers import TrainerCallback, set_seed
 
-from hf_ood import LeNetConfig, LeNetForImageClassification, OODConfig, OODTrainer
+from hf_ood import RSC, LeNetConfig, LeNetForImageClassification, OODConfig, OODTrainer
 from hf_ood.data import EnvironmentDataset
 from hf_ood.objectives import OBJECTIVES, Objective
 
@@ -35,11 +36,19 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "sd": {"penalty_weight": 10.0},
     "coral": {"penalty_weight": 1e6},
     "fishr": {"warmup_steps": 0, "penalty_weight": 1e5},
+    "dann": {"schedule": "constant", "weight": 30.0, "width": 16},
+    "cdann": {"schedule": "constant", "weight": 30.0, "width": 16},
 }
 
 
+# Networks of transformers, under a method on features and a transform that treats each sample alone.
+BACKBONE_METHOD = ("fishr", {"mask": "channel", "restoration": "threshold"})
+DIVIDED_BACKBONES = ("resnet", "vit")
 # Also with a network that has a loss of its own; of these, IRM needs a pass in advance and ERM does not.
 WITH_OWN_LOSS = ("erm", "irm")
+
+
+MAX_GRAD_NORM = 0.5  # of "dann+clipped", below the norm that it finds
 
 
 class WithOwnLoss(LeNetForImageClassification):
@@ -54,10 +63,17 @@ class WithOwnLoss(LeNetForImageClassification):
 
 
 class KeepGradients(TrainerCallback):
-    """Copies the gradients just before the optimizer uses them."""
+    """Copies the gradients just before the optimizer uses them: the network's, and the objective's own."""
+
+    def __init__(self, objective: Objective):
+        self.objective = objective
 
     def on_pre_optimizer_step(self, *args: Any, model: nn.Module, **kwargs: Any) -> None:
         self.gradients = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+        self.own_gradients = {
+            str(number): parameter.grad.clone()
+            for number, parameter in enumerate(self.objective.parameters())
+        }
 
 
 def make_data(counts: tuple[int, ...]) -> EnvironmentDataset:
@@ -85,19 +101,28 @@ def make_model(
     return model
 
 
+def roughen(parameters: list[nn.Parameter]) -> None:
+    """Random weights everywhere, also where an objective's own network starts at zero."""
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) / parameter.shape[-1] ** 0.5)
+
+
 def gradients(
     objective: Objective,
     data: EnvironmentDataset,
     batch: int,
     accumulation: int,
     folder: Path,
-    model_class: type[LeNetForImageClassification] = LeNetForImageClassification,
-    bf16: bool = False,
+    model: nn.Module | None = None,
+    feature_transform: RSC | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
     """The gradients of the first step, and the loss that was logged for it."""
-    keep = KeepGradients()
+    keep = KeepGradients(objective)
     trainer = OODTrainer(
-        make_model(model_class),
+        model or make_model(),
         OODConfig(
             output_dir=str(folder),
             per_device_train_batch_size=batch,
@@ -107,16 +132,22 @@ def gradients(
             logging_steps=1,
             save_strategy="no",
             use_cpu=True,
-            bf16=bf16,
             ddp_backend="gloo" if "WORLD_SIZE" in os.environ else None,
             disable_tqdm=True,
+            **options,
         ),
         objective=objective,
+        feature_transform=feature_transform,
         train_dataset=data,
         callbacks=[keep],
     )
+    roughen(objective.parameters())
     trainer.train()
-    return {"gradients": keep.gradients, **trainer.state.log_history[0]}
+    return {
+        "gradients": keep.gradients,
+        "own_gradients": keep.own_gradients,
+        **trainer.state.log_history[0],
+    }
 
 
 def main(folder: Path) -> None:
@@ -137,8 +168,30 @@ def main(folder: Path) -> None:
                     batch,
                     accumulation,
                     folder / f"run_{processes}",
-                    model_class,
+                    make_model(model_class),
                 )
+        name, rsc = BACKBONE_METHOD
+        for backbone in DIVIDED_BACKBONES:
+            for batch, accumulation in LAYOUTS[processes]:
+                found[f"{backbone} {data_name} {processes}x{batch}x{accumulation}"] = gradients(
+                    OBJECTIVES[name](**OPTIONS[name]),
+                    make_data(counts),
+                    batch,
+                    accumulation,
+                    folder / f"run_{processes}",
+                    make_backbone(backbone, num_labels=2),
+                    RSC(**rsc),
+                    freeze_batch_norm=True,
+                )
+        for batch, accumulation in LAYOUTS[processes]:
+            found[f"dann+clipped {data_name} {processes}x{batch}x{accumulation}"] = gradients(
+                OBJECTIVES["dann"](**OPTIONS["dann"]),
+                make_data(counts),
+                batch,
+                accumulation,
+                folder / f"run_{processes}",
+                max_grad_norm=MAX_GRAD_NORM,
+            )
     if int(os.environ.get("RANK", "0")) == 0:
         torch.save(found, folder / f"{processes}.pt")
 

@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from one_step import (
     DATA,
+    DIVIDED_BACKBONES,
     LAYOUTS,
+    MAX_GRAD_NORM,
     OPTIONS,
     WITH_OWN_LOSS,
     WithOwnLoss,
@@ -20,10 +23,12 @@ from one_step import (
     main,
     make_data,
     make_model,
+    roughen,
 )
 from torch import Tensor
 
 from hf_ood import MMD, LeNetConfig, LeNetForImageClassification, OODConfig, OODTrainer
+from hf_ood.models import Penultimate
 from hf_ood.objectives import OBJECTIVES
 from hf_ood.objectives import functional as F_ood
 
@@ -56,18 +61,20 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.mark.parametrize("layout", DIVIDED)
 @pytest.mark.parametrize("data", DATA)
-@pytest.mark.parametrize("name", [*ADDITIVE, *(f"{name}+own_loss" for name in WITH_OWN_LOSS)])
+@pytest.mark.parametrize(
+    "name", [*ADDITIVE, *(f"{name}+own_loss" for name in WITH_OWN_LOSS), "dann+clipped", *DIVIDED_BACKBONES]
+)
 def test_a_divided_batch_has_the_gradient_of_the_whole(
     steps: dict[str, Any], name: str, data: str, layout: str
 ) -> None:
     whole, divided = steps[f"{name} {data} 1x48x1"], steps[f"{name} {data} {layout}"]
-    scale = max(gradient.abs().max() for gradient in whole["gradients"].values())
-    for parameter, gradient in whole["gradients"].items():
-        torch.testing.assert_close(
-            divided["gradients"][parameter], gradient, rtol=1e-4, atol=1e-5 * scale.item()
-        )
+    for kind in ("gradients", "own_gradients"):
+        scale = max((gradient.abs().max().item() for gradient in whole[kind].values()), default=0.0)
+        for parameter, gradient in whole[kind].items():
+            torch.testing.assert_close(divided[kind][parameter], gradient, rtol=1e-4, atol=1e-5 * scale)
     assert divided["loss"] == pytest.approx(whole["loss"], rel=1e-5)
-    assert divided.get("auxiliary_loss", 0) == pytest.approx(whole.get("auxiliary_loss", 0), rel=1e-5)
+    for part in whole.keys() - {"gradients", "own_gradients", "loss", "epoch", "step"}:
+        assert divided[part] == pytest.approx(whole[part], rel=1e-4, abs=1e-6), part
 
 
 def direction(step: dict[str, Any]) -> Tensor:
@@ -132,6 +139,46 @@ def test_a_models_own_loss_is_added_as_its_mean_over_environments(
         torch.testing.assert_close(
             whole["gradients"][parameter_name].double(), parameter.grad, rtol=1e-3, atol=1e-6
         )
+
+
+@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize("name", ["dann", "cdann"])
+def test_the_adversarial_gradients_are_those_of_the_equations(
+    steps: dict[str, Any], name: str, data: str
+) -> None:
+    """The discriminator descends its own risk; the network ascends it, weighted, with the features."""
+    dataset, model = make_data(DATA[data]), make_model().double()
+    objective = OBJECTIVES[name](**OPTIONS[name])
+    penultimate = Penultimate(model)
+    objective.build(penultimate.classifier.in_features, 2, torch.ones(3, dtype=torch.bool))
+    roughen(objective.parameters())
+    objective.discriminator.double()
+    with penultimate:
+        logits = model(dataset.columns["pixel_values"].double() / 255).logits
+    guesses = objective.discriminator(penultimate.take(), dataset.labels)
+    losses = F.cross_entropy(guesses, dataset.environments, reduction="none")
+    groups = dataset.labels if name == "cdann" else dataset.environments
+    adversary = torch.stack([losses[groups == group].mean() for group in groups.unique()]).mean()
+    risk = F_ood.environment_risks(logits, dataset.labels, dataset.environments, 3).mean()
+    own = torch.autograd.grad(adversary, objective.parameters(), retain_graph=True)
+    network = torch.autograd.grad(risk - objective.weight * adversary, list(model.parameters()))
+    whole = steps[f"{name} {data} 1x48x1"]
+    assert whole["loss"] == pytest.approx((risk + adversary).item(), rel=1e-4)
+    assert whole["discriminator_loss"] == pytest.approx(adversary.item(), rel=1e-4)
+    for kind, expected in (("gradients", network), ("own_gradients", own)):
+        for gradient, theirs in zip(whole[kind].values(), expected, strict=True):
+            torch.testing.assert_close(gradient.double(), theirs, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_clipping_is_by_the_norm_of_all_gradients_together(steps: dict[str, Any], data: str) -> None:
+    free, clipped = steps[f"dann {data} 1x48x1"], steps[f"dann+clipped {data} 1x48x1"]
+    kinds = ("gradients", "own_gradients")
+    norm = sum(gradient.square().sum() for kind in kinds for gradient in free[kind].values()).sqrt()
+    assert norm > 2 * MAX_GRAD_NORM
+    for kind in kinds:
+        for name, gradient in free[kind].items():
+            torch.testing.assert_close(clipped[kind][name], gradient * MAX_GRAD_NORM / norm)
 
 
 def test_averaging_the_losses_of_micro_batches_would_be_another_objective() -> None:

@@ -235,6 +235,12 @@ def test_a_layer_that_cannot_be_it_is_refused(layer: str, message: str) -> None:
         find_feature_layer(make_backbone("bert"), make_inputs("bert"), layer)
 
 
+def test_a_pass_that_does_not_reach_the_layer_is_an_error() -> None:
+    model, inputs, split = make_split("resnet")
+    with pytest.raises(RuntimeError, match=r"resnet\.encoder did not run"), split.transformed(RSC(), inputs):
+        model.resnet.embedder(inputs["pixel_values"])
+
+
 def test_the_challenge_of_a_ragged_batch_counts_its_own_places() -> None:
     importance = torch.tensor([[9.0, 5, 7, 6, 8], [9, 1, 2, 3, 4]])
     places = torch.tensor([[False, True, True, True, True], [False, True, True, False, False]])

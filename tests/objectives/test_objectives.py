@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 from hf_ood.objectives import (
+    CDANN,
     CORAL,
+    DANN,
     EQRM,
     ERM,
     IBERM,
@@ -21,9 +23,21 @@ from hf_ood.objectives import (
     GroupDRO,
     Objective,
     Outputs,
+    SupCon,
     VREx,
 )
 from hf_ood.objectives import functional as F_ood
+
+
+def make_objective(name: str, outputs: Outputs) -> Objective:
+    """With its own network, if it has one: the same whatever the number of absent environments."""
+    objective = OBJECTIVES[name]()
+    present = torch.bincount(outputs.environments, minlength=outputs.num_environments) > 0
+    torch.manual_seed(0)
+    objective.build(4, 2, present)
+    for parameter in objective.parameters():
+        parameter.data = torch.arange(parameter.numel()).double().sin().view_as(parameter)
+    return objective
 
 
 def make_outputs() -> Outputs:
@@ -189,8 +203,15 @@ def test_state_survives_saving(cls: type[Objective]) -> None:
 
 
 def test_options_out_of_range_are_refused() -> None:
-    for cls, options in ((CVaR, {"share": 0.0}), (EQRM, {"quantile": 1.0}), (Fishr, {"ema": 1.0})):
-        with pytest.raises(ValueError, match=next(iter(options))):
+    for cls, options in (
+        (CVaR, {"share": 0.0}),
+        (EQRM, {"quantile": 1.0}),
+        (Fishr, {"ema": 1.0}),
+        (SupCon, {"temperature": 0.0}),
+        (DANN, {"depth": 1}),
+        (CDANN, {"schedule": "falling"}),
+    ):
+        with pytest.raises(ValueError, match=f"{cls.name}.{next(iter(options))}"):
             cls(**options)
 
 
@@ -205,8 +226,8 @@ def test_missing_features_are_named(name: str) -> None:
 def test_an_absent_environment_is_left_out(name: str) -> None:
     found = []
     for number in (3, 7):
-        objective = OBJECTIVES[name]()
         outputs = make_outputs()._replace(num_environments=number)
+        objective = make_objective(name, outputs)
         totals = objective.sums(outputs)
         objective.update(totals, 9999)
         found.append(objective.loss(totals, step=9999)[0])

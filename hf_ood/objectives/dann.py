@@ -1,0 +1,127 @@
+"""Domain-adversarial training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from ..options import option
+from .base import Objective, Outputs, Sums, features_of, risks
+from .discriminator import Discriminator, ReverseGradient, rising_strength
+from .functional import environment_means, environment_sums, mean_over_present, sample_losses
+
+SCHEDULES = ("rising", "constant")
+
+
+@dataclass
+class DANN(Objective):
+    """`mean_e R_e + mean_e D_e`, D_e the risk of a discriminator that guesses e from features; it descends,
+    and through the reversed gradient the features ascend, `weight` times a strength that rises over the
+    training.
+
+    Reference: Ganin et al. 2016, arXiv:1505.07818. Size of the discriminator, weight and learning rates are
+    DomainBed's, which uses Adam with a beta1 of 0.5 (`--adam_beta1`) and no decay of the discriminator's
+    weights, as here. DomainBed alternates steps of the two players; here both move in every step, as in the
+    paper: under one optimizer a player that is to stand still would be carried on by its moments.
+    """
+
+    name: ClassVar[str] = "dann"
+    equation: ClassVar[str] = (
+        r"\frac{1}{E} \sum_e R_e - \lambda \min_d \frac{1}{E} \sum_e "
+        r"\operatorname{mean}_{i \in e} \left( -\log d_e(z_i) \right)"
+    )
+    citation: ClassVar[str] = """\
+@article{ganin2016domain,
+  title = {Domain-Adversarial Training of Neural Networks},
+  author = {Ganin, Yaroslav and Ustinova, Evgeniya and Ajakan, Hana and Germain, Pascal
+            and Larochelle, Hugo and Laviolette, Fran{\\c{c}}ois and Marchand, Mario and Lempitsky, Victor},
+  journal = {Journal of Machine Learning Research},
+  volume = {17},
+  note = {arXiv:1505.07818},
+  year = {2016}
+}"""
+    linear: ClassVar[bool] = True
+    needs_features: ClassVar[bool] = True
+    min_environments: ClassVar[int] = 2
+    conditional: ClassVar[bool] = False
+    """Whether the discriminator knows a sample's class."""
+
+    weight: float = option(1.0, "Weight of the reversed gradient at full strength (DomainBed: 1).")
+    schedule: str = option(
+        "rising",
+        "Strength of the reversal over the training's progress p: rising (2 / (1 + exp(-10 p)) - 1, as the "
+        "paper) | constant (1, as DomainBed).",
+    )
+    width: int = option(256, "Width of the discriminator (DomainBed: 256).")
+    depth: int = option(3, "Linear layers of the discriminator, at least 2 (DomainBed: 3).")
+    dropout: float = option(0.0, "Dropout in the discriminator (DomainBed: 0).")
+    learning_rate_factor: float = option(
+        1.0, "The discriminator's learning rate, in multiples of the network's (DomainBed: 1)."
+    )
+
+    def __post_init__(self) -> None:
+        if self.schedule not in SCHEDULES:
+            raise ValueError(
+                f"{self.name}.schedule must be one of {', '.join(SCHEDULES)}, not {self.schedule!r}."
+            )
+        if self.depth < 2:
+            raise ValueError(f"{self.name}.depth must be at least 2, not {self.depth}.")
+        self.discriminator: Discriminator | None = None
+
+    def build(self, feature_size: int, num_labels: int, present: Tensor) -> None:
+        self.discriminator = Discriminator(
+            feature_size,
+            present,
+            width=self.width,
+            depth=self.depth,
+            dropout=self.dropout,
+            num_labels=num_labels if self.conditional else None,
+        ).to(present.device)
+
+    def parameters(self) -> list[nn.Parameter]:
+        return [] if self.discriminator is None else list(self.discriminator.parameters())
+
+    def learning_rate(self, main: float) -> float:
+        return self.learning_rate_factor * main
+
+    def strength(self) -> float:
+        """What the gradient of the discriminator's risk in the features is multiplied by, reversed."""
+        return self.weight * (rising_strength(self.progress) if self.schedule == "rising" else 1.0)
+
+    def discriminator_losses(self, outputs: Outputs) -> Tensor:
+        """Cross-entropy of each sample's environment -> [B], with the reversed gradient in the features.
+
+        Raises `RuntimeError` before `build`.
+        """
+        features = features_of(outputs)
+        if self.discriminator is None:
+            raise RuntimeError(
+                f"{self.name} has no discriminator yet: call build(feature_size, num_labels, present)."
+            )
+        reversed_features = ReverseGradient.apply(features, self.strength())
+        return sample_losses(self.discriminator(reversed_features, outputs.labels), outputs.environments)
+
+    def sums(self, outputs: Outputs) -> Sums:
+        return super().sums(outputs) | self.discriminator_sums(outputs, self.discriminator_losses(outputs))
+
+    def discriminator_sums(self, outputs: Outputs, losses: Tensor) -> Sums:
+        """What the samples' discriminator losses [B] add up to."""
+        return {"discriminator": environment_sums(losses, outputs.environments, outputs.num_environments)}
+
+    def discriminator_risk(self, totals: Sums) -> Tensor:
+        """Mean over environments of the discriminator's risk in each -> []."""
+        return mean_over_present(environment_means(totals["discriminator"], totals["count"]), totals["count"])
+
+    def loss(self, totals: Sums, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        discriminator = self.discriminator_risk(totals)
+        loss = mean_over_present(risks(totals), totals["count"]) + discriminator
+        return loss, {"discriminator_loss": discriminator}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {} if self.discriminator is None else self.discriminator.state_dict()
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        if self.discriminator is not None:
+            self.discriminator.load_state_dict(state)

@@ -1,0 +1,117 @@
+"""A network of the objective's own: optimised and saved with the model, and never part of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import make_args, make_dataset, make_model
+from safetensors.torch import load_file
+
+from hf_ood import CDANN, DANN, ERM, OODTrainer
+from hf_ood.data import EnvironmentDataset
+from hf_ood.models import Penultimate
+from hf_ood.updates import Update
+
+
+def test_without_weight_the_network_learns_as_under_erm(dataset: EnvironmentDataset, tmp_path: Path) -> None:
+    """The discriminator's first weights and its steps leave the network and the random state alone."""
+    found = []
+    for objective in (ERM(), CDANN(weight=0.0)):
+        trainer = OODTrainer(make_model(), make_args(tmp_path), objective=objective, train_dataset=dataset)
+        trainer.train()
+        found.append(trainer.model.state_dict())
+    assert found[0].keys() == found[1].keys()
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name], value, rtol=1e-5, atol=1e-6, msg=name)
+
+
+def test_the_checkpoint_holds_the_discriminator_and_the_model_does_not(
+    dataset: EnvironmentDataset, tmp_path: Path
+) -> None:
+    args = make_args(tmp_path, save_strategy="steps", save_steps=4)
+    objective = DANN(width=8)
+    trainer = OODTrainer(make_model(), args, objective=objective, train_dataset=dataset)
+    trainer.train()
+    checkpoint = tmp_path / "checkpoint-4"
+    saved = load_file(checkpoint / "objective.safetensors")
+    assert saved.keys() == objective.state_dict().keys() and saved
+    for name, value in objective.state_dict().items():
+        assert torch.equal(saved[name], value)
+    assert load_file(checkpoint / "model.safetensors").keys() == make_model().state_dict().keys()
+
+
+def test_its_first_weights_depend_on_the_seed_alone(dataset: EnvironmentDataset, tmp_path: Path) -> None:
+    """So they are the same on every process, whatever was drawn there before."""
+    model, found = make_model(), []
+    for seed, drawn in ((1, 0), (1, 5), (2, 0)):
+        args = make_args(tmp_path, seed=seed)
+        trainer = OODTrainer(model, args, objective=DANN(width=8), train_dataset=dataset)
+        torch.rand(drawn)
+        before = torch.get_rng_state()
+        trainer.build_objective(dataset, Penultimate(model).classifier)
+        assert torch.equal(torch.get_rng_state(), before)
+        found.append(trainer.objective.parameters()[0])
+    assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
+
+
+def test_it_has_a_group_of_its_own_in_the_optimizer_once(dataset: EnvironmentDataset, tmp_path: Path) -> None:
+    args = make_args(tmp_path, learning_rate=1e-3, weight_decay=0.1, lr_scheduler_type="linear")
+    objective = DANN(width=8, learning_rate_factor=0.5)
+    trainer = OODTrainer(make_model(), args, objective=objective, train_dataset=dataset)
+    trainer.train()
+    trainer.train()
+    groups = [group for group in trainer.optimizer.param_groups if group["params"]]
+    own = [group for group in groups if group["params"][0] is objective.parameters()[0]]
+    assert len(own) == 1 and own[0]["weight_decay"] == 0
+    assert own[0]["initial_lr"] == 5e-4 and groups[0]["initial_lr"] == 1e-3
+    assert own[0]["lr"] == pytest.approx(groups[0]["lr"] / 2)
+
+
+def test_an_optimizer_that_is_given_gets_it_too(dataset: EnvironmentDataset, tmp_path: Path) -> None:
+    model, objective = make_model(), DANN(width=8)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    trainer = OODTrainer(
+        model,
+        make_args(tmp_path),
+        objective=objective,
+        train_dataset=dataset,
+        optimizers=(optimizer, None),
+    )
+    before = [parameter.detach().clone() for parameter in objective.parameters()]
+    trainer.train()
+    assert not any(torch.equal(p, old) for p, old in zip(objective.parameters(), before, strict=True))
+
+
+def test_the_discriminator_learns_and_features_resist(tmp_path: Path) -> None:
+    """Environments differ in brightness: a discriminator on free features tells them apart better than one
+    whose features resist."""
+    data = make_dataset((60, 60), floats=True)
+    data.columns["pixel_values"] = (
+        data.columns["pixel_values"] * 0.5 + data.environments[:, None, None, None] * 0.4
+    )
+    losses = []
+    for weight in (0.0, 3.0):
+        objective = DANN(weight=weight, schedule="constant", width=32)
+        args = make_args(tmp_path, max_steps=40, logging_steps=20, learning_rate=3e-3)
+        trainer = OODTrainer(make_model(), args, objective=objective, train_dataset=data)
+        trainer.train()
+        losses.append(trainer.state.log_history[1]["discriminator_loss"])
+    assert losses[0] < 0.4 < 0.6 < losses[1]
+
+
+class Still(Update):
+    name = "still"
+
+
+def test_beside_an_update_it_is_refused(dataset: EnvironmentDataset, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="dann trains a network of its own, which still would not move"):
+        OODTrainer(make_model(), make_args(tmp_path), objective=DANN(), update=Still(), train_dataset=dataset)
+
+
+def test_engines_that_shard_are_refused(dataset: EnvironmentDataset, tmp_path: Path) -> None:
+    trainer = OODTrainer(make_model(), make_args(tmp_path), objective=DANN(), train_dataset=dataset)
+    trainer.is_fsdp_enabled = True
+    with pytest.raises(ValueError, match="dann trains a network of its own"):
+        trainer.build_objective(dataset, Penultimate(trainer.model).classifier)
