@@ -16,6 +16,7 @@ from PIL import Image
 from tiny_models import save_image_model, save_text_model
 
 from hf_ood.cli.arguments import UsageError
+from hf_ood.cli.evaluate import main as evaluate
 from hf_ood.cli.train import main
 from hf_ood.data.publish import write_colored_mnist
 from hf_ood.data.punctuated_text import Shift, punctuation_shortcut
@@ -74,6 +75,15 @@ def test_the_five_minutes(place: Path, capsys: pytest.CaptureFixture[str]) -> No
     exec(code("python"), variables)
     (answer,) = variables["classify"]("good lung")
     assert answer["label"] in ("healthy", "ill")
+    evaluated = evaluate(
+        "--model runs/hospitals --dataset reports.csv --split train --text_column text "
+        "--environment_column hospital scanner --output_dir evaluated".split()
+    )
+    assert evaluated["label_mapping"] == "by name" and len(evaluated["environments"]) == 6
+    on_c = [evaluated["environments"][f"hospital=C,scanner={scanner}"]["accuracy"] for scanner in (0, 1)]
+    assert np.mean(on_c) == pytest.approx(results["environments"]["C"]["accuracy"])
+    with pytest.raises(UsageError, match="2"):
+        evaluate("--model runs/hospitals --dataset reports.csv --split train --output_dir other".split())
     card = (place / "runs/hospitals/README.md").read_text()
     assert "pipeline_tag: text-classification" in card and 'classify("Your text.")' in card
     assert "reports.csv/default" in card and "datasets:" not in card
