@@ -1,7 +1,9 @@
 """Out-of-distribution generalisation for the Hugging Face ecosystem."""
 
+from .averaging import EMA, SWA, SWAD
 from .data import ColoredMNIST, EnvironmentDataset, EnvironmentSampler, RandomColor, load_colored_mnist
-from .masking import RSC
+from .masking import RSC, MixStyle
+from .mixing import LISA, Mixup
 from .models import (
     DisentangledVAEConfig,
     DisentangledVAEForImageClassification,
@@ -38,14 +40,18 @@ __all__ = [
     "CDANN",
     "CORAL",
     "DANN",
+    "EMA",
     "EQRM",
     "ERM",
     "IBERM",
     "IBIRM",
     "IRM",
+    "LISA",
     "MMD",
     "RSC",
     "SD",
+    "SWA",
+    "SWAD",
     "CVaR",
     "ColoredMNIST",
     "DisentangledVAEConfig",
@@ -61,6 +67,8 @@ __all__ = [
     "LeNetImageProcessor",
     "MLPConfig",
     "MLPForImageClassification",
+    "MixStyle",
+    "Mixup",
     "OODConfig",
     "OODTrainer",
     "RSCTrainer",

@@ -2,7 +2,11 @@
 `AVERAGINGS`."""
 
 from .base import Averaging
+from .ema import EMA
+from .interpolation import interpolate
+from .swa import SWA
+from .swad import SWAD
 
-AVERAGINGS: dict[str, type[Averaging]] = {}
+AVERAGINGS: dict[str, type[Averaging]] = {cls.name: cls for cls in (EMA, SWA, SWAD)}
 
-__all__ = ["AVERAGINGS", "Averaging"]
+__all__ = ["AVERAGINGS", "EMA", "SWA", "SWAD", "Averaging", "interpolate"]

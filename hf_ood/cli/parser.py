@@ -123,6 +123,11 @@ class RunArguments:
     trainable: list[str] | None = option(
         None, "Train the parameters whose names match one of these patterns (classifier.*). Default: all."
     )
+    interpolate_with_start: list[float] | None = option(
+        None,
+        "End between the starting weights (0) and the trained ones (1): at this share of the way (WiSE-FT: "
+        "0.5). Of several shares each is measured, and the best mean validation accuracy chooses.",
+    )
     num_threads: int | None = option(
         None,
         "CPU threads of each process. Default: the cores shared out evenly (launchers would give one each).",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import shutil
@@ -31,6 +32,7 @@ from ..trainer.checkpoints import last_whole_checkpoint
 from ..trainer.methods import Method, build_method
 from .arguments import Arguments, UsageError, parse_arguments
 from .datasets import load_splits, training_datasets
+from .interpolation import check_line, end_on_line, selection_on_line
 from .models import build_model, describe_model, input_processor
 from .parser import make_parser
 from .push import take_publication
@@ -119,11 +121,20 @@ def train_stage(
 ) -> dict[str, Any]:
     """Train one stage, or a run that has none, from `checkpoint` on; it leaves its own folder behind."""
     datasets = training_datasets(arguments, datasets)
+    check_line(arguments.run, previous, has_validation=len(datasets["validation"]) > 0)
     trainer, method = build_trainer(arguments, datasets, previous)
+    shares = arguments.run.interpolate_with_start
+    untrained = copy.deepcopy(trainer.model) if shares else None
     start, cpu_start = time.perf_counter(), time.process_time()
     trainer.train(resume_from_checkpoint=checkpoint)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-    results = collect_results(trainer, arguments, method, datasets, seconds, cpu_seconds)
+    line: dict[str, Any] = {}
+    if shares and untrained is not None:
+        points = end_on_line(
+            trainer.model, untrained, shares, lambda split: predict_report(trainer, datasets[split])
+        )
+        line = {"interpolation": points, "selection": selection_on_line(trainer.selection, points)}
+    results = {**collect_results(trainer, arguments, method, datasets, seconds, cpu_seconds), **line}
     if trainer.is_world_process_zero():
         model = trainer.accelerator.unwrap_model(trainer.model)
         write_run(model, results, arguments.folder, datasets)
@@ -237,7 +248,7 @@ def collect_results(
         "dataset": run.dataset_name,
         "config": run.dataset_config,
         "seed": training.seed,
-        "selection": training.selection,
+        "selection": trainer.selection,
         **summarize(reports["train"], reports["validation"], reports["test"]),
         "also_test": {
             name: {"environments": report, "mean_accuracy": mean_accuracy(report)}
@@ -257,6 +268,11 @@ def collect_results(
                 "lr_scheduler": str(getattr(training.lr_scheduler_type, "value", training.lr_scheduler_type)),
                 "training_images": len(datasets["train"]),
                 **({"trainable": " ".join(run.trainable)} if run.trainable else {}),
+                **(
+                    {"interpolate_with_start": run.interpolate_with_start}
+                    if run.interpolate_with_start
+                    else {}
+                ),
             },
         },
         "steps": trainer.state.global_step,

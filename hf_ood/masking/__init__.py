@@ -2,8 +2,9 @@
 `FEATURE_TRANSFORMS`."""
 
 from .base import FeatureTransform
+from .mixstyle import MixStyle
 from .rsc import RSC
 
-FEATURE_TRANSFORMS: dict[str, type[FeatureTransform]] = {cls.name: cls for cls in (RSC,)}
+FEATURE_TRANSFORMS: dict[str, type[FeatureTransform]] = {cls.name: cls for cls in (RSC, MixStyle)}
 
-__all__ = ["FEATURE_TRANSFORMS", "RSC", "FeatureTransform"]
+__all__ = ["FEATURE_TRANSFORMS", "RSC", "FeatureTransform", "MixStyle"]

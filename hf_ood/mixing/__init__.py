@@ -2,7 +2,9 @@
 `MIXINGS`."""
 
 from .base import Mixing
+from .lisa import LISA
+from .mixup import Mixup
 
-MIXINGS: dict[str, type[Mixing]] = {}
+MIXINGS: dict[str, type[Mixing]] = {cls.name: cls for cls in (Mixup, LISA)}
 
-__all__ = ["MIXINGS", "Mixing"]
+__all__ = ["LISA", "MIXINGS", "Mixing", "Mixup"]

@@ -17,7 +17,8 @@ Sums = dict[str, Tensor]  # each [E, ...]
 
 
 class Outputs(NamedTuple):
-    """What an objective sees of a micro-batch: logits [B, C], labels [B], environments [B], and E.
+    """What an objective sees of a micro-batch: logits [B, C], labels int64 [B] (or, of mixed samples, float
+    shares of classes [B, C]), environments [B], and E.
 
     `features` [B, D] are what the classifier, the last linear layer, sees; None unless the objective
     `needs_features`.
@@ -51,6 +52,8 @@ class Objective(ABC):
     """True: the loss is linear in all sums but `count`, so accumulation needs no forward pass in advance.
     The parts worth logging are then linear in them too."""
     needs_features: ClassVar[bool] = False
+    needs_classes: ClassVar[bool] = False
+    """True: it compares samples of one class, so mixed samples, which have shares of several, are refused."""
     min_environments: ClassVar[int] = 1
 
     l2: float = option(0.0, "Weight of the squared norm of all parameters (report 5.4; IRM paper: 0.0011).")

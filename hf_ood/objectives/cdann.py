@@ -36,6 +36,7 @@ class CDANN(DANN):
   booktitle = {European Conference on Computer Vision},
   year = {2018}
 }"""
+    needs_classes: ClassVar[bool] = True
     linear: ClassVar[bool] = False
     conditional: ClassVar[bool] = True
 

@@ -1,8 +1,8 @@
 """The equations, as pure functions of tensors.
 
-Throughout: `logits` float [B, C], `labels` int64 [B], `environments` int64 [B] with ids in 0..E-1,
-`num_environments` the int E; `features` float [B, D]. An environment that is absent from the batch is left
-out of every mean.
+Throughout: `logits` float [B, C], `labels` int64 [B] or, of mixed samples, float shares of classes [B, C];
+`environments` int64 [B] with ids in 0..E-1, `num_environments` the int E; `features` float [B, D]. An
+environment that is absent from the batch is left out of every mean.
 """
 
 from __future__ import annotations
@@ -65,19 +65,28 @@ def squared_deviations(values: Tensor, counts: Tensor) -> Tensor:
     return torch.where(present, flat - mean, 0).square().sum(1)
 
 
+def largest_class(labels: Tensor) -> Tensor:
+    """The class of each sample, that of the largest share of a mixed one -> int64 [B]."""
+    return labels if labels.dim() == 1 else labels.argmax(1)
+
+
 def sample_losses(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of each sample, in nats -> [B]; in float32 whatever the logits' type."""
-    return F.cross_entropy(at_least_float32(logits), labels, reduction="none")
+    logits = at_least_float32(logits)
+    targets = labels if labels.dim() == 1 else labels.to(logits)
+    return F.cross_entropy(logits, targets, reduction="none")
 
 
 def sample_slopes(logits: Tensor, labels: Tensor) -> Tensor:
     """Slope of each sample's cross-entropy in a scale w on the logits, at w = 1 -> [B].
 
-    d/dw CE(w z, y) = sum_k p_k z_k - z_y with p = softmax(z): the expected minus the true logit. No second
-    differentiation is needed for the gradient of a penalty on it.
+    d/dw CE(w z, y) = sum_k p_k z_k - z_y with p = softmax(z): the expected minus the true logit, of a mixed
+    sample `sum_k y_k z_k`. No second differentiation is needed for the gradient of a penalty on it.
     """
     logits = at_least_float32(logits)
     expected = (logits.softmax(1) * logits).sum(1)
+    if labels.dim() == 2:
+        return expected - (labels.to(logits) * logits).sum(1)
     return expected - logits.gather(1, labels[:, None]).squeeze(1)
 
 
@@ -232,7 +241,8 @@ def head_gradient_factors(logits: Tensor, features: Tensor, labels: Tensor) -> t
     """Each sample's gradient of its cross-entropy in a linear head's weight and bias is the outer product of
     these: `p - onehot(y)` [B, C] and `(features, 1)` [B, D + 1]."""
     logits, features = at_least_float32(logits), at_least_float32(features)
-    residuals = logits.softmax(1) - F.one_hot(labels, logits.shape[1])
+    shares = labels.to(logits) if labels.dim() == 2 else F.one_hot(labels, logits.shape[1])
+    residuals = logits.softmax(1) - shares
     return residuals, F.pad(features, (0, 1), value=1.0)
 
 

@@ -43,6 +43,7 @@ class SupCon(PenaltyObjective):
 }"""
     additive: ClassVar[bool] = False
     needs_features: ClassVar[bool] = True
+    needs_classes: ClassVar[bool] = True
     min_environments: ClassVar[int] = 1
 
     penalty_weight: float = option(1.0, "Weight of the contrastive loss.")

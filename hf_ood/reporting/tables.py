@@ -75,9 +75,27 @@ def evaluation_table(results: dict[str, Any]) -> Table:
     return table
 
 
+def interpolation_table(line: list[dict[str, Any]]) -> Table:
+    """Accuracies on the line from the starting weights (share 0) to the trained ones (share 1); a star at the
+    chosen share."""
+    table = Table(title="from the starting to the trained weights", title_justify="left")
+    columns = ("validation_mean_accuracy", "mean_accuracy", "worst_accuracy")
+    for heading in ("share", "validation mean", "test mean", "test worst"):
+        table.add_column(heading, justify="right")
+    for point in line:
+        accuracies = (point[column] for column in columns)
+        table.add_row(
+            f"{point['share']:g}{'*' if point['chosen'] else ''}",
+            *("" if value is None else f"{value:.2%}" for value in accuracies),
+        )
+    return table
+
+
 def print_results(results: dict[str, Any], folder: str) -> None:
     console = Console()
     console.print(results_table(results))
+    if results.get("interpolation"):
+        console.print(interpolation_table(results["interpolation"]))
     console.print(
         f"selection: {results['selection']}; {results['steps']} steps, {results['seconds']:.0f} s, "
         f"{results['samples_per_second']:,.0f} images/s",

@@ -101,11 +101,12 @@ def estimate(run: Run) -> float:
 def _estimate(arguments: Arguments) -> float:
     training = arguments.training
     strategy = training.eval_strategy
-    training.eval_strategy = training.save_strategy = IntervalStrategy.NO
+    training.save_strategy = IntervalStrategy.NO
     training.load_best_model_at_end = False
     start = time.perf_counter()
     datasets = training_datasets(arguments, load_splits(arguments, arguments.run.dataset_config))
     trainer, method = build_trainer(arguments, datasets, previous=None)
+    training.eval_strategy = IntervalStrategy.NO  # only now: an averaging may insist on evaluations
     setup = time.perf_counter() - start
 
     timer = StepTimer()

@@ -14,6 +14,8 @@ from ..objectives import Objective
 
 logger = logging.get_logger(__name__)
 OBJECTIVE_FILE = "objective.safetensors"
+AVERAGING_FILE = "averaging.safetensors"
+STATE_FILES = {OBJECTIVE_FILE, AVERAGING_FILE}
 
 
 class CorruptCheckpointError(RuntimeError):
@@ -30,7 +32,7 @@ def find_damage(checkpoint: Path) -> str | None:
     except ValueError as error:
         return f"{state} is damaged ({error})"
     weights = list(checkpoint.glob("*.safetensors"))
-    if not any(file.name != OBJECTIVE_FILE for file in weights):
+    if not any(file.name not in STATE_FILES for file in weights):
         return f"{checkpoint} holds no weights (*.safetensors)"
     for file in weights:
         try:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from ..data import EnvironmentDataset
+from ..mixing import Mixing
 from ..objectives import Objective
 from .ood_config import OODConfig
 
@@ -69,6 +70,31 @@ def check_data(
             f"Environment {smallest!r} has {counts[smallest]} samples, fewer than its {share} of a batch of "
             f"{batch}: lower per_device_train_batch_size, or set environment_proportions='natural' or "
             "sample_with_replacement=True."
+        )
+
+
+def num_classes(model: nn.Module, dataset: EnvironmentDataset) -> int:
+    """How many classes the model tells apart; of a model without a configuration, as many as have names."""
+    return getattr(getattr(model, "config", None), "num_labels", None) or len(dataset.label_names)
+
+
+def check_mixing(mixing: Mixing, objective: Objective, dataset: EnvironmentDataset) -> None:
+    """Mixtures of the inputs exist, the objective can take them, and there are environments to mix."""
+    if "input_ids" in dataset.columns:
+        raise ValueError(
+            f"{mixing.name} takes weighted means of inputs, and there is nothing between two tokens "
+            f"(input_ids): train without {mixing.name}, or on images."
+        )
+    if objective.needs_classes:
+        raise ValueError(
+            f"{objective.name} compares samples of one class, but {mixing.name} makes samples that belong to "
+            "several in parts: use one of the two."
+        )
+    environments = list(dataset.environment_counts())
+    if len(environments) < mixing.min_environments:
+        raise ValueError(
+            f"{mixing.name} mixes environments: it needs at least {mixing.min_environments}, the training "
+            f"set has {len(environments)} ({', '.join(environments)}). Train on more, or without it."
         )
 
 

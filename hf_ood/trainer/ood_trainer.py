@@ -18,11 +18,20 @@ from ..masking import FeatureTransform
 from ..mixing import Mixing
 from ..models import FeatureSplit, Penultimate, batch_norms, find_feature_layer
 from ..objectives import ERM, Objective, Outputs, Sums
-from ..objectives.functional import at_least_float32, environment_sums
+from ..objectives.functional import at_least_float32, environment_sums, largest_class
 from ..updates import Update
+from .averaging_trainer import AveragingTrainer
 from .callbacks import EnvironmentProgress
 from .checkpoints import last_whole_checkpoint, load_objective, require_whole, save_objective
-from .checks import check_class, check_data, check_divisible, common_environment_names, takes_transform
+from .checks import (
+    check_class,
+    check_data,
+    check_divisible,
+    check_mixing,
+    common_environment_names,
+    num_classes,
+    takes_transform,
+)
 from .ood_config import OODConfig
 from .own_parameters import OwnParametersTrainer
 from .record import NonFiniteLossError, TrainingRecord
@@ -39,7 +48,7 @@ from .step import (
 )
 
 
-class OODTrainer(OwnParametersTrainer):
+class OODTrainer(AveragingTrainer, OwnParametersTrainer):
     """`Trainer` for data with environments.
 
     The loss is the objective at the sums of the whole batch, whatever the number of gradient-accumulation
@@ -129,6 +138,8 @@ class OODTrainer(OwnParametersTrainer):
         check_divisible(self.objective, self.args, processes)
         if self.train_dataset is not None:
             check_data(self.train_dataset, self.objective, self.model, self.args, processes)
+            if self.mixing is not None:
+                check_mixing(self.mixing, self.objective, self.train_dataset)
 
     def _find_split(self) -> FeatureSplit | None:
         """How the feature transform gets into a network whose forward pass does not take one."""
@@ -206,9 +217,9 @@ class OODTrainer(OwnParametersTrainer):
             self._begin(model, step)
         if step.random_states:
             restore_random_state(step.random_states[step.position])
-        outputs, sums = self._sums(model, inputs)
+        outputs, labels, sums = self._sums(model, inputs)
         own = getattr(outputs, AUXILIARY_LOSS, None)
-        self.record.add_batch(outputs.logits.detach(), inputs["labels"], inputs["environment"], own)
+        self.record.add_batch(outputs.logits.detach(), labels, inputs["environment"], own)
         if step.counts is not None:
             step.solve(self.objective, {**sums, "count": step.counts}, self.state.global_step)
         elif step.loss is None:
@@ -243,15 +254,21 @@ class OODTrainer(OwnParametersTrainer):
                 for batch in step.batches:
                     prepared = self._prepare_inputs(batch)
                     step.random_states.append(random_state(prepared))
-                    totals.append(self._sums(model, prepared)[1])
+                    totals.append(self._sums(model, prepared)[-1])
             step.solve(
                 self.objective, reduce_sums(add(totals), self._add_over_processes), self.state.global_step
             )
 
-    def _sums(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Any, Sums]:
-        """One forward pass -> the model's outputs and this micro-batch's sums, in float32 or better."""
+    def _sums(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Any, Tensor, Sums]:
+        """One forward pass, of a mixed batch if there is a mixing -> the model's outputs, the labels they are
+        held against, and this micro-batch's sums, in float32 or better."""
+        if self.mixing is not None:
+            assert self.train_dataset is not None
+            inputs = self.mixing(inputs, num_classes(self.model, self.train_dataset))
+        # To the network, and to a feature transform in it, a mixed sample is of its largest share's class.
+        known = {**_without_environment(inputs), "labels": largest_class(inputs["labels"])}
         with self._penultimate or nullcontext():
-            outputs = self.forward(model, _without_environment(inputs))
+            outputs = self.forward(model, known)
         features = self._penultimate.take() if self._penultimate else None
         with torch.autocast(self.args.device.type, enabled=False):
             seen = Outputs(
@@ -265,7 +282,7 @@ class OODTrainer(OwnParametersTrainer):
             own = getattr(outputs, AUXILIARY_LOSS, None)
             if own is not None:
                 sums[AUXILIARY_LOSS] = environment_sums(own, seen.environments, seen.num_environments)
-            return outputs, sums
+            return outputs, seen.labels, sums
 
     def _share_of_loss(self, model: nn.Module, step: OptimizerStep, sums: Sums) -> Tensor:
         """A tensor with the gradient of this micro-batch's share. Added up over micro-batches and

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ..objectives.functional import environment_sums, sample_losses
+from ..objectives.functional import environment_sums, largest_class, sample_losses
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -34,7 +34,7 @@ class TrainingRecord:
         losses = sample_losses(logits, labels)
         self.has_auxiliary_loss = auxiliary_losses is not None
         auxiliary = torch.zeros_like(losses) if auxiliary_losses is None else auxiliary_losses
-        correct = logits.argmax(1) == labels
+        correct = logits.argmax(1) == largest_class(labels)
         columns = torch.stack([torch.ones_like(losses), correct, losses, auxiliary], dim=1)
         sums = environment_sums(columns.to(self.sums), environments, len(self.environment_names))
         self.sums += sums

@@ -104,6 +104,20 @@ print(sorted(answer["label"] for answer in classify(Image.new("RGB", (40, 30), "
     assert shown.stdout.strip() == "['0-4', '5-9']", shown.stderr
 
 
+def test_a_share_of_the_way_from_the_start(
+    finished_run: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start, _ = finished_run
+    flags = ["--start_from", str(start), "--method", "ema", "--interpolate_with_start"]
+    results = main([*flags, "0", "--output_dir", str(tmp_path / "run"), *SMALL])
+    ours, theirs = (load_file(folder / "model.safetensors") for folder in (tmp_path / "run", start))
+    assert all(torch.equal(ours[name], weight) for name, weight in theirs.items())
+    (point,) = results["interpolation"]
+    assert point["share"] == 0.0 and point["mean_accuracy"] == results["mean_accuracy"]
+    assert "from the starting to the trained weights" in capsys.readouterr().out
+    refused(f"--output_dir {tmp_path / 'new'} --interpolate_with_start 0.5", "random weights", capsys)
+
+
 KILLED = (
     "--dataset_config fixed_colors --method irm+rsc --irm.warmup_steps 5 --augmentation report "
     "--save_strategy steps --save_steps 3 --eval_strategy no --save_total_limit 9"

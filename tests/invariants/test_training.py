@@ -60,11 +60,15 @@ def make_trainer(
         "disable_tqdm": True,
         "use_cpu": True,
     }
+    validates = built.averaging is not None and built.averaging.needs_validation
+    if validates:
+        defaults |= {"eval_strategy": "steps", "eval_steps": 2}
     return OODTrainer(
         model or LeNetForImageClassification(LeNetConfig(instance_norm=True, edge_branch=True)),
         OODConfig(output_dir=str(folder), **{**defaults, **args}),
         **vars(built),
         train_dataset=data or make_dataset(),
+        eval_dataset=make_dataset((8, 8, 8), seed=1) if validates else None,
     )
 
 
@@ -90,6 +94,7 @@ def test_every_parameter_moves(method: str, tmp_path: Path) -> None:
         *((method, 1) for method in ALL_METHODS),
         *((name, 2) for name, cls in OBJECTIVES.items() if cls.additive),
         ("irm+rsc", 2),
+        ("irm+mixup+ema", 2),
     ],
 )
 def test_a_resumed_run_ends_where_the_uninterrupted_one_does(

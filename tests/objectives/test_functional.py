@@ -114,3 +114,25 @@ def test_renaming_environments_changes_nothing_else() -> None:
     before = F_ood.environment_risks(logits, labels, environments, number)
     after = F_ood.environment_risks(logits, labels, renaming[environments], number)
     torch.testing.assert_close(after[renaming], before)
+
+
+def test_shares_of_classes_are_as_good_as_labels() -> None:
+    """Of a mixed sample: the weighted mean of what its two labels give; with a share of 1: that of the label.
+
+    The weighted mean holds where the label enters linearly: losses, slopes and the head's gradients.
+    """
+    generator = torch.Generator().manual_seed(2)
+    logits = torch.randn(6, 4, generator=generator, dtype=torch.float64)
+    features = torch.randn(6, 3, generator=generator, dtype=torch.float64)
+    one, other = torch.randint(0, 4, (2, 6), generator=generator)
+    share = torch.rand(6, 1, generator=generator, dtype=torch.float64)
+    mixed = share * F.one_hot(one, 4) + (1 - share) * F.one_hot(other, 4)
+    for function in (F_ood.sample_losses, F_ood.sample_slopes):
+        expected = share[:, 0] * function(logits, one) + (1 - share[:, 0]) * function(logits, other)
+        torch.testing.assert_close(function(logits, mixed), expected)
+        hard = F.one_hot(one, 4).float()
+        torch.testing.assert_close(function(logits, hard), function(logits, one))
+    gradients = [F_ood.head_gradient_factors(logits, features, labels)[0] for labels in (mixed, one, other)]
+    torch.testing.assert_close(gradients[0], share * gradients[1] + (1 - share) * gradients[2])
+    assert torch.equal(F_ood.largest_class(one), one)
+    assert torch.equal(F_ood.largest_class(mixed), torch.where(share[:, 0] >= 0.5, one, other))

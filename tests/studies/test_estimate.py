@@ -23,6 +23,11 @@ def test_the_estimate_is_of_the_order_of_the_run(whole: Path, tmp_path: Path) ->
     assert seconds / 4 < found < seconds * 4
 
 
+def test_a_method_that_needs_evaluations_is_timed_without_them() -> None:
+    settings = {"method": "swad", "dataset_config": "fixed_colors", "max_train_samples": 600}
+    assert estimate(Run("study", "a", 0, {**settings, "num_train_epochs": 1})) > 0
+
+
 def test_runs_that_differ_in_a_rate_are_timed_once() -> None:
     settings = {"irm": {"penalty_weight": 0.5, "warmup_steps": 3}, "num_train_epochs": 1.0}
     run = Run("study", "a", 0, {**settings, "learning_rate": 0.1})

@@ -13,7 +13,7 @@ from one_step import DATA, OPTIONS, gradients, make_data
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hf_ood import CORAL, RSC, OODTrainer
+from hf_ood import CORAL, RSC, MixStyle, OODTrainer
 from hf_ood.data import collate
 from hf_ood.models import batch_norms
 from hf_ood.objectives import OBJECTIVES
@@ -49,6 +49,19 @@ def test_every_parameter_that_the_network_uses_moves(name: str, tmp_path: Path) 
     still = {key for key, parameter in model.named_parameters() if torch.equal(parameter, before[key])}
     assert still.isdisjoint(used)
     assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
+def test_mixstyle_acts_after_an_early_stage_that_is_named(tmp_path: Path) -> None:
+    model, shapes = make_backbone("resnet", num_labels=2), set()
+
+    class Noting(MixStyle):
+        def __call__(self, features: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            shapes.add(tuple(features.shape))
+            return super().__call__(features, *args, **kwargs)
+
+    args = {"max_steps": 2, "feature_layer": "resnet.encoder.stages.0"}
+    make_trainer(model, tmp_path, feature_transform=Noting(p=1.0), args=args).train()
+    assert shapes == {(24, 8, 7, 7)}
 
 
 @pytest.mark.parametrize("frozen", [False, True])

@@ -1,0 +1,66 @@
+"""A fine-tuned network drawn back towards the weights that it started from."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..averaging import interpolate
+from ..evaluation.metrics import EnvironmentReport, mean_accuracy, worst_accuracy
+from ..models import MODELS
+from .parser import RunArguments
+
+
+def check_line(run: RunArguments, previous: Path | None, has_validation: bool) -> None:
+    """Refuse shares outside 0..1, a start from random weights, and a choice without a validation set."""
+    shares = run.interpolate_with_start or []
+    for share in shares:
+        if not 0 <= share <= 1:
+            raise ValueError(f"interpolate_with_start: shares lie in 0..1, {share} does not.")
+    from_scratch = run.start_from == "scratch" or (run.start_from == "previous" and previous is None)
+    if shares and run.model in MODELS and from_scratch:
+        raise ValueError(
+            "interpolate_with_start draws a fine-tuned network back towards its start, but this run starts "
+            "from random weights: give --start_from a folder with a checkpoint, or make it a stage."
+        )
+    if len(shares) > 1 and not has_validation:
+        raise ValueError("interpolate_with_start: without a validation set, give one share only.")
+
+
+def end_on_line(
+    model: nn.Module,
+    start: nn.Module,
+    shares: Sequence[float],
+    report: Callable[[str], EnvironmentReport],
+) -> list[dict[str, Any]]:
+    """Leave `model` at the share of its way from `start` with the highest mean validation accuracy; the first
+    of equals. Returns the accuracies (0..1) at every share, and which was `chosen`.
+
+    `report` measures the model as it is on a split.
+    """
+    end, line = copy.deepcopy(model), list[dict[str, Any]]()
+    for share in shares:
+        model.load_state_dict(interpolate(start, end, share).state_dict())
+        validation, test = report("validation"), report("test")
+        line.append(
+            {
+                "share": share,
+                "validation_mean_accuracy": mean_accuracy(validation) if validation else None,
+                "mean_accuracy": mean_accuracy(test),
+                "worst_accuracy": worst_accuracy(test),
+            }
+        )
+    accuracies = [point["validation_mean_accuracy"] or 0.0 for point in line]
+    best = accuracies.index(max(accuracies))
+    model.load_state_dict(interpolate(start, end, shares[best]).state_dict())
+    return [{**point, "chosen": number == best} for number, point in enumerate(line)]
+
+
+def selection_on_line(selection: str, line: Sequence[dict[str, Any]]) -> str:
+    """The rule that chose the trained weights, and where on the way to them the run ends."""
+    (share,) = (point["share"] for point in line if point["chosen"])
+    return f"{selection}, then {share:g} of the way to it from the starting weights"
