@@ -2,6 +2,7 @@
 
 from .averaging import EMA, SWA, SWAD
 from .data import ColoredMNIST, EnvironmentDataset, EnvironmentSampler, RandomColor, load_colored_mnist
+from .discovery import EIIL, KMeansEnvironments, RandomEnvironments, write_environments
 from .masking import RSC, MixStyle
 from .mixing import LISA, Mixup
 from .models import (
@@ -10,6 +11,8 @@ from .models import (
     LeNetConfig,
     LeNetForImageClassification,
     LeNetImageProcessor,
+    LinearConfig,
+    LinearForImageClassification,
     MLPConfig,
     MLPForImageClassification,
     SmallResNetConfig,
@@ -33,6 +36,7 @@ from .objectives import (
     VREx,
 )
 from .trainer import IRMRSCTrainer, IRMTrainer, OODConfig, OODTrainer, RSCTrainer
+from .updates import IGA, MLDG, SAM, ANDMask, Fish, SANDMask
 
 __version__ = "0.1.0"
 
@@ -40,31 +44,40 @@ __all__ = [
     "CDANN",
     "CORAL",
     "DANN",
+    "EIIL",
     "EMA",
     "EQRM",
     "ERM",
     "IBERM",
     "IBIRM",
+    "IGA",
     "IRM",
     "LISA",
+    "MLDG",
     "MMD",
     "RSC",
+    "SAM",
     "SD",
     "SWA",
     "SWAD",
+    "ANDMask",
     "CVaR",
     "ColoredMNIST",
     "DisentangledVAEConfig",
     "DisentangledVAEForImageClassification",
     "EnvironmentDataset",
     "EnvironmentSampler",
+    "Fish",
     "Fishr",
     "GroupDRO",
     "IRMRSCTrainer",
     "IRMTrainer",
+    "KMeansEnvironments",
     "LeNetConfig",
     "LeNetForImageClassification",
     "LeNetImageProcessor",
+    "LinearConfig",
+    "LinearForImageClassification",
     "MLPConfig",
     "MLPForImageClassification",
     "MixStyle",
@@ -73,9 +86,12 @@ __all__ = [
     "OODTrainer",
     "RSCTrainer",
     "RandomColor",
+    "RandomEnvironments",
+    "SANDMask",
     "SmallResNetConfig",
     "SmallResNetForImageClassification",
     "SupCon",
     "VREx",
     "load_colored_mnist",
+    "write_environments",
 ]

@@ -104,15 +104,19 @@ def _parse(parser: ArgumentParser, tokens: list[str], source: str | None) -> Arg
 def _chosen(arguments: Arguments) -> set[str]:
     """The sections that have an effect."""
     run = arguments.run
-    return {*method_parts(run.method), model_section(run), run.dataset_name}
+    return {*method_parts(run.method), model_section(run), run.dataset_name, run.infer_environments}
 
 
 def recorded_arguments(file: Path) -> Arguments:
-    """The arguments of a run from the note in its folder: flat `section.key` lines."""
+    """The arguments of a run from the note in its folder: flat `section.key` lines.
+
+    Those of its stages, which begin with the stage's number, are left out.
+    """
     recorded = yaml.safe_load(file.read_text())
     flags = []
     for name, value in recorded.items():
-        flags += _tokens(name.removeprefix("run.").removeprefix("training."), value)
+        if not name[0].isdigit():
+            flags += _tokens(name.removeprefix("run.").removeprefix("training."), value)
     return parse_arguments(flags)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from ..data import (
     Protocol,
     colored_mnist_tensors,
     environment_datasets,
+    linear_unit_test_tensors,
     load_processor,
     read_dataset,
 )
@@ -26,14 +27,20 @@ from .parser import RunArguments
 
 IN_MEMORY = {"auto": None, "always": True, "never": False}
 
+BUILT_IN: dict[str, Callable[..., dict[str, EnvironmentDataset]]] = {
+    "colored_mnist": colored_mnist_tensors,
+    "linear_unit_tests": linear_unit_test_tensors,
+}
+
 
 def load_splits(arguments: Arguments, configuration: str | None) -> dict[str, EnvironmentDataset]:
     """`train`, `validation` and `test` of one configuration, for the network of the run."""
     run, processor = arguments.run, input_processor(arguments)
-    if run.dataset_name == "colored_mnist":
-        datasets = colored_mnist_tensors(str(configuration), **arguments.options.get("colored_mnist", {}))
+    if run.dataset_name in BUILT_IN:
+        options = arguments.options.get(run.dataset_name, {})
+        datasets = BUILT_IN[run.dataset_name](str(configuration), **options)
         if run.validation is not None:
-            raise ValueError("colored_mnist has its own validation split: leave --validation out.")
+            raise ValueError(f"{run.dataset_name} has its own validation split: leave --validation out.")
         if run.test_environments:
             datasets["test"] = keep_environments(datasets["test"], run.test_environments)
         if processor is None:
@@ -87,9 +94,11 @@ def validation_share(run: RunArguments) -> float | None:
 def training_datasets(
     arguments: Arguments, datasets: dict[str, EnvironmentDataset]
 ) -> dict[str, EnvironmentDataset]:
-    """The training environments reduced, the training samples reduced and augmented, as asked."""
+    """The training samples in a stage's part of them, the training environments reduced, the training samples
+    reduced and augmented, as asked."""
     run = arguments.run
     train, validation = datasets["train"], datasets["validation"]
+    train = part_of(train, run.train_on, run.hold_out, arguments.training.seed)
     if run.train_environments:
         train = keep_environments(train, run.train_environments)
         if run.validation is None or validation_share(run) is not None:
@@ -105,6 +114,29 @@ def training_datasets(
             BatchAugmentation(AUGMENTATIONS[run.augmentation](), arguments.training.seed)
         )
     return {**datasets, "train": train, "validation": validation}
+
+
+def part_of(dataset: EnvironmentDataset, part: str, share: float, seed: int) -> EnvironmentDataset:
+    """`train`: the training images without the share that is held out; `held_out`: that share.
+
+    It is drawn from each group (class in an environment) alike, and a function of the seed and of the whole
+    training split: stages that see other environments or fewer images have no image of another's part.
+    """
+    if part not in ("train", "held_out"):
+        raise ValueError(unknown_name("part to train on", part, ["train", "held_out"]))
+    if not 0 <= share < 1:
+        raise ValueError(f"hold_out must lie in 0..1, not {share}.")
+    if share == 0:
+        if part == "held_out":
+            raise ValueError("--train_on held_out: no images are held out; set --hold_out, such as 0.2.")
+        return dataset
+    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))
+    held_out = torch.zeros(len(dataset), dtype=torch.bool)
+    for group in dataset.groups.unique():
+        rows = order[dataset.groups[order] == group]
+        held_out[rows[: round(share * len(rows))]] = True
+    chosen = held_out if part == "held_out" else ~held_out
+    return dataset.select(chosen.nonzero().squeeze(1))
 
 
 def keep_environments(dataset: EnvironmentDataset, names: Sequence[str]) -> EnvironmentDataset:

@@ -11,16 +11,18 @@ from argparse import (
     ArgumentParser,
     RawDescriptionHelpFormatter,
 )
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_type_hints
 
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 
-from ..data import AUGMENTATIONS
+from ..data import AUGMENTATIONS, linear_unit_tests
 from ..data.colored_mnist import DEFAULT_CONFIGURATION
 from ..data.configurations import CONFIGURATIONS, OPTIONS, ColoredMNISTConfig
+from ..data.linear_unit_tests import EXAMPLES, LinearUnitTestConfig
+from ..discovery import INFERENCES
 from ..models import MODELS
 from ..options import option
 from ..trainer import OODConfig
@@ -47,12 +49,13 @@ class RunArguments:
     )
     dataset_name: str = option(
         "colored_mnist",
-        "colored_mnist (built in), a Hub dataset, a local folder, or files (also as a pattern, scans-*.csv): "
-        ".csv, .tsv, .json, .jsonl, .parquet, .arrow.",
+        "colored_mnist or linear_unit_tests (built in), a Hub dataset, a local folder, or files (also as a "
+        "pattern, scans-*.csv): .csv, .tsv, .json, .jsonl, .parquet, .arrow.",
     )
     dataset_config: str | None = option(
         None,
-        f"Its configuration. Colored MNIST: {', '.join(CONFIGURATIONS)}; by default {DEFAULT_CONFIGURATION}.",
+        f"Its configuration. Colored MNIST: {', '.join(CONFIGURATIONS)}; by default {DEFAULT_CONFIGURATION}; "
+        f"linear unit tests: {', '.join(EXAMPLES)}.",
     )
     image_column: str | None = option(None, "The column of images; not needed when there is only one.")
     text_column: list[str] | None = option(
@@ -122,6 +125,22 @@ class RunArguments:
     )
     trainable: list[str] | None = option(
         None, "Train the parameters whose names match one of these patterns (classifier.*). Default: all."
+    )
+    hold_out: float = option(
+        0.0, "Share of the training images that only stages with --train_on held_out train on."
+    )
+    train_on: str = option(
+        "train", "A stage's training images: train (all but the held-out ones), or held_out (DFR)."
+    )
+    infer_environments: str = option(
+        "none",
+        f"Replace the training environments by inferred ones: none, {', '.join(INFERENCES)}. The reference "
+        "model is the stage before's, or --start_from's.",
+    )
+    upweight_errors: int = option(
+        1,
+        "How often a training image counts that the reference model (the stage before's, or --start_from's) "
+        "gets wrong (JTT).",
     )
     interpolate_with_start: list[float] | None = option(
         None,
@@ -231,11 +250,12 @@ class UsageError(SystemExit):
 def sections() -> dict[str, dict[str, tuple[Any, str]]]:
     """Dotted flags: section -> option -> (default, help)."""
     found: dict[str, dict[str, tuple[Any, str]]] = {
-        "colored_mnist": _dataclass_options(ColoredMNISTConfig, OPTIONS)
+        "colored_mnist": _dataclass_options(ColoredMNISTConfig, OPTIONS),
+        "linear_unit_tests": _dataclass_options(LinearUnitTestConfig, linear_unit_tests.OPTIONS),
     }
     for name, (config, _) in MODELS.items():
         found[name] = _model_options(config)
-    for name, method in METHODS.items():
+    for name, method in {**METHODS, **INFERENCES}.items():
         found[name] = _dataclass_options(method, [field.name for field in fields(method) if field.init])
     return {name: options for name, options in found.items() if options}
 
@@ -270,10 +290,14 @@ def make_parser() -> ArgumentParser:
         "--config", help="A YAML recipe: a file of flags, overridden by those on the command line."
     )
     for section, options in sections().items():
-        kind = "method" if section in METHODS else "model" if section in MODELS else "dataset"
-        group = parser.add_argument_group(f"{kind} {section}")
+        group = parser.add_argument_group(f"{_kind(section)} {section}")
         add_options(group, options, f"{section}.")
     return parser
+
+
+def _kind(section: str) -> str:
+    kinds: dict[str, Collection[str]] = {"method": METHODS, "model": MODELS, "environments": INFERENCES}
+    return next((kind for kind, members in kinds.items() if section in members), "dataset")
 
 
 def add_options(group: Any, options: dict[str, tuple[Any, str]], prefix: str = "") -> None:

@@ -8,6 +8,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import PreTrainedModel
 
 from ..data.configurations import unknown_name
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from .arguments import Arguments
 
 STAGE_FIGURES = ("mean_accuracy", "worst_accuracy", "train_accuracy", "gap", "steps", "seconds", "selection")
+FOUND = ("inferred", "upweighted")  # what the model of the stage before decided about the training images
+STAGE_ERRORS = ("mean_squared_error", "train_squared_error")  # what a regression has in place of accuracies
 TOTALS = ("steps", "seconds", "cpu_seconds")
 # One network, one data set and one machine: what these say holds for the whole run.
 OF_THE_WHOLE_RUN = {
@@ -39,7 +43,9 @@ OF_THE_WHOLE_RUN = {
     "validation",
     "max_length",
     "in_memory",
+    "linear_unit_tests",
     "seed",
+    "hold_out",
     "output_dir",
     "resume_from_checkpoint",
     "num_threads",
@@ -82,7 +88,7 @@ def freeze_all_but(model: PreTrainedModel, patterns: Sequence[str] | None) -> No
     """Train only the parameters whose names match a pattern (`*` matches any part of a name); None: all.
 
     The optimizer never sees the others, so weight decay leaves them alone. Raises `ValueError` for a pattern
-    that matches nothing.
+    that matches nothing. A frozen batch normalisation keeps its statistics too.
     """
     names = [name for name, _ in model.named_parameters()]
     for pattern in patterns or ():
@@ -90,6 +96,14 @@ def freeze_all_but(model: PreTrainedModel, patterns: Sequence[str] | None) -> No
             raise ValueError(unknown_name("parameter pattern", pattern, shortened(names)))
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(patterns is None or any(fnmatchcase(name, pattern) for pattern in patterns))
+    for module in model.modules():
+        if isinstance(module, _BatchNorm) and not any(own.requires_grad for own in module.parameters()):
+            module.register_forward_pre_hook(_use_running_statistics)
+
+
+def _use_running_statistics(module: nn.Module, inputs: Any) -> None:
+    """`Trainer` puts the whole model into training mode before every step; this puts one layer back."""
+    module.eval()
 
 
 def shortened(names: Sequence[str], limit: int = 8) -> list[str]:
@@ -119,7 +133,11 @@ def combine(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
                 "name": name,
                 "method": results["method"],
                 "environments": results["environments"],
-                **{figure: results[figure] for figure in STAGE_FIGURES},
+                **{
+                    figure: results[figure]
+                    for figure in (*STAGE_FIGURES, *STAGE_ERRORS, *FOUND)
+                    if figure in results
+                },
             }
         )
         history += [

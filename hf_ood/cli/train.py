@@ -20,7 +20,7 @@ from transformers.utils import logging
 
 from ..data import EnvironmentDataset
 from ..evaluation import environment_report, save_results, summarize
-from ..evaluation.metrics import EnvironmentReport, mean_accuracy
+from ..evaluation.metrics import EnvironmentReport, mean_measure
 from ..evaluation.results import RESULTS_FILE, history, load_results, versions
 from ..files import all_or_nothing
 from ..hub.model_card import write_model_card
@@ -36,6 +36,7 @@ from .interpolation import check_line, end_on_line, selection_on_line
 from .models import build_model, describe_model, input_processor
 from .parser import make_parser
 from .push import take_publication
+from .reference import judge, recorded_inference, recorded_options, reference_folder, rehearse
 from .stages import combine, freeze_all_but, load_weights, place_stages
 
 ARGUMENTS_FILE = "arguments.yaml"
@@ -79,7 +80,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
     torch.set_num_threads(arguments.run.num_threads or cores_per_process())
     datasets = load_splits(arguments, arguments.run.dataset_config)
     for stage in stages[1:]:  # a mistake in a later stage is found before the first one trains
-        build_trainer(stage, training_datasets(stage, datasets), previous=None)
+        build_trainer(stage, rehearse(stage, training_datasets(stage, datasets)), previous=None)
     finished = []
     for number, stage in enumerate(stages):
         previous = stages[number - 1].folder if number else None
@@ -122,7 +123,8 @@ def train_stage(
     """Train one stage, or a run that has none, from `checkpoint` on; it leaves its own folder behind."""
     datasets = training_datasets(arguments, datasets)
     check_line(arguments.run, previous, has_validation=len(datasets["validation"]) > 0)
-    trainer, method = build_trainer(arguments, datasets, previous)
+    judged, found = judge(arguments, datasets, reference_model(arguments, datasets, previous))
+    trainer, method = build_trainer(arguments, judged, previous)
     shares = arguments.run.interpolate_with_start
     untrained = copy.deepcopy(trainer.model) if shares else None
     start, cpu_start = time.perf_counter(), time.process_time()
@@ -134,12 +136,24 @@ def train_stage(
             trainer.model, untrained, shares, lambda split: predict_report(trainer, datasets[split])
         )
         line = {"interpolation": points, "selection": selection_on_line(trainer.selection, points)}
-    results = {**collect_results(trainer, arguments, method, datasets, seconds, cpu_seconds), **line}
+    results = collect_results(trainer, arguments, method, datasets, seconds, cpu_seconds) | line | found
     if trainer.is_world_process_zero():
         model = trainer.accelerator.unwrap_model(trainer.model)
         write_run(model, results, arguments.folder, datasets)
     trainer.accelerator.wait_for_everyone()
     return results
+
+
+def reference_model(
+    arguments: Arguments, datasets: dict[str, EnvironmentDataset], previous: Path | None
+) -> PreTrainedModel | None:
+    """The model that judges a stage's training images; None where nothing asks for it."""
+    folder = reference_folder(arguments, previous)
+    if folder is None:
+        return None
+    model = build_model(arguments, datasets["train"].label_names)
+    load_weights(model, folder)
+    return model
 
 
 def build_trainer(
@@ -251,7 +265,7 @@ def collect_results(
         "selection": trainer.selection,
         **summarize(reports["train"], reports["validation"], reports["test"]),
         "also_test": {
-            name: {"environments": report, "mean_accuracy": mean_accuracy(report)}
+            name: {"environments": report, **mean_measure(report)}
             for name in run.also_test or []
             for report in [predict_report(trainer, load_splits(arguments, name)["test"])]
         },
@@ -259,7 +273,8 @@ def collect_results(
         "hyperparameters": {
             **method.hyperparameters(),
             "model": describe_model(arguments),
-            "data": describe_data(arguments),
+            **recorded_inference(arguments),
+            "data": {**describe_data(arguments), **recorded_options(arguments)},
             "training": {
                 "learning_rate": training.learning_rate,
                 "batch_size": batch,
@@ -289,7 +304,7 @@ def describe_data(arguments: Arguments) -> dict[str, Any]:
     given = arguments.given["run"]
     asked = {name: given[name] for name in DATA_FLAGS if given.get(name) is not None}
     return {
-        **arguments.options.get("colored_mnist", {}),
+        **arguments.options.get(arguments.run.dataset_name, {}),
         "augmentation": arguments.run.augmentation,
         **{name: " ".join(value) if isinstance(value, list) else value for name, value in asked.items()},
     }
@@ -309,23 +324,28 @@ def write_run(
     model: PreTrainedModel, results: dict[str, Any], folder: Path, datasets: dict[str, EnvironmentDataset]
 ) -> None:
     """Everything a run leaves behind, or the files of before: results last, where they are, the run is
-    whole."""
+    whole.
+
+    Processor, curves and card are for images and texts: a run on vectors has none of them.
+    """
     with all_or_nothing(folder, last=RESULTS_FILE) as staged:
         model.save_pretrained(staged)
-        processor = datasets["train"].processor or input_processor(model, *image_size(datasets["train"]))
-        processor.save_pretrained(staged)
-        draw_curves(results, staged / CURVES_FILE)
+        size = image_size(datasets["train"])
+        processor = datasets["train"].processor or (input_processor(model, *size) if size else None)
+        if processor is not None:
+            processor.save_pretrained(staged)
+            draw_curves(results, staged / CURVES_FILE)
+            write_model_card(results, staged)
         if isinstance(model, Reconstructs):
             shown = {split: datasets[split] for split in ("validation", "test")}
             draw_reconstructions(model, shown).savefig(staged / RECONSTRUCTIONS_FILE, dpi=120)
-        write_model_card(results, staged)
         save_results(results, staged)
 
 
-def image_size(dataset: EnvironmentDataset) -> tuple[int, int]:
-    """Height and width of the images that the network takes."""
-    height, width = dataset.__getitems__([0])["pixel_values"].shape[2:]
-    return height, width
+def image_size(dataset: EnvironmentDataset) -> tuple[int, ...]:
+    """Height and width of the images that the network takes; empty where it takes no images."""
+    pixels = dataset.__getitems__([0]).get("pixel_values")
+    return () if pixels is None else tuple(pixels.shape[2:])
 
 
 __all__ = ["RESULTS_FILE", "main", "make_parser", "run"]

@@ -7,6 +7,7 @@ from .coloring import PALETTE, RandomColor, colorize, uncolorize
 from .dataset_card import CardText
 from .environment_column import add_environments
 from .environments import EnvironmentDataset, EnvironmentSampler, as_environment_dataset, collate
+from .linear_unit_tests import LinearUnitTestConfig, linear_unit_test_tensors
 from .loading import Columns, environment_datasets, read_dataset
 from .mnist import CorruptDataError, load_grey_images
 from .processors import load_processor
@@ -25,6 +26,7 @@ __all__ = [
     "CorruptDataError",
     "EnvironmentDataset",
     "EnvironmentSampler",
+    "LinearUnitTestConfig",
     "Protocol",
     "RandomColor",
     "RandomErasing",
@@ -36,6 +38,7 @@ __all__ = [
     "colored_mnist_tensors",
     "colorize",
     "environment_datasets",
+    "linear_unit_test_tensors",
     "load_colored_mnist",
     "load_grey_images",
     "load_processor",

@@ -25,12 +25,14 @@ INPUTS = (  # what models of images, texts and sounds take
     "input_values",
     "input_features",
 )
+REPEATS = "repeats"  # the column that says how often a row is drawn in a pass; once where there is none
 
 
 class EnvironmentDataset(Dataset):
     """Images, labels and environments in memory; a batch is one `index_select`.
 
-    `pixel_values`: uint8 [N, C, H, W] (floats are kept as they are). `labels`, `environments`: int64 [N].
+    `pixel_values`: uint8 [N, C, H, W] (floats are kept as they are, and may be vectors [N, D]). `labels`,
+    `environments`: int64 [N]; labels that are floats are the targets of a regression.
     `label_names`, `environment_names`: what the ids stand for. `extras`: further columns, tensors of N rows.
     `transform`: called with each batch (a dict of tensors), for augmentation; see `with_transform`.
     `finish`: called after it, always: what the model's processor does to a batch (normalise, pad).
@@ -64,9 +66,10 @@ class EnvironmentDataset(Dataset):
         finish: Step | None,
         processor: Any,
     ) -> None:
+        labels = columns["labels"]
         self.columns: Batch = {
             **columns,
-            "labels": columns["labels"].long(),
+            "labels": labels if labels.is_floating_point() else labels.long(),
             "environment": columns["environment"].long(),
         }
         self.label_names = list(label_names)
@@ -78,7 +81,8 @@ class EnvironmentDataset(Dataset):
                 raise ValueError(
                     f"Column {name!r} has {len(columns[name])} rows, {first} {len(columns[first])}."
                 )
-        _check_ids("Labels", self.labels, self.label_names)
+        if not labels.is_floating_point():
+            _check_ids("Labels", self.labels, self.label_names)
         _check_ids("Environment ids", self.environments, self.environment_names)
 
     @property
@@ -158,6 +162,31 @@ class EnvironmentDataset(Dataset):
         changed.finish, changed.processor = finish, processor
         return changed
 
+    def with_environments(self, environments: Tensor, names: Sequence[str]) -> EnvironmentDataset:
+        """The same rows in other environments, int64 [N], which `names` names."""
+        changed = copy(self)
+        changed.columns = {**self.columns, "environment": environments}
+        changed.environment_names = list(names)
+        return changed
+
+    def with_repeats(self, repeats: Tensor) -> EnvironmentDataset:
+        """The same rows, row i drawn `repeats[i]` times in a pass over them, int64 [N]."""
+        changed = copy(self)
+        changed.columns = {**self.columns, REPEATS: repeats}
+        return changed
+
+    @property
+    def groups(self) -> Tensor:
+        """The group of each row, its class in its environment: int64 [N], ids are not contiguous."""
+        return self.labels * len(self.environment_names) + self.environments
+
+    def group_counts(self) -> dict[str, int]:
+        """Number of rows of each group that is present, by name, such as `5-9 in red_on_black`."""
+        kinds, counts = self.groups.unique(return_counts=True)
+        pairs = [divmod(kind, len(self.environment_names)) for kind in kinds.tolist()]
+        names = [f"{self.label_names[label]} in {self.environment_names[place]}" for label, place in pairs]
+        return dict(zip(names, counts.tolist(), strict=True))
+
     def environment_counts(self) -> dict[str, int]:
         """Number of rows of each environment that is present, by name."""
         counts = torch.bincount(self.environments, minlength=len(self.environment_names)).tolist()
@@ -193,9 +222,9 @@ class EnvironmentSampler(Sampler[int]):
 
     `environments`: int64 [N]. `proportions`: `"equal"` (each environment once per round, so k consecutive
     rounds hold k of each) or `"natural"` (as in the data, up to one or two samples). `replacement`: draw
-    independently within each environment. An epoch has N samples; with equal proportions a small
-    environment is reshuffled and repeated. Call `set_epoch` for another order; the order is a function of
-    (seed, epoch).
+    independently within each environment. `repeats`: int64 [N], how often each sample counts; once if not
+    given. An epoch has N samples, repeats included; with equal proportions a small environment is reshuffled
+    and repeated. Call `set_epoch` for another order; the order is a function of (seed, epoch).
     """
 
     def __init__(
@@ -204,6 +233,7 @@ class EnvironmentSampler(Sampler[int]):
         proportions: str = "equal",
         replacement: bool = False,
         seed: int = 0,
+        repeats: Tensor | Sequence[int] | None = None,
     ):
         if proportions not in ("equal", "natural"):
             raise ValueError(f"proportions must be 'equal' or 'natural', not {proportions!r}.")
@@ -211,8 +241,10 @@ class EnvironmentSampler(Sampler[int]):
         if len(ids) == 0:
             raise ValueError("There is nothing to sample: the dataset is empty.")
         order = np.argsort(ids, kind="stable")
+        if repeats is not None:
+            order = np.repeat(order, np.asarray(repeats)[order])
         self.members = np.split(order, np.flatnonzero(np.diff(ids[order])) + 1)
-        self.num_samples = len(ids)
+        self.num_samples = len(order)
         self.proportions = proportions
         self.replacement = replacement
         self.seed = seed

@@ -26,11 +26,16 @@ def environment_report(
     the share of predictions of each class (`predicted_share`, C numbers that sum to 1) of each environment
     that is present.
 
-    `logits` [N, C]; `labels`, `environments` int [N]; `names`: the environment ids' names.
+    `logits` [N, C]; `labels`, `environments` int [N]; `names`: the environment ids' names. Labels that are
+    floats are a regression's: the entries are `squared_error`, its mean for logits [N, 1], and `count`.
     Raises `ValueError` when an environment id has no name.
     """
     if len(environments) and environments.max() >= len(names):
         raise ValueError(f"Environment id {environments.max()} has no name; there are {len(names)}.")
+    if np.issubdtype(labels.dtype, np.floating):
+        count = np.bincount(environments, minlength=len(names))
+        errors = np.bincount(environments, (logits[:, 0] - labels) ** 2, len(names))
+        return by_name({"squared_error": errors / np.maximum(count, 1), "count": count}, names)
     predictions, size = logits.argmax(1), (len(names), logits.shape[1])
     measures = environment_measures(
         predictions, labels, environments, len(names), log_probabilities=log_softmax(logits)
@@ -43,6 +48,18 @@ def environment_report(
 def mean_accuracy(report: Mapping[str, Mapping[str, Any]]) -> float:
     """Mean of the environments' accuracies; each environment weighs the same, whatever its size."""
     return float(np.mean([entry["accuracy"] for entry in report.values()]))
+
+
+def is_regression(report: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether the report has squared errors in place of accuracies."""
+    return any("squared_error" in entry for entry in report.values())
+
+
+def mean_measure(report: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """`mean_accuracy`, or the `mean_squared_error` of a regression: the mean over environments."""
+    if is_regression(report):
+        return {"mean_squared_error": float(np.mean([entry["squared_error"] for entry in report.values()]))}
+    return {"mean_accuracy": mean_accuracy(report)}
 
 
 def worst_accuracy(report: Mapping[str, Mapping[str, Any]]) -> float:
@@ -62,6 +79,9 @@ class EnvironmentMetrics:
         )
         labels, environments = prediction.label_ids  # type: ignore[misc]
         report = environment_report(logits, labels, environments, self.environment_names)
+        if is_regression(report):
+            errors = {f"{name}_squared_error": entry["squared_error"] for name, entry in report.items()}
+            return mean_measure(report) | errors
         metrics = {
             "accuracy": float((logits.argmax(1) == labels).mean()),
             "mean_accuracy": mean_accuracy(report),

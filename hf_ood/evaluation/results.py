@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .metrics import EnvironmentReport, mean_accuracy, worst_accuracy
+from .metrics import EnvironmentReport, is_regression, mean_accuracy, mean_measure, worst_accuracy
 
 RESULTS_FILE = "results.json"
 PACKAGES = ("hf_ood", "torch", "transformers", "datasets", "accelerate", "numpy")
@@ -24,11 +24,17 @@ def summarize(
     on the test split; a name in both is written `test/<name>` there. Mean and worst accuracy are over test
     environments;
     `train_accuracy` is the mean over training environments on the samples trained on; `gap` is the
-    difference.
+    difference. A regression has `mean_squared_error` and `train_squared_error` instead.
     """
     environments = {name: {**entry, "split": "validation"} for name, entry in validation.items()}
     for name, entry in test.items():
         environments[f"test/{name}" if name in environments else name] = {**entry, "split": "test"}
+    if is_regression(test):
+        return {
+            "environments": environments,
+            **mean_measure(test),
+            "train_squared_error": mean_measure(train)["mean_squared_error"],
+        }
     train_accuracy, test_accuracy = mean_accuracy(train), mean_accuracy(test)
     return {
         "environments": environments,
@@ -59,7 +65,8 @@ def history(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         record = records.setdefault(entry["step"], {"step": entry["step"], "epoch": entry["epoch"]})
         if seen:
             for measure in ("loss", "cross_entropy", "accuracy"):
-                record[f"train_{measure}"] = sum(part[measure] for part in seen) / len(seen)
+                if measure in seen[0]:
+                    record[f"train_{measure}"] = sum(part[measure] for part in seen) / len(seen)
             seen = []
         record |= {key: value for key, value in evaluated.items() if key.endswith(("_accuracy", "_loss"))}
     return list(records.values())

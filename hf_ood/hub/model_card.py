@@ -11,10 +11,12 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..data.loading import FORMATS
+from ..discovery import INFERENCES
 from ..models import MODELS
 from ..trainer.methods import METHODS
 
 TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
+DESCRIBED: dict[str, Any] = {**METHODS, **INFERENCES}
 FAILURE = 0.1  # a test environment this far below the training environments' accuracy is named as a failure
 Results = Mapping[str, Any]
 
@@ -56,7 +58,7 @@ def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelC
             "task": task,
             "remote_code": network in MODELS and "source" not in results["hyperparameters"]["model"],
             "data": f"{dataset_name(results['dataset'])}/{results['config']}",
-            "methods": [METHODS[part] for part in results["hyperparameters"] if part in METHODS],
+            "methods": [DESCRIBED[part] for part in results["hyperparameters"] if part in DESCRIBED],
             "summary_of": _summary,
             "seeds": seeds,
             "intervals": _intervals([results, *others]) if others else {},

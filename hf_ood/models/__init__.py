@@ -7,6 +7,7 @@ from .disentangled_vae import DisentangledVAEConfig, DisentangledVAEForImageClas
 from .feature_layer import FeatureLayer, find_feature_layer
 from .features import FeatureSplit
 from .lenet import LeNetConfig, LeNetForImageClassification, LeNetImageProcessor, canonicalize_colors
+from .linear import LinearConfig, LinearForImageClassification
 from .mlp import MLPConfig, MLPForImageClassification
 from .penultimate import Penultimate
 from .resnet import SmallResNetConfig, SmallResNetForImageClassification
@@ -14,6 +15,7 @@ from .resnet import SmallResNetConfig, SmallResNetForImageClassification
 MODELS: dict[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]] = {
     "lenet": (LeNetConfig, LeNetForImageClassification),
     "disentangled_vae": (DisentangledVAEConfig, DisentangledVAEForImageClassification),
+    "linear": (LinearConfig, LinearForImageClassification),
     "mlp": (MLPConfig, MLPForImageClassification),
     "resnet": (SmallResNetConfig, SmallResNetForImageClassification),
 }
@@ -33,6 +35,8 @@ __all__ = [
     "LeNetConfig",
     "LeNetForImageClassification",
     "LeNetImageProcessor",
+    "LinearConfig",
+    "LinearForImageClassification",
     "MLPConfig",
     "MLPForImageClassification",
     "Penultimate",

@@ -10,9 +10,11 @@ from enum import StrEnum
 import numpy as np
 from scipy.stats import t as student_t
 
+ERRORS = ("mean_squared_error",)  # measures of which less is better; not in percent
 RULE = (
     "A beats B is *replicated* when the 95 % interval of the paired differences A - B over seeds "
-    "(t-distribution) lies above zero, *reversed* when it lies below zero, and *not replicated* otherwise."
+    "(t-distribution; B - A of squared errors) lies above zero, *reversed* when it lies below zero, and *not "
+    "replicated* otherwise."
 )
 
 

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .colors import arm_colors
+from .statistics import ERRORS
 from .summaries import StudySummary
 
 
@@ -37,9 +38,10 @@ def _draw_intervals(axes: Axes, summary: StudySummary, measure: str, colors: dic
             axes.plot(reported, position, "D", color="none", markeredgecolor="black", markersize=7)
     axes.set_yticks(range(len(summary.rows)), [row.arm for row in summary.rows])
     axes.set_ylim(len(summary.rows) - 0.5, -0.5)
-    axes.set_xlabel(f"{measure.replace('_', ' ')} (%)")
-    low, high = axes.get_xbound()
-    axes.set_xbound(max(low, -2), min(high, 102))  # an interval of few seeds may leave the possible
+    axes.set_xlabel(f"{measure.replace('_', ' ')}{'' if measure in ERRORS else ' (%)'}")
+    if measure not in ERRORS:
+        low, high = axes.get_xbound()
+        axes.set_xbound(max(low, -2), min(high, 102))  # an interval of few seeds may leave the possible
     axes.grid(axis="x", alpha=0.3)
 
 

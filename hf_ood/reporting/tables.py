@@ -20,9 +20,9 @@ MEASURES = {
     "macro_f1": ("macro-F1", ".2%"),
     "loss": ("loss", ".3f"),
     "ece": ("ECE", ".2%"),
+    "squared_error": ("squared error", ".3f"),
 }
-
-
+EVALUATED = ("accuracy", "macro_f1", "loss", "ece")  # of a classifier
 RUN_MEASURES = ("accuracy", "loss")  # more would not fit a narrow terminal; results.json has all
 
 
@@ -33,7 +33,7 @@ def measures_row(entry: dict[str, Any], measures: Collection[str]) -> list[str]:
 def environments_table(
     title: str,
     environments: dict[str, dict[str, Any]],
-    measures: Collection[str] = tuple(MEASURES),
+    measures: Collection[str] = EVALUATED,
     small: Collection[str] = (),
 ) -> Table:
     """A row for each environment, a section for each split; `small` ones get a star at their count."""
@@ -56,6 +56,11 @@ def environments_table(
 def results_table(results: dict[str, Any]) -> Table:
     """The environments of a run, then its summary."""
     title = f"{results['method']} on {results['dataset']}/{results['config']}, seed {results['seed']}"
+    if "mean_squared_error" in results:  # a regression
+        table = environments_table(title, results["environments"], ["squared_error"])
+        table.add_row("mean", "test", f"{results['mean_squared_error']:.3f}")
+        table.add_row("mean", "train", f"{results['train_squared_error']:.3f}")
+        return table
     table = environments_table(title, results["environments"], RUN_MEASURES)
     table.add_row("mean", "test", f"{results['mean_accuracy']:.2%}")
     table.add_row("worst", "test", f"{results['worst_accuracy']:.2%}")
@@ -71,7 +76,7 @@ def evaluation_table(results: dict[str, Any]) -> Table:
     title = f"{results['model']} on {data}"
     table = environments_table(title, results["environments"], small=summary["small_environments"])
     for row in ("mean", "worst", "gap"):
-        table.add_row(row, results["split"], *measures_row(summary[row], MEASURES))
+        table.add_row(row, results["split"], *measures_row(summary[row], EVALUATED))
     return table
 
 
@@ -133,4 +138,6 @@ def print_evaluation(results: dict[str, Any], folder: Path) -> None:
 def _print_files(console: Console, folder: Path, files: dict[str, str]) -> None:
     width = max(map(len, files)) + 1
     for what, file in files.items():
+        if not (folder / file).exists():
+            continue  # a run on vectors has no card
         console.print(f"{what + ':':{width}s} {folder / file}", highlight=False, soft_wrap=True)

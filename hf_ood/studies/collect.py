@@ -12,9 +12,11 @@ import pandas as pd
 from ..cli.explain import REPORT_FILE
 from ..data.configurations import unknown_name
 from ..evaluation.results import RESULTS_FILE, load_results
+from ..reporting.statistics import ERRORS
 from .study import Run, Study
 
-NEEDED = ("environments", "mean_accuracy", "worst_accuracy", "train_accuracy", "history", "cpu_seconds")
+NEEDED = ("environments", "history", "cpu_seconds")
+SUMMARIES = ("mean_accuracy", "worst_accuracy", "train_accuracy", "gap", "mean_squared_error")
 COLUMNS = ["study", "arm", "seed", "measure", "value", "key", "cpu_seconds"]
 
 
@@ -42,12 +44,16 @@ def finished(run: Run, root: Path) -> bool:
 
 
 def measure(results: dict[str, Any], name: str) -> float | None:
-    """A measure of a run as a share: a summary, or the accuracy on an environment.
+    """A measure of a run: a summary, or the accuracy on an environment, as a share; squared errors as they
+    are.
 
-    `<part>/<measure>` is that of another test configuration or of a stage; None for a run without stages.
+    `<part>/<measure>` is that of another test configuration or of a stage; None for a run without stages, and
+    for the accuracies of a regression or the squared error of a classifier.
     """
-    if name in ("mean_accuracy", "worst_accuracy", "train_accuracy", "gap"):
-        return results[name]
+    if name in SUMMARIES:
+        return results.get(name)
+    if "mean_squared_error" in results:  # a regression has no accuracies
+        return None
     if name in ("digit_share", "digit_area"):
         return sum(entry[name] for entry in results["attribution"]) / len(results["attribution"])
     if name == "validation_accuracy":
@@ -66,7 +72,10 @@ def measure(results: dict[str, Any], name: str) -> float | None:
 
 
 def collect(study: Study, runs: Sequence[Run], root: Path) -> pd.DataFrame:
-    """Rows of (study, arm, seed, measure, value in percent, key, cpu_seconds); unfinished runs have none."""
+    """Rows of (study, arm, seed, measure, value, key, cpu_seconds); unfinished runs have none.
+
+    Values are in percent, but for squared errors.
+    """
     rows = []
     for run in runs:
         results = read_run(run, root)
@@ -79,7 +88,6 @@ def collect(study: Study, runs: Sequence[Run], root: Path) -> pd.DataFrame:
             for record in results["history"]:
                 named[f"{study.curve}@{record['epoch']:g}"] = record[study.curve]
         for name, value in named.items():
-            rows.append(
-                {**common, "measure": name, "value": 100 * value, "cpu_seconds": results["cpu_seconds"]}
-            )
+            value = value if name in ERRORS else 100 * value
+            rows.append({**common, "measure": name, "value": value, "cpu_seconds": results["cpu_seconds"]})
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -21,6 +21,7 @@ from transformers.trainer_utils import IntervalStrategy
 
 from ..cli.arguments import Arguments, parse_arguments
 from ..cli.datasets import load_splits, training_datasets
+from ..cli.reference import rehearse
 from ..cli.stages import place_stages
 from ..cli.train import build_trainer, collect_results, write_run
 from .study import Run
@@ -105,6 +106,7 @@ def _estimate(arguments: Arguments) -> float:
     training.load_best_model_at_end = False
     start = time.perf_counter()
     datasets = training_datasets(arguments, load_splits(arguments, arguments.run.dataset_config))
+    datasets = rehearse(arguments, datasets)
     trainer, method = build_trainer(arguments, datasets, previous=None)
     training.eval_strategy = IntervalStrategy.NO  # only now: an averaging may insist on evaluations
     setup = time.perf_counter() - start

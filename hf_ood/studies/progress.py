@@ -97,5 +97,9 @@ def outcome(event: Ended, root: Path) -> str:
         return f"{title(event.run)}: failed, see {log_file(event.run, root)}"
     results = read_run(event.run, root)
     assert results is not None, "a run that ended without an error has results"
-    what = f"{results['seconds']:.0f} s, mean test accuracy {results['mean_accuracy']:.1%}"
+    what = f"{results['seconds']:.0f} s, "
+    if "mean_accuracy" in results:
+        what += f"mean test accuracy {results['mean_accuracy']:.1%}"
+    else:
+        what += f"mean squared test error {results['mean_squared_error']:.3g}"
     return f"{title(event.run)}: {what}" + (", done by another process" if event.slot is None else "")

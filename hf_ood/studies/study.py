@@ -23,7 +23,7 @@ BUDGETS = ("quick", "full")
 
 @dataclass(frozen=True)
 class Claim:
-    """`better` has the larger `measure` than `than`, says the report in these words.
+    """`better` has the larger `measure` than `than` (smaller squared error), says the report in these words.
 
     `than_measure`: what is read of `than`, if not the same measure (a stage's figure against the final one).
     """
@@ -100,7 +100,8 @@ class Run:
         One thread a run: its numbers then do not depend on how many runs share the machine.
         """
         own = {"seed": self.seed, "output_dir": str(self.folder(root)), "num_threads": 1}
-        return merge({"colored_mnist": {"seed": self.seed}}, own, self.settings)
+        built_in = self.settings.get("dataset_name", "colored_mnist")
+        return merge({built_in: {"seed": self.seed}}, own, self.settings)
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,10 @@ class Study:
 
     `settings`: flags of train.py that all arms share. `arms`: what each changes. `budgets`: what `quick` and
     `full` change, and their number of `seeds`. `measures`: the columns of the table: `mean_accuracy`,
-    `worst_accuracy`, `train_accuracy`, `validation_accuracy`, `gap`, the name of an environment (its
-    accuracy), or one of these in another configuration that is tested too (`fixed_colors/mean_accuracy`)
-    or after a stage (`pretrain/mean_accuracy`; an arm without stages has none).
+    `worst_accuracy`, `train_accuracy`, `validation_accuracy`, `gap`, `mean_squared_error` (of a regression),
+    the name of an environment (its accuracy), or one of these in another configuration that is tested too
+    (`fixed_colors/mean_accuracy`) or after a stage (`pretrain/mean_accuracy`; an arm without stages has
+    none).
     `report`: the report's own figures in percent, by arm and measure. `claims`: comparisons that the report
     makes. `selection`: how hyper-parameters could be chosen among the arms. `pictures`: what runs leave
     behind that the page shows. `cards`: arms of which `model_cards/` holds a card. `explain`: look

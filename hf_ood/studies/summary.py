@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..reporting.statistics import Interval, interval, verdict
+from ..reporting.statistics import ERRORS, Interval, interval, verdict
 from ..reporting.summaries import ChoiceRow, ClaimRow, Curve, Illustration, StudySummary, TableRow
 from .study import Claim, Selection, Study
 
@@ -57,12 +57,13 @@ def _row(arm: str, wide: pd.DataFrame, study: Study) -> TableRow:
 
 
 def _differences(claim: Claim, wide: pd.DataFrame) -> list[float]:
-    """Over the seeds that both arms have."""
+    """By how much it is better, over the seeds that both arms have."""
     better, than = (
         wide.loc[arm].get(measure, pd.Series(dtype=float))
         for arm, measure in ((claim.better, claim.measure), (claim.than, claim.than_measure or claim.measure))
     )
-    return (better - than).dropna().tolist()
+    sign = -1 if claim.measure in ERRORS else 1
+    return (sign * (better - than)).dropna().tolist()
 
 
 def _judge(claim: Claim, wide: pd.DataFrame) -> ClaimRow:

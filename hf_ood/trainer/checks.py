@@ -6,11 +6,13 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from accelerate.utils import DistributedType
 from torch import nn
 
 from ..data import EnvironmentDataset
 from ..mixing import Mixing
 from ..objectives import Objective
+from ..updates import Update
 from .ood_config import OODConfig
 
 
@@ -36,19 +38,48 @@ def check_divisible(objective: Objective, args: OODConfig, processes: int) -> No
         )
 
 
+def check_update(
+    update: Update, objective: Objective, mixing: Mixing | None, distributed_type: DistributedType
+) -> None:
+    """What an update asks for exists: whole gradients on every process, and risks of single environments."""
+    if distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
+        raise ValueError(
+            f"{update.name} needs every process to hold all weights, which {distributed_type.value} divides: "
+            "train with plain data parallelism (torchrun), or without an update."
+        )
+    if update.by_environment and not objective.linear:
+        raise ValueError(
+            f"{update.name} takes the gradient of each environment's risk, and {objective.name} is no mean "
+            f"over environments: combine {update.name} with erm, or {objective.name} with sam."
+        )
+    if update.by_environment and mixing is not None:
+        raise ValueError(
+            f"{update.name} takes one environment at a time, and {mixing.name} mixes them: use one of the "
+            "two."
+        )
+
+
+def check_environments(dataset: EnvironmentDataset, method: Objective | Update) -> None:
+    counts = dataset.environment_counts()
+    if len(counts) < method.min_environments:
+        raise ValueError(
+            f"{method.name} compares environments: it needs at least {method.min_environments}, the "
+            f"training set has {len(counts)} ({', '.join(counts)}). Train on more, or use erm or rsc."
+        )
+
+
 def check_data(
     dataset: EnvironmentDataset, objective: Objective, model: nn.Module, args: OODConfig, processes: int
 ) -> None:
     """Enough environments, labels in range, at least one batch, no environment smaller than its part of a
     batch."""
+    check_environments(dataset, objective)
     counts = dataset.environment_counts()
-    if len(counts) < objective.min_environments:
-        raise ValueError(
-            f"{objective.name} compares environments: it needs at least {objective.min_environments}, the "
-            f"training set has {len(counts)} ({', '.join(counts)}). Train on more, or use erm or rsc."
-        )
     num_labels = getattr(getattr(model, "config", None), "num_labels", None)
-    if num_labels is not None and int(dataset.labels.max()) >= num_labels:
+    if dataset.labels.is_floating_point():
+        if num_labels != 1:
+            raise ValueError(f"Labels are floats, which needs num_labels=1; the model has {num_labels}.")
+    elif num_labels is not None and int(dataset.labels.max()) >= num_labels:
         raise ValueError(
             f"Labels reach {int(dataset.labels.max())}, but the model has {num_labels} classes: build it "
             f"with num_labels={len(dataset.label_names)}."
@@ -59,15 +90,17 @@ def check_data(
             f"{len(dataset)} training samples do not fill one batch of {batch} on each of {processes} "
             "process(es): lower per_device_train_batch_size."
         )
-    smallest = min(counts, key=counts.__getitem__)
-    share = batch // len(counts)
+    balanced = dataset.group_counts() if args.environment_proportions == "groups" else counts
+    smallest = min(balanced, key=balanced.__getitem__)
+    share = batch // len(balanced)
     if (
-        args.environment_proportions == "equal"
+        args.environment_proportions != "natural"
         and not args.sample_with_replacement
-        and counts[smallest] < share
+        and balanced[smallest] < share
     ):
+        kind = "Group" if args.environment_proportions == "groups" else "Environment"
         raise ValueError(
-            f"Environment {smallest!r} has {counts[smallest]} samples, fewer than its {share} of a batch of "
+            f"{kind} {smallest!r} has {balanced[smallest]} samples, fewer than its {share} of a batch of "
             f"{batch}: lower per_device_train_batch_size, or set environment_proportions='natural' or "
             "sample_with_replacement=True."
         )

@@ -22,7 +22,9 @@ class OODConfig(TrainingArguments):
     """
 
     environment_proportions: str = option(
-        "equal", "Environments in a batch: equal parts, or natural (as in the data)."
+        "equal",
+        "What a batch holds: equal (parts of the environments), groups (equal parts of every class in every "
+        "environment), or natural (as in the data).",
     )
     sample_with_replacement: bool = option(
         False, "Draw samples independently within an environment, instead of going through it."
@@ -67,9 +69,10 @@ class OODConfig(TrainingArguments):
     remove_unused_columns: bool = option(False, "Must stay off: the environment column is needed.")
 
     def __post_init__(self) -> None:
-        if self.environment_proportions not in ("equal", "natural"):
+        if self.environment_proportions not in ("equal", "groups", "natural"):
             raise ValueError(
-                f"environment_proportions must be 'equal' or 'natural', not {self.environment_proportions!r}."
+                "environment_proportions must be 'equal', 'groups' or 'natural', not "
+                f"{self.environment_proportions!r}."
             )
         if self.remove_unused_columns:
             raise ValueError("remove_unused_columns must stay False: it would drop the environment column.")

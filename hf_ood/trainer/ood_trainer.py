@@ -13,6 +13,7 @@ from transformers.trainer_callback import ProgressCallback
 
 from ..averaging import Averaging
 from ..data import EnvironmentDataset, EnvironmentSampler, as_environment_dataset, collate
+from ..data.environments import REPEATS
 from ..evaluation import EnvironmentMetrics
 from ..masking import FeatureTransform
 from ..mixing import Mixing
@@ -46,9 +47,10 @@ from .step import (
     reduce_sums,
     restore_random_state,
 )
+from .update_trainer import UpdateTrainer
 
 
-class OODTrainer(AveragingTrainer, OwnParametersTrainer):
+class OODTrainer(AveragingTrainer, OwnParametersTrainer, UpdateTrainer):
     """`Trainer` for data with environments.
 
     The loss is the objective at the sums of the whole batch, whatever the number of gradient-accumulation
@@ -112,6 +114,9 @@ class OODTrainer(AveragingTrainer, OwnParametersTrainer):
             args.eval_strategy = "no"
         if "validation" not in evaluated and str(args.metric_for_best_model).startswith("eval_validation_"):
             args.load_best_model_at_end = False  # nothing to choose by: the last step stays
+        if train_dataset is not None and train_dataset.labels.is_floating_point():
+            args.metric_for_best_model = str(args.metric_for_best_model).replace("accuracy", "squared_error")
+            args.greater_is_better = False  # a regression has no accuracies
         kwargs.setdefault("data_collator", collate)
         kwargs.setdefault("compute_metrics", EnvironmentMetrics(self.environment_names))
         super().__init__(model, args, train_dataset=train_dataset, eval_dataset=evaluated or None, **kwargs)
@@ -161,11 +166,13 @@ class OODTrainer(AveragingTrainer, OwnParametersTrainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler:
         dataset = as_environment_dataset(train_dataset if train_dataset is not None else self.train_dataset)
+        proportions = self.args.environment_proportions
         return EnvironmentSampler(
-            dataset.environments,
-            proportions=self.args.environment_proportions,
+            dataset.groups if proportions == "groups" else dataset.environments,
+            proportions="equal" if proportions == "groups" else proportions,
             replacement=self.args.sample_with_replacement,
             seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
+            repeats=dataset.columns.get(REPEATS),
         )
 
     def _get_dataloader(self, *args: Any, **kwargs: Any) -> DataLoader:
@@ -181,6 +188,16 @@ class OODTrainer(AveragingTrainer, OwnParametersTrainer):
         batches, num_items = super().get_batch_samples(*args, **kwargs)
         self._optimizer_step = OptimizerStep(batches)
         return batches, num_items
+
+    def begin_step(self) -> None:
+        """What happens once per optimizer step, before any forward pass."""
+        self.objective.progress = self.state.global_step / max(self.state.max_steps, 1)
+        if self.feature_transform is not None:
+            self.feature_transform.progress = self.objective.progress
+        for parameter in self.objective.parameters():
+            parameter.grad = None  # Trainer clears the network's gradients only
+        if self.optimizer is not None and self.objective.resets_optimizer(self.state.global_step):
+            self.optimizer.state.clear()  # in place: Accelerate's wrapper and the scheduler hold on to it
 
     # The two seams: a method acts in one of them
 
@@ -219,7 +236,8 @@ class OODTrainer(AveragingTrainer, OwnParametersTrainer):
             restore_random_state(step.random_states[step.position])
         outputs, labels, sums = self._sums(model, inputs)
         own = getattr(outputs, AUXILIARY_LOSS, None)
-        self.record.add_batch(outputs.logits.detach(), labels, inputs["environment"], own)
+        if not step.repeated:
+            self.record.add_batch(outputs.logits.detach(), labels, inputs["environment"], own)
         if step.counts is not None:
             step.solve(self.objective, {**sums, "count": step.counts}, self.state.global_step)
         elif step.loss is None:
@@ -227,21 +245,17 @@ class OODTrainer(AveragingTrainer, OwnParametersTrainer):
         loss = self._share_of_loss(model, step, sums)
         step.position += 1
         if step.position == len(step.batches):
-            # Evaluated at known counts, the parts of the loss are this process's alone, like the loss.
-            own = self.accelerator.num_processes if step.counts is not None else 1
-            self.record.add_step({name: part * own for name, part in step.parts.items()})
+            if self.update is None:
+                # Evaluated at known counts, the parts of the loss are this process's alone, like the loss.
+                own = self.accelerator.num_processes if step.counts is not None else 1
+                self.record.add_step({name: part * own for name, part in step.parts.items()})
             self._optimizer_step = None
         return (loss, outputs) if return_outputs else loss
 
     def _begin(self, model: nn.Module, step: OptimizerStep) -> None:
-        """What happens once per optimizer step, before its first micro-batch."""
-        self.objective.progress = self.state.global_step / max(self.state.max_steps, 1)
-        if self.feature_transform is not None:
-            self.feature_transform.progress = self.objective.progress
-        for parameter in self.objective.parameters():
-            parameter.grad = None  # Trainer clears the network's gradients only
-        if self.optimizer is not None and self.objective.resets_optimizer(self.state.global_step):
-            self.optimizer.state.clear()  # in place: Accelerate's wrapper and the scheduler hold on to it
+        """What has to be known of the whole step before its first micro-batch."""
+        if step.counts is not None:
+            return
         divided = len(step.batches) > 1
         if self.objective.linear and (divided or self.accelerator.num_processes > 1):
             counts = environment_counts(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ..objectives.functional import environment_sums, largest_class, sample_losses
+from ..objectives.functional import are_targets, environment_sums, largest_class, sample_losses
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -26,12 +26,14 @@ class TrainingRecord:
         self.parts: dict[str, Tensor] = {}
         self.steps = 0
         self.has_auxiliary_loss = False
+        self.has_classes = True
 
     @torch.no_grad()
     def add_batch(
         self, logits: Tensor, labels: Tensor, environments: Tensor, auxiliary_losses: Tensor | None = None
     ) -> None:
         losses = sample_losses(logits, labels)
+        self.has_classes = not are_targets(labels)
         self.has_auxiliary_loss = auxiliary_losses is not None
         auxiliary = torch.zeros_like(losses) if auxiliary_losses is None else auxiliary_losses
         correct = logits.argmax(1) == largest_class(labels)
@@ -63,10 +65,12 @@ class TrainingRecord:
             values = torch.stack([*self.parts.values(), torch.tensor(self.steps, device=self.sums.device)])
             *parts, steps = reduce(values).tolist()
             logs = {name: part / steps for name, part in zip(self.parts, parts, strict=True)}
-        logs["cross_entropy"] = sum(loss) / max(sum(count), 1)
-        logs["accuracy"] = sum(correct) / max(sum(count), 1)
+        logs["cross_entropy" if self.has_classes else "squared_error"] = sum(loss) / max(sum(count), 1)
         if self.has_auxiliary_loss:
             logs["auxiliary_loss"] = sum(auxiliary) / max(sum(count), 1)
+        if not self.has_classes:
+            return logs
+        logs["accuracy"] = sum(correct) / max(sum(count), 1)
         return logs | {f"accuracy_{name}": accuracy for name, accuracy in accuracies.items()}
 
     def reset(self) -> None:

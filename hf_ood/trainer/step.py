@@ -25,7 +25,8 @@ class OptimizerStep:
     `loss`: f(totals), once they are known. `slopes`: df/dtotals. `parts`: what the objective wants logged,
     added up over the micro-batches of a linear one.
     `counts`: samples of each environment in the whole step, for linear objectives. `random_states`: those in
-    which the totals were collected, one for each micro-batch.
+    which the totals were collected, one for each micro-batch. `repeated`: its samples were seen before in
+    this step, so the objective's state and the logs have them already.
     """
 
     batches: list[dict[str, Any]]
@@ -35,6 +36,7 @@ class OptimizerStep:
     parts: dict[str, Tensor] = field(default_factory=dict)
     counts: Tensor | None = None
     random_states: list[RandomState] = field(default_factory=list)
+    repeated: bool = False
 
     def solve(self, objective: Objective, totals: Sums, step: int) -> None:
         """Evaluate the objective at the totals: its value, and its slope in every sum.
@@ -42,7 +44,8 @@ class OptimizerStep:
         A network's own loss, if there is one, counts as its mean over environments.
         """
         leaves = {name: total.detach() for name, total in totals.items()}
-        objective.update(leaves, step)
+        if not self.repeated:
+            objective.update(leaves, step)
         with torch.enable_grad():
             variables = {name: leaf.requires_grad_() for name, leaf in leaves.items() if name != "count"}
             loss, parts = objective.loss({**leaves, **variables}, step)

@@ -68,7 +68,7 @@ def test_a_recipe_is_overridden_by_flags_and_its_numbers_are_numbers(tmp_path: P
         ("--num_train_epochs many", "invalid float value: 'many'"),
         ("--config", "--config needs a file"),
         ("--config nowhere.yaml", "There is no recipe nowhere.yaml"),
-        ("--environment_proportions equl", "'equal' or 'natural'"),
+        ("--environment_proportions equl", "'equal', 'groups' or 'natural'"),
     ],
 )
 def test_a_wrong_command_line_says_what_to_do(

@@ -16,8 +16,8 @@ import yaml
 from conftest import make_args, make_dataset, make_model
 from safetensors.torch import load_file
 
-from hf_ood import OODTrainer
-from hf_ood.cli.arguments import UsageError, parse_arguments
+from hf_ood import OODTrainer, SmallResNetConfig, SmallResNetForImageClassification
+from hf_ood.cli.arguments import UsageError, parse_arguments, recorded_arguments
 from hf_ood.cli.stages import combine, freeze_all_but, load_weights
 from hf_ood.cli.train import main
 
@@ -125,6 +125,18 @@ def test_frozen_parameters_stay_whatever_the_weight_decay(tmp_path: Path) -> Non
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
+def test_a_frozen_batch_normalisation_stays_as_it_is(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = SmallResNetConfig(embedding_size=8, hidden_sizes=[8, 8, 16, 16])
+    model = SmallResNetForImageClassification(config)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    freeze_all_but(model, ["classifier.*"])
+    trainer = OODTrainer(model, make_args(tmp_path, max_steps=2), train_dataset=make_dataset())
+    trainer.train()
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {"classifier.weight", "classifier.bias"}
+
+
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     make_model(conv_channels=(3, 8)).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="holds another network's weights"):
@@ -190,6 +202,11 @@ def test_a_run_in_stages_leaves_everything_behind(whole: tuple[Path, dict[str, A
     assert results["hyperparameters"]["training"]["trainable"] == "encoder.* classifier.*"
     assert "stages" not in json.loads((folder / "1-pretrain" / "results.json").read_text())
     assert "| pretrain | erm |" in (folder / "README.md").read_text()
+
+
+def test_the_arguments_of_a_run_in_stages_are_those_of_the_whole(whole: tuple[Path, dict[str, Any]]) -> None:
+    recorded = recorded_arguments(whole[0] / "arguments.yaml")
+    assert (recorded.run.model, recorded.run.dataset_config) == ("disentangled_vae", "fixed_colors")
 
 
 def test_a_stage_starts_where_the_one_before_ended_and_moves_only_its_own(

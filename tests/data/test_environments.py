@@ -129,6 +129,33 @@ def test_with_replacement_rows_repeat_within_an_epoch() -> None:
     assert max(seen.values()) > 1 and sum(seen.values()) == 1000
 
 
+@pytest.mark.parametrize("proportions", ["equal", "natural"])
+def test_rows_count_as_often_as_they_are_repeated(proportions: str) -> None:
+    repeats = np.where(np.arange(1000) % 10 == 0, 4, 1)
+    sampler = EnvironmentSampler(UNEVEN, proportions=proportions, repeats=repeats)
+    order = list(sampler)
+    assert len(order) == len(sampler) == 1300
+    seen = Counter(order)
+    if proportions == "natural":
+        assert [seen[row] for row in range(1000)] == repeats.tolist()
+    else:
+        assert set(Counter(UNEVEN[order].tolist()).values()) <= {433, 434}
+        rare = np.flatnonzero(
+            (UNEVEN.numpy() == 2) & (repeats == 4)
+        )  # 434 draws of 100 rows, repeats included
+        passes = 434 / repeats[UNEVEN.numpy() == 2].sum()
+        assert all(4 * int(passes) <= seen[row] <= 4 * (int(passes) + 1) for row in rare.tolist())
+
+
+def test_groups_are_classes_in_environments() -> None:
+    data = make_dataset((30, 10))
+    counts = Counter(zip(data.labels.tolist(), data.environments.tolist(), strict=True))
+    names = {f"class {label} in environment_{place}": count for (label, place), count in counts.items()}
+    assert data.group_counts() == names
+    assert Counter(data.groups.tolist()) == {2 * label + place: n for (label, place), n in counts.items()}
+    assert "repeats" not in collate(data.with_repeats(torch.ones(40).long()).__getitems__([0, 1]))
+
+
 def test_epochs_differ_and_repeat_by_seed() -> None:
     sampler = EnvironmentSampler(UNEVEN, seed=4)
     first = list(sampler)

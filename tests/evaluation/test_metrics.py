@@ -109,3 +109,17 @@ def test_a_result_that_is_not_a_number_is_never_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         save_results({"accuracy": float("nan")}, tmp_path)
     assert not (tmp_path / "results.json").exists()
+
+
+def test_labels_that_are_floats_are_measured_by_their_squared_error() -> None:
+    predictions, targets = LOGITS[:, :1], np.array([1.0, 0.0, 2.0, -1.0, 5.0], dtype=np.float32)
+    report = environment_report(predictions, targets, ENVIRONMENTS, ["a", "b", "c"])
+    assert report == {"a": {"squared_error": 0.5, "count": 2}, "c": {"squared_error": 2 / 3, "count": 3}}
+    results = summarize(report, report, report)
+    assert results["mean_squared_error"] == results["train_squared_error"] == pytest.approx(7 / 12)
+    assert not any("accuracy" in name for name in results)
+    prediction = EvalPrediction(predictions=predictions, label_ids=(targets, ENVIRONMENTS))
+    metrics = EnvironmentMetrics(["a", "b", "c"])(prediction)
+    assert metrics == pytest.approx(
+        {"mean_squared_error": 7 / 12, "a_squared_error": 0.5, "c_squared_error": 2 / 3}
+    )

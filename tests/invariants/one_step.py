@@ -1,4 +1,5 @@
-"""One optimizer step of every additive objective, on one or several processes; the gradients go to a file.
+"""One optimizer step of every additive objective and every update, on one or several processes; the
+gradients go to a file.
 
 torchrun --nproc_per_node 2 tests/invariants/one_step.py FOLDER
 """
@@ -19,6 +20,8 @@ from transformers import TrainerCallback, set_seed
 from hf_ood import RSC, LeNetConfig, LeNetForImageClassification, OODConfig, OODTrainer
 from hf_ood.data import EnvironmentDataset
 from hf_ood.objectives import OBJECTIVES, Objective
+from hf_ood.trainer.methods import build_method
+from hf_ood.updates import UPDATES, Update
 
 BATCH = 48
 # Every layout of one batch of 48 over processes and micro-batches.
@@ -33,13 +36,18 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "eqrm": {"burn_in_steps": 0},
     "ib_erm": {"warmup_steps": 0},
     "ib_irm": {"warmup_steps": 0},
-    "sd": {"penalty_weight": 10.0},
+    "sd": {"penalty_weight": 10.0, "l2": 0.01},
     "coral": {"penalty_weight": 1e6},
     "fishr": {"warmup_steps": 0, "penalty_weight": 1e5},
+    "sam": {"rho": 0.5},
+    "sand_mask": {"k": 1e-3},
+    "iga": {"penalty_weight": 1.0},
     "dann": {"schedule": "constant", "weight": 30.0, "width": 16},
     "cdann": {"schedule": "constant", "weight": 30.0, "width": 16},
 }
 
+# Also SAM on an objective that needs a pass in advance; MLDG on one with a penalty on the weights.
+UPDATED = [*UPDATES, "vrex+sam", "sd+mldg"]
 
 # Networks of transformers, under a method on features and a transform that treats each sample alone.
 BACKBONE_METHOD = ("fishr", {"mask": "channel", "restoration": "threshold"})
@@ -117,6 +125,7 @@ def gradients(
     folder: Path,
     model: nn.Module | None = None,
     feature_transform: RSC | None = None,
+    update: Update | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """The gradients of the first step, and the loss that was logged for it."""
@@ -138,6 +147,7 @@ def gradients(
         ),
         objective=objective,
         feature_transform=feature_transform,
+        update=update,
         train_dataset=data,
         callbacks=[keep],
     )
@@ -156,19 +166,21 @@ def main(folder: Path) -> None:
     found = {}
     cases = [(name, LeNetForImageClassification) for name, cls in OBJECTIVES.items() if cls.additive]
     cases += [(name, WithOwnLoss) for name in WITH_OWN_LOSS]
+    updated = [(name, LeNetForImageClassification) for name in UPDATED]
     for data_name, counts in DATA.items():
-        for name, model_class in cases:
+        for name, model_class in [*cases, *(updated if data_name == "ragged" else [])]:
             for batch, accumulation in LAYOUTS[processes]:
-                objective = OBJECTIVES[name](**OPTIONS.get(name, {}))
+                method = build_method(name, OPTIONS)
                 own = "+own_loss" if model_class is WithOwnLoss else ""
                 key = f"{name}{own} {data_name} {processes}x{batch}x{accumulation}"
                 found[key] = gradients(
-                    objective,
+                    method.objective,
                     make_data(counts),
                     batch,
                     accumulation,
                     folder / f"run_{processes}",
                     make_model(model_class),
+                    update=method.update,
                 )
         name, rsc = BACKBONE_METHOD
         for backbone in DIVIDED_BACKBONES:

@@ -1,10 +1,12 @@
-"""One batch = the same in micro-batches = the same over two real processes, for every additive objective."""
+"""One batch = the same in micro-batches = the same over two real processes, for every additive objective and
+every update."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from one_step import (
     LAYOUTS,
     MAX_GRAD_NORM,
     OPTIONS,
+    UPDATED,
     WITH_OWN_LOSS,
     WithOwnLoss,
     gradients,
@@ -31,6 +34,7 @@ from hf_ood import MMD, LeNetConfig, LeNetForImageClassification, OODConfig, OOD
 from hf_ood.models import Penultimate
 from hf_ood.objectives import OBJECTIVES
 from hf_ood.objectives import functional as F_ood
+from hf_ood.trainer.methods import build_method
 
 ADDITIVE = [name for name, cls in OBJECTIVES.items() if cls.additive]
 DIVIDED = [f"{processes}x{b}x{a}" for processes, layouts in LAYOUTS.items() for b, a in layouts][1:]
@@ -60,9 +64,15 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("layout", DIVIDED)
-@pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize(
-    "name", [*ADDITIVE, *(f"{name}+own_loss" for name in WITH_OWN_LOSS), "dann+clipped", *DIVIDED_BACKBONES]
+    ("name", "data"),
+    [
+        *product(
+            [*ADDITIVE, *(f"{name}+own_loss" for name in WITH_OWN_LOSS), "dann+clipped", *DIVIDED_BACKBONES],
+            DATA,
+        ),
+        *product(UPDATED, ["ragged"]),
+    ],
 )
 def test_a_divided_batch_has_the_gradient_of_the_whole(
     steps: dict[str, Any], name: str, data: str, layout: str
@@ -82,8 +92,10 @@ def direction(step: dict[str, Any]) -> Tensor:
     return flat / flat.norm()
 
 
-@pytest.mark.parametrize("data", DATA)
-@pytest.mark.parametrize("name", [name for name in ADDITIVE if name != "erm"])
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [*product([name for name in ADDITIVE if name != "erm"], DATA), *product(UPDATED, ["ragged"])],
+)
 def test_the_law_is_tested_where_the_method_matters(steps: dict[str, Any], name: str, data: str) -> None:
     cosine = direction(steps[f"{name} {data} 1x48x1"]) @ direction(steps[f"erm {data} 1x48x1"])
     assert cosine < 0.98
@@ -98,6 +110,14 @@ def test_under_autocast_sums_keep_their_digits(name: str, tmp_path: Path) -> Non
     )
     assert divided["loss"] == pytest.approx(whole["loss"], rel=1e-3)
     assert direction(divided) @ direction(whole) > 0.999
+
+
+@pytest.mark.parametrize("name", ["vrex+sam", "iga"])
+def test_updates_work_under_autocast(steps: dict[str, Any], name: str, tmp_path: Path) -> None:
+    method = build_method(name, OPTIONS)
+    data = make_data(DATA["ragged"])
+    found = gradients(method.objective, data, 12, 4, tmp_path, bf16=True, update=method.update)
+    assert direction(found) @ direction(steps[f"{name} ragged 1x48x1"]) > 0.99
 
 
 @pytest.mark.parametrize("data", DATA)

@@ -19,6 +19,7 @@ RANK = {
     "averaging": 1,
     "evaluation": 1,
     "trainer": 2,
+    "discovery": 2,
     "explain": 2,
     "reporting": 3,
     "hub": 4,

@@ -94,7 +94,9 @@ def test_every_parameter_moves(method: str, tmp_path: Path) -> None:
         *((method, 1) for method in ALL_METHODS),
         *((name, 2) for name, cls in OBJECTIVES.items() if cls.additive),
         ("irm+rsc", 2),
+        ("irm+rsc+mixup+sam+ema", 2),
         ("irm+mixup+ema", 2),
+        ("fish", 2),
     ],
 )
 def test_a_resumed_run_ends_where_the_uninterrupted_one_does(

@@ -116,6 +116,25 @@ def test_renaming_environments_changes_nothing_else() -> None:
     torch.testing.assert_close(after[renaming], before)
 
 
+@pytest.mark.parametrize("counts", RAGGED, ids=str)
+def test_squared_errors_take_the_place_of_cross_entropies(counts: list[int]) -> None:
+    """Labels that are floats: risks, IRM's slopes and Fishr's gradients are those of the squared error."""
+    logits, _, environments, number = make_batch(counts, classes=1)
+    targets = torch.randn(len(logits), generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    scale = torch.ones((), dtype=torch.float64, requires_grad=True)
+    errors = (logits[:, 0] * scale - targets).square()
+    risks = [errors[environments == e].mean() for e, count in enumerate(counts) if count]
+    slopes = [torch.autograd.grad(risk, scale, create_graph=True)[0] for risk in risks]
+    present = torch.tensor(counts) > 0
+    found = F_ood.environment_risks(logits, targets, environments, number)[present]
+    torch.testing.assert_close(found, torch.stack(risks))
+    ours = F_ood.irm_penalty(logits, targets, environments, number)
+    same_value_and_gradient(ours, torch.stack(slopes).square().mean(), logits)
+    residuals, _ = F_ood.head_gradient_factors(logits, logits, targets)
+    (gradient,) = torch.autograd.grad(F_ood.sample_losses(logits, targets).sum(), logits)
+    torch.testing.assert_close(residuals, gradient)
+
+
 def test_shares_of_classes_are_as_good_as_labels() -> None:
     """Of a mixed sample: the weighted mean of what its two labels give; with a share of 1: that of the label.
 

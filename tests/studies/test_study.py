@@ -36,7 +36,7 @@ def test_every_run_of_every_study_is_a_valid_recipe(name: str, budget: str, tmp_
         recipe.write_text(yaml.safe_dump(run.recipe(tmp_path)))
         arguments = parse_arguments(["--config", str(recipe)])
         assert arguments.training.seed == 0
-        assert arguments.options["colored_mnist"]["seed"] == 0
+        assert arguments.options[arguments.run.dataset_name]["seed"] == 0
     assert set(study.report) <= set(study.arms)
 
 
@@ -129,3 +129,23 @@ def test_unknown_names_are_refused_with_the_nearest(tmp_path: Path) -> None:
         file.write_text(yaml.safe_dump(content))
         with pytest.raises(ValueError, match=message):
             load_study(file)
+
+
+def test_less_is_better_of_a_squared_error() -> None:
+    results = {"mean_squared_error": 11.5, "environments": {"a": {"squared_error": 11.5, "count": 9}}}
+    assert measure(results, "mean_squared_error") == 11.5
+    assert measure(results, "mean_accuracy") is None and measure(results, "validation_accuracy") is None
+    claim = Claim("helps", better="IRM", than="ERM", measure="mean_squared_error")
+    study = replace(STUDY, measures=["mean_squared_error", "mean_accuracy"], claims=[claim])
+    values = {"ERM": (13.0, 14.0, 13.5), "IRM": (11.0, 11.5, 11.2)}
+    rows = [
+        ("colours", arm, seed, "mean_squared_error", value, "key", 1.0)
+        for arm, seeds in values.items()
+        for seed, value in enumerate(seeds)
+    ]
+    summary = summarize(study, pd.DataFrame(rows, columns=COLUMNS), "quick", Path("nowhere"))
+    assert summary.claims[0].difference.mean == pytest.approx(6.8 / 3)
+    assert summary.claims[0].verdict == "replicated"
+    assert [set(row.measures) for row in summary.rows] == [{"mean_squared_error"}] * 2
+    panel, empty = draw_study(summary).axes
+    assert panel.get_xlabel() == "mean squared error" and empty.get_xlabel() == "mean accuracy (%)"

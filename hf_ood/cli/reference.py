@@ -1,0 +1,151 @@
+"""What the model of the stage before decides about a stage's training images."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ..data import EnvironmentDataset
+from ..data.configurations import unknown_name
+from ..discovery import INFERENCES, EnvironmentInference, Reference, replace_environments
+from .arguments import Arguments
+
+Datasets = dict[str, EnvironmentDataset]
+
+
+def build_inference(arguments: Arguments) -> EnvironmentInference | None:
+    """What infers this stage's training environments. Raises `ValueError` for an unknown name."""
+    name = arguments.run.infer_environments
+    if name == "none":
+        return None
+    if name not in INFERENCES:
+        raise ValueError(unknown_name("inference of environments", name, ["none", *INFERENCES]))
+    return INFERENCES[name](**arguments.options.get(name, {}))
+
+
+def reference_folder(arguments: Arguments, previous: Path | None) -> Path | None:
+    """Where the reference model's weights are; None where none is needed. Raises `ValueError` if there are
+    none."""
+    inference, run = build_inference(arguments), arguments.run
+    asking = [f"infer_environments {run.infer_environments}"] * bool(inference and inference.needs_reference)
+    asking += ["upweight_errors"] * (run.upweight_errors > 1)
+    if not asking:
+        return None
+    if previous is None and run.start_from in ("previous", "scratch"):
+        raise ValueError(
+            f"--{asking[0]} needs a trained model: use it in a stage after another one, or give a "
+            "checkpoint's folder as --start_from."
+        )
+    return previous or Path(run.start_from)
+
+
+def rehearse(arguments: Arguments, datasets: Datasets) -> Datasets:
+    """The data as the stage will have them, in so many environments as it will infer: all that can be checked
+    before there is a reference model."""
+    inference, train = build_inference(arguments), datasets["train"]
+    if arguments.run.upweight_errors < 1:
+        raise ValueError(f"upweight_errors must be at least 1, not {arguments.run.upweight_errors}.")
+    if inference is None:
+        return datasets
+    return replace_environments(datasets, torch.arange(len(train)) % inference.number, inference.number)
+
+
+def judge(
+    arguments: Arguments, datasets: Datasets, model: PreTrainedModel | None
+) -> tuple[Datasets, dict[str, Any]]:
+    """The training images in inferred environments, and those that the reference model misclassifies
+    repeated, as asked; and what was found, for the results.
+
+    One process decides for all, so that they agree to the last sample. Raises `ValueError` when the inferred
+    environments are fewer than asked for.
+    """
+    inference, factor, train = build_inference(arguments), arguments.run.upweight_errors, datasets["train"]
+    if inference is None and factor == 1:
+        return datasets, {}
+    state, decided = PartialState(), torch.zeros(2, len(train), dtype=torch.long)
+    if state.is_main_process:
+        decided = _decide(arguments, train, inference, model)
+    environments, wrong = broadcast(decided.to(state.device)).cpu()
+    found: dict[str, Any] = {}
+    if factor > 1:
+        found |= {"upweighted": {"factor": factor, "errors": int(wrong.sum()), "of": len(train)}}
+        datasets = {**datasets, "train": train.with_repeats(1 + (factor - 1) * wrong)}
+    if inference is not None:
+        found |= {"inferred": _describe(train, environments, inference, wrong if model else None)}
+        datasets = replace_environments(datasets, environments, inference.number)
+        counts = datasets["train"].environment_counts()
+        if len(counts) < inference.number:
+            raise ValueError(
+                f"{inference.name} put all {len(train)} training images into {', '.join(counts)}: the "
+                "reference model does not tell them apart. Train the stage before for longer or on more "
+                "images, or infer in another way (--infer_environments)."
+            )
+    return datasets, found
+
+
+def _decide(
+    arguments: Arguments,
+    train: EnvironmentDataset,
+    inference: EnvironmentInference | None,
+    model: PreTrainedModel | None,
+) -> Tensor:
+    """Environments and errors, int64 [2, N]; zeros for what is not asked or not known."""
+    if model is None:
+        reference = Reference(torch.zeros(len(train), len(train.label_names)), train.labels)
+    else:
+        features = inference is not None and inference.needs_features
+        batch_size = arguments.training.per_device_eval_batch_size
+        reference = Reference.of(model.to(PartialState().device), train, features, batch_size)
+    none = torch.zeros(len(train), dtype=torch.long)
+    environments = none if inference is None else inference.infer(reference, arguments.training.seed)
+    return torch.stack([environments, none if model is None else reference.wrong.long()])
+
+
+def _describe(
+    train: EnvironmentDataset, environments: Tensor, inference: EnvironmentInference, wrong: Tensor | None
+) -> dict[str, Any]:
+    """Of each inferred environment: images by label and by the environment they are really in, and the
+    reference model's accuracy."""
+    found: dict[str, Any] = {"method": inference.name}
+    for number in range(inference.number):
+        rows = environments == number
+        entry = {
+            "count": int(rows.sum()),
+            "labels": _counts(train.labels[rows], train.label_names),
+            "environments": _counts(train.environments[rows], train.environment_names),
+        }
+        if wrong is not None and rows.any():
+            entry["reference_accuracy"] = 1 - wrong[rows].double().mean().item()
+        found[f"inferred_{number}"] = entry
+    return found
+
+
+def _counts(ids: Tensor, names: list[str]) -> dict[str, int]:
+    counts = ids.bincount(minlength=len(names)).tolist()
+    return {name: count for name, count in zip(names, counts, strict=True) if count}
+
+
+def recorded_inference(arguments: Arguments) -> dict[str, dict[str, Any]]:
+    """The hyper-parameters of what inferred the environments, by its name."""
+    inference = build_inference(arguments)
+    return {} if inference is None else {inference.name: asdict(inference)}
+
+
+def recorded_options(arguments: Arguments) -> dict[str, Any]:
+    """How the training images were chosen and weighted, where that is not the usual way."""
+    run, proportions = arguments.run, arguments.training.environment_proportions
+    asked = {
+        "hold_out": run.hold_out or None,
+        "train_on": run.train_on if run.train_on != "train" else None,
+        "infer_environments": run.infer_environments if run.infer_environments != "none" else None,
+        "upweight_errors": run.upweight_errors if run.upweight_errors > 1 else None,
+        "environment_proportions": proportions if proportions != "equal" else None,
+    }
+    return {name: value for name, value in asked.items() if value is not None}

@@ -1,0 +1,24 @@
+"""Environments where no column names them, from what a reference model says. A new way is one file here, and
+its name in `INFERENCES`."""
+
+from .base import EnvironmentInference, Reference
+from .columns import inferred_names, replace_environments, write_environments
+from .eiil import EIIL
+from .kmeans import KMeansEnvironments
+from .random import RandomEnvironments
+
+INFERENCES: dict[str, type[EnvironmentInference]] = {
+    cls.name: cls for cls in (EIIL, KMeansEnvironments, RandomEnvironments)
+}
+
+__all__ = [
+    "EIIL",
+    "INFERENCES",
+    "EnvironmentInference",
+    "KMeansEnvironments",
+    "RandomEnvironments",
+    "Reference",
+    "inferred_names",
+    "replace_environments",
+    "write_environments",
+]

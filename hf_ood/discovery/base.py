@@ -1,0 +1,75 @@
+"""What a reference model says of samples, and what turns it into environments."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ..data import EnvironmentDataset, collate
+from ..models import Penultimate
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A reference model's view of N samples: `logits` float [N, C], `labels` int64 [N], and `features`
+    float [N, D], which only some inferences need."""
+
+    logits: Tensor
+    labels: Tensor
+    features: Tensor | None = None
+
+    @property
+    def wrong(self) -> Tensor:
+        """Whether the model misclassifies each sample, bool [N]."""
+        return self.logits.argmax(1) != self.labels
+
+    @classmethod
+    @torch.no_grad()
+    def of(
+        cls, model: nn.Module, dataset: EnvironmentDataset, features: bool = False, batch_size: int = 1000
+    ) -> Reference:
+        """Run the model over the data set as it is, without its transform; `features`: keep them too.
+
+        The features are what the last linear layer sees. Raises `ValueError` when the model has none.
+        """
+        plain, device = dataset.with_transform(None), next(model.parameters()).device
+        penultimate = Penultimate(model) if features else None
+        training = model.training
+        model.eval()
+        logits, seen = [], []
+        for rows in torch.arange(len(plain)).split(batch_size):
+            images = collate(plain.__getitems__(rows.tolist()))["pixel_values"].to(device)
+            if penultimate is None:
+                logits.append(model(pixel_values=images).logits.float().cpu())
+            else:
+                with penultimate:
+                    logits.append(model(pixel_values=images).logits.float().cpu())
+                seen.append(penultimate.take().float().cpu())
+        model.train(training)
+        return cls(torch.cat(logits), plain.labels, torch.cat(seen) if features else None)
+
+
+@dataclass
+class EnvironmentInference(ABC):
+    """Base class of ways to infer environments. One is a dataclass: its fields are its hyper-parameters."""
+
+    name: ClassVar[str]
+    equation: ClassVar[str] = ""
+    """What the assignment maximises or minimises, in LaTeX, for model cards."""
+    citation: ClassVar[str] = ""
+    """The paper, as a BibTeX entry."""
+    needs_reference: ClassVar[bool] = True
+    needs_features: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def number(self) -> int:
+        """How many environments it makes."""
+
+    @abstractmethod
+    def infer(self, reference: Reference, seed: int) -> Tensor:
+        """Environments of the reference's samples, int64 [N] in 0..number-1; a function of both arguments."""

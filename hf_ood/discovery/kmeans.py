@@ -1,0 +1,89 @@
+"""Environments as clusters of a reference model's features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ..options import option
+from .base import EnvironmentInference, Reference
+
+
+@dataclass
+class KMeansEnvironments(EnvironmentInference):
+    """Clusters of the reference model's features within each class; environment 0 holds the largest of each
+    class, environment 1 the next.
+
+    Within classes, because clusters of all features are the classes again. Source: Sohoni et al. 2020,
+    arXiv:2011.12945, with k-means for their Gaussian mixtures.
+    """
+
+    num_environments: int = option(2, "Clusters of each class.")
+    iterations: int = option(100, "At most so many of Lloyd's iterations.")
+
+    name: ClassVar[str] = "kmeans"
+    citation: ClassVar[str] = """\
+@inproceedings{sohoni2020subclass,
+  title = {No Subclass Left Behind: Fine-Grained Robustness in Coarse-Grained Classification Problems},
+  author = {Sohoni, Nimit and Dunnmon, Jared and Angus, Geoffrey and Gu, Albert and R{\'e}, Christopher},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2020}
+}"""
+    needs_features: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.num_environments < 2:
+            raise ValueError(f"kmeans.num_environments must be at least 2, not {self.num_environments}.")
+
+    @property
+    def number(self) -> int:
+        return self.num_environments
+
+    def infer(self, reference: Reference, seed: int) -> Tensor:
+        if reference.features is None:
+            raise ValueError("kmeans clusters features: give Reference(logits, labels, features).")
+        generator = torch.Generator().manual_seed(seed)
+        environments = torch.zeros(len(reference.labels), dtype=torch.long)
+        for label in reference.labels.unique():
+            rows = (reference.labels == label).nonzero().squeeze(1)
+            if len(rows) < self.num_environments:
+                raise ValueError(
+                    f"kmeans: class {int(label)} has {len(rows)} samples for {self.num_environments} "
+                    "clusters; lower kmeans.num_environments."
+                )
+            clusters = kmeans(reference.features[rows], self.num_environments, generator, self.iterations)
+            by_size = clusters.bincount(minlength=self.num_environments).argsort(descending=True, stable=True)
+            environments[rows] = by_size.argsort()[clusters]
+        return environments
+
+
+def kmeans(points: Tensor, number: int, generator: torch.Generator, iterations: int = 100) -> Tensor:
+    """Lloyd's algorithm from k-means++ seeds: the cluster of each of the `points` [N, D] -> int64 [N].
+
+    Source: Arthur & Vassilvitskii 2007. A cluster that loses all its points keeps its centre.
+    """
+    centers = _seeds(points, number, generator)
+    clusters = torch.full((len(points),), -1)
+    for _ in range(iterations):
+        nearest = torch.cdist(points, centers).argmin(1)
+        if torch.equal(nearest, clusters):
+            break
+        clusters = nearest
+        counts = clusters.bincount(minlength=number)[:, None]
+        sums = torch.zeros_like(centers).index_add(0, clusters, points)
+        centers = torch.where(counts > 0, sums / counts.clamp_min(1), centers)
+    return clusters
+
+
+def _seeds(points: Tensor, number: int, generator: torch.Generator) -> Tensor:
+    """Points far from one another: each drawn in proportion to its squared distance to the nearest before."""
+    chosen = [int(torch.randint(len(points), (), generator=generator))]
+    distances = torch.full((len(points),), torch.inf, dtype=points.dtype)
+    while len(chosen) < number:
+        distances = torch.minimum(distances, (points - points[chosen[-1]]).square().sum(1))
+        weights = distances if distances.sum() > 0 else torch.ones_like(distances)
+        chosen.append(int(torch.multinomial(weights, 1, generator=generator)))
+    return points[chosen]

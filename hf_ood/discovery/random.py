@@ -1,0 +1,34 @@
+"""Random environments: the control that every inference has to beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ..options import option
+from .base import EnvironmentInference, Reference
+
+
+@dataclass
+class RandomEnvironments(EnvironmentInference):
+    """Environments of equal size, drawn at random: a control without information."""
+
+    num_environments: int = option(2, "How many environments.")
+
+    name: ClassVar[str] = "random"
+    needs_reference: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.num_environments < 2:
+            raise ValueError(f"random.num_environments must be at least 2, not {self.num_environments}.")
+
+    @property
+    def number(self) -> int:
+        return self.num_environments
+
+    def infer(self, reference: Reference, seed: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randperm(len(reference.labels), generator=generator) % self.num_environments
