@@ -146,8 +146,8 @@ def gradients(
             **options,
         ),
         objective=objective,
-        feature_transform=feature_transform,
         update=update,
+        feature_transform=feature_transform,
         train_dataset=data,
         callbacks=[keep],
     )
