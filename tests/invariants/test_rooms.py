@@ -24,6 +24,7 @@ RANK = {
     "hub": 4,
     "cli": 5,
     "studies": 6,
+    "sweeps": 7,
 }
 
 

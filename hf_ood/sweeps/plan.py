@@ -1,0 +1,62 @@
+"""The runs that a choice of hyper-parameters asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..evaluation.selection import Candidate, Protocol
+from ..studies.collect import read_run
+from ..studies.study import Run, Settings, merge
+from .space import as_settings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which environments there are, which are held out in turn, and who chooses.
+
+    `settings`: flags that all runs share. `protocols`: all are evaluated on the same runs; those that need
+    folds cost one more run for each pair of environments.
+    """
+
+    settings: Settings
+    environments: Sequence[str]
+    held_out: Sequence[str]
+    protocols: Sequence[Protocol] = field(default_factory=list)
+
+    def without(self, method: str, values: dict[str, Any], out: set[str], seed: int) -> Run:
+        """The run that trains on all environments but `out`, and is tested on those.
+
+        It is the same run whichever of them is held out and whichever a fold, so it is carried out once.
+        """
+        split = {
+            "train_environments": [name for name in self.environments if name not in out],
+            "test_environments": [name for name in self.environments if name in out],
+        }
+        settings = merge(self.settings, as_settings(values), {"method": method}, split)
+        arm = f"{method} without {', '.join(split['test_environments'])}"
+        return Run("sweep", arm, seed, settings)
+
+    def runs(self, method: str, values: dict[str, Any], held_out: str, seed: int) -> dict[str | None, Run]:
+        """The whole run (key None) and a run for each fold (key: the environment that it leaves out too)."""
+        runs: dict[str | None, Run] = {None: self.without(method, values, {held_out}, seed)}
+        if any(protocol.needs_folds for protocol in self.protocols):
+            for name in self.environments:
+                if name != held_out:
+                    runs[name] = self.without(method, values, {held_out, name}, seed)
+        return runs
+
+    def candidate(
+        self, method: str, values: dict[str, Any], held_out: str, seed: int, root: Path
+    ) -> Candidate | None:
+        """What the finished runs say; None while one is missing."""
+        results = {
+            left_out: read_run(run, root)
+            for left_out, run in self.runs(method, values, held_out, seed).items()
+        }
+        if any(found is None for found in results.values()):
+            return None
+        found = {left_out: one for left_out, one in results.items() if one is not None}
+        return Candidate(held_out, found.pop(None), {str(name): one for name, one in found.items()})
