@@ -28,18 +28,8 @@ def candidates(plan: Plan, methods: Sequence[str], trials: Trials, seeds: int, r
                     if found is None:
                         continue
                     for protocol in plan.protocols:
-                        rows.append(
-                            [
-                                method,
-                                held_out,
-                                trial.number,
-                                seed,
-                                protocol.name,
-                                protocol.oracle,
-                                protocol.score(found),
-                                protocol.accuracy(found),
-                            ]  # fmt: skip
-                        )
+                        which = (method, held_out, trial.number, seed, protocol.name, protocol.oracle)
+                        rows.append([*which, protocol.score(found), protocol.accuracy(found)])
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

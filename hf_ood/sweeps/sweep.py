@@ -64,8 +64,10 @@ def make_parser() -> argparse.ArgumentParser:
         "guides the sampler and the pruner, and writes the recipes",
     )  # fmt: skip
     parser.add_argument("--sampler", choices=SAMPLERS, default="random", help="default: random (DomainBed)")
-    parser.add_argument("--pruner", choices=list(PRUNERS), default="none",
-                        help="median: no more seeds for a trial whose first are below the median; default: none")  # fmt: skip
+    parser.add_argument(
+        "--pruner", choices=list(PRUNERS), default="none",
+        help="median: no more seeds for a trial whose first are below the median; default: none",
+    )  # fmt: skip
     parser.add_argument("--name", default="sweep", help="of the sweep in the storage; default: sweep")
     parser.add_argument("--storage", metavar="URL", help="an Optuna storage that machines may share: "
                         "postgresql://...; default: sqlite file in --results_dir")  # fmt: skip
