@@ -16,7 +16,7 @@ class Search:
 
 def option(default: Any, help: str, search: Search | None = None) -> Any:
     """A dataclass field; a list as default is copied for each instance."""
-    metadata = {"help": help, "search": search}
+    metadata: dict[str, Any] = {"help": help, **({"search": search} if search else {})}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)

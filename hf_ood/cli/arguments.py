@@ -17,6 +17,7 @@ from ..models import MODELS
 from ..trainer import OODConfig
 from ..trainer.methods import method_parts
 from .command import command_line
+from .models import MODEL_CONFIG, model_section, take_model_config
 from .parser import RunArguments, UsageError, make_parser, sections
 from .stages import read_stages
 
@@ -74,10 +75,11 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Arguments:
 
 def _parse(parser: ArgumentParser, tokens: list[str], source: str | None) -> Arguments:
     """Sort what the flags give into the dataclasses; `source` is named in errors."""
+    tokens, model_config = take_model_config(tokens)
     namespace, unknown = parser.parse_known_args(tokens)
     _refuse_unknown([token for token in unknown if token.startswith("-")] or unknown, parser._actions, source)
     given = dict(sorted(vars(namespace).items()))
-    options: dict[str, dict[str, Any]] = {}
+    options: dict[str, dict[str, Any]] = {MODEL_CONFIG: model_config} if model_config else {}
     for_run: dict[str, Any] = {}
     for_training: dict[str, Any] = {}
     run_names = {field.name for field in fields(RunArguments)}
@@ -90,6 +92,7 @@ def _parse(parser: ArgumentParser, tokens: list[str], source: str | None) -> Arg
     run = RunArguments(**for_run)
     try:
         method_parts(run.method)
+        model_section(run)
         training = OODConfig(**for_training)
     except (ValueError, TypeError) as error:
         raise UsageError(str(error)) from error
@@ -101,7 +104,7 @@ def _parse(parser: ArgumentParser, tokens: list[str], source: str | None) -> Arg
 def _chosen(arguments: Arguments) -> set[str]:
     """The sections that have an effect."""
     run = arguments.run
-    return {*method_parts(run.method), run.model, run.dataset_name}
+    return {*method_parts(run.method), model_section(run), run.dataset_name}
 
 
 def recorded_arguments(file: Path) -> Arguments:
@@ -141,7 +144,7 @@ def _read_recipe(file: str) -> dict[str, Any]:
 
 def _recipe_flags(content: dict[str, Any], source: str) -> list[str]:
     """A recipe as the flags it stands for, so that it is parsed and checked exactly as they are."""
-    known_sections = sections()
+    known_sections = {*sections(), MODEL_CONFIG}
     tokens: list[str] = []
     for key, value in content.items():
         if key in known_sections and isinstance(value, dict):
@@ -157,6 +160,8 @@ def _recipe_flags(content: dict[str, Any], source: str) -> list[str]:
 def _tokens(name: str, value: Any) -> list[str]:
     if value is None:
         return []
+    if name.startswith(f"{MODEL_CONFIG}."):
+        return [f"--{name}={json.dumps(value)}"]
     if isinstance(value, list):
         return [f"--{name}", *map(str, value)]
     if isinstance(value, dict):
@@ -185,8 +190,9 @@ def _refuse_useless(flags: Sequence[str], run: RunArguments, chosen: set[str]) -
     sections)."""
     for flag in flags:
         section, dot, _ = flag.removeprefix("--").partition("=")[0].partition(".")
-        if flag.startswith("--") and dot and section in sections() and section not in chosen:
+        if flag.startswith("--") and dot and section in {*sections(), MODEL_CONFIG} and section not in chosen:
+            network = run.model_name_or_path or run.config_name or run.model
             raise UsageError(
-                f"{flag.partition('=')[0]} has no effect with --method {run.method} --model {run.model} "
+                f"{flag.partition('=')[0]} has no effect with --method {run.method}, the model {network} and "
                 f"--dataset_name {run.dataset_name}."
             )

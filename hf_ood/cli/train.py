@@ -18,13 +18,11 @@ from transformers import PreTrainedModel, set_seed
 from transformers.utils import logging
 
 from ..data import EnvironmentDataset
-from ..data.configurations import unknown_name
 from ..evaluation import environment_report, save_results, summarize
 from ..evaluation.metrics import EnvironmentReport, mean_accuracy
 from ..evaluation.results import RESULTS_FILE, history, load_results, versions
 from ..files import all_or_nothing
 from ..hub.model_card import write_model_card
-from ..models import MODELS, image_processor
 from ..reporting.curves import CURVES_FILE, draw_curves
 from ..reporting.reconstructions import RECONSTRUCTIONS_FILE, Reconstructs, draw_reconstructions
 from ..reporting.tables import print_results
@@ -33,11 +31,21 @@ from ..trainer.checkpoints import last_whole_checkpoint
 from ..trainer.methods import Method, build_method
 from .arguments import Arguments, UsageError, parse_arguments
 from .datasets import load_splits, training_datasets
+from .models import build_model, describe_model, input_processor
 from .parser import make_parser
 from .push import take_publication
 from .stages import combine, freeze_all_but, load_weights, place_stages
 
 ARGUMENTS_FILE = "arguments.yaml"
+DATA_FLAGS = (
+    "text_column",
+    "image_column",
+    "label_column",
+    "environment_column",
+    "test_environments",
+    "validation",
+    "max_length",
+)
 logger = logging.get_logger(__name__)
 
 
@@ -81,7 +89,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
     if arguments.stages:
         results = combine(dict(zip(arguments.stages, finished, strict=True)))
         if training.process_index == 0:
-            model = build_model(arguments, datasets["train"])
+            model = build_model(arguments, datasets["train"].label_names)
             load_weights(model, stages[-1].folder)
             write_run(model, results, folder, datasets)
     if training.process_index == 0:
@@ -130,7 +138,7 @@ def build_trainer(
     run = arguments.run
     method = build_method(run.method, arguments.options)
     set_seed(arguments.training.seed)
-    model = build_model(arguments, datasets["train"])
+    model = build_model(arguments, datasets["train"].label_names)
     source = {"scratch": None, "previous": previous}.get(run.start_from, Path(run.start_from))
     if source is not None:
         load_weights(model, source)
@@ -210,20 +218,6 @@ def _comparable(arguments: Arguments) -> dict[str, Any]:
     return kept
 
 
-def build_model(arguments: Arguments, dataset: EnvironmentDataset) -> PreTrainedModel:
-    name = arguments.run.model
-    if name not in MODELS:
-        raise ValueError(unknown_name("model", name, list(MODELS)))
-    config_class, model_class = MODELS[name]
-    id2label = dict(enumerate(dataset.label_names))
-    config = config_class(
-        **arguments.options.get(name, {}),
-        id2label=id2label,
-        label2id={label: position for position, label in id2label.items()},
-    )
-    return model_class(config)
-
-
 def collect_results(
     trainer: OODTrainer,
     arguments: Arguments,
@@ -253,8 +247,8 @@ def collect_results(
         "history": history(trainer.state.log_history),
         "hyperparameters": {
             **method.hyperparameters(),
-            "model": {"name": run.model, **arguments.options.get(run.model, {})},
-            "data": {**arguments.options.get("colored_mnist", {}), "augmentation": run.augmentation},
+            "model": describe_model(arguments),
+            "data": describe_data(arguments),
             "training": {
                 "learning_rate": training.learning_rate,
                 "batch_size": batch,
@@ -271,6 +265,17 @@ def collect_results(
         "samples_per_second": done * batch / seconds,
         "versions": versions(),
         "command": arguments.command,
+    }
+
+
+def describe_data(arguments: Arguments) -> dict[str, Any]:
+    """What `results.json` says about the data: all that was asked for, so that runs on others differ."""
+    given = arguments.given["run"]
+    asked = {name: given[name] for name in DATA_FLAGS if given.get(name) is not None}
+    return {
+        **arguments.options.get("colored_mnist", {}),
+        "augmentation": arguments.run.augmentation,
+        **{name: " ".join(value) if isinstance(value, list) else value for name, value in asked.items()},
     }
 
 
@@ -291,13 +296,20 @@ def write_run(
     whole."""
     with all_or_nothing(folder, last=RESULTS_FILE) as staged:
         model.save_pretrained(staged)
-        image_processor(*datasets["train"].columns["pixel_values"].shape[2:]).save_pretrained(staged)
+        processor = datasets["train"].processor or input_processor(model, *image_size(datasets["train"]))
+        processor.save_pretrained(staged)
         draw_curves(results, staged / CURVES_FILE)
         if isinstance(model, Reconstructs):
             shown = {split: datasets[split] for split in ("validation", "test")}
             draw_reconstructions(model, shown).savefig(staged / RECONSTRUCTIONS_FILE, dpi=120)
         write_model_card(results, staged)
         save_results(results, staged)
+
+
+def image_size(dataset: EnvironmentDataset) -> tuple[int, int]:
+    """Height and width of the images that the network takes."""
+    height, width = dataset.__getitems__([0])["pixel_values"].shape[2:]
+    return height, width
 
 
 __all__ = ["RESULTS_FILE", "main", "make_parser", "run"]

@@ -1,24 +1,31 @@
 """From digits to batches that know their environment."""
 
+from .arrow import ArrowEnvironmentDataset
 from .augmentation import AUGMENTATIONS, BatchAugmentation, RandomErasing, RandomGrayscale, RandomResizedCrop
 from .colored_mnist import ColoredMNIST, ColoredMNISTConfig, colored_mnist_tensors, load_colored_mnist
 from .coloring import PALETTE, RandomColor, colorize, uncolorize
 from .dataset_card import CardText
 from .environment_column import add_environments
 from .environments import EnvironmentDataset, EnvironmentSampler, as_environment_dataset, collate
+from .loading import Columns, environment_datasets, read_dataset
 from .mnist import CorruptDataError, load_grey_images
+from .processors import load_processor
 from .publish import publish_dataset
+from .splits import Protocol
 
 __all__ = [
     "AUGMENTATIONS",
     "PALETTE",
+    "ArrowEnvironmentDataset",
     "BatchAugmentation",
     "CardText",
     "ColoredMNIST",
     "ColoredMNISTConfig",
+    "Columns",
     "CorruptDataError",
     "EnvironmentDataset",
     "EnvironmentSampler",
+    "Protocol",
     "RandomColor",
     "RandomErasing",
     "RandomGrayscale",
@@ -28,8 +35,11 @@ __all__ = [
     "collate",
     "colored_mnist_tensors",
     "colorize",
+    "environment_datasets",
     "load_colored_mnist",
     "load_grey_images",
+    "load_processor",
     "publish_dataset",
+    "read_dataset",
     "uncolorize",
 ]

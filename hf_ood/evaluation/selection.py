@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,13 +14,13 @@ Results = Mapping[str, Any]  # of one run, as in results.json
 
 @dataclass(frozen=True)
 class Candidate:
-    """One choice of hyper-parameters with one seed, for the held-out environment `held_out`.
+    """One choice of hyper-parameters with one seed, for the test environments `held_out`.
 
     `whole`: the run that trained on all other environments. `folds`: by environment, the run that trained
     without it as well. Both were tested on all that they did not train on.
     """
 
-    held_out: str
+    held_out: Sequence[str]
     whole: Results
     folds: Mapping[str, Results]
 
@@ -37,7 +37,7 @@ class Protocol(ABC):
     def score(self, candidate: Candidate) -> float: ...
 
     def accuracy(self, candidate: Candidate) -> float:
-        return tested(candidate.whole, candidate.held_out)
+        return tested(candidate.whole, *candidate.held_out)
 
 
 class TrainingValidation(Protocol):
@@ -86,12 +86,12 @@ class GivenEnvironment(Protocol):
         return tested(self._run(candidate), self.environment)
 
     def accuracy(self, candidate: Candidate) -> float:
-        return tested(self._run(candidate), candidate.held_out)
+        return tested(self._run(candidate), *candidate.held_out)
 
     def _run(self, candidate: Candidate) -> Results:
         if self.environment not in candidate.folds:
             raise ValueError(
-                f"{self.environment!r} cannot choose for {candidate.held_out!r}: it must be another "
+                f"{self.environment!r} cannot choose for {', '.join(candidate.held_out)}: it must be another "
                 f"environment ({', '.join(candidate.folds)})."
             )
         return candidate.folds[self.environment]
@@ -115,9 +115,11 @@ PROTOCOLS: dict[str, type[Protocol]] = {
 }
 
 
-def tested(results: Results, environment: str) -> float:
-    """A run's accuracy on an environment that it did not train on."""
-    return results["environments"][environment]["accuracy"]
+def tested(results: Results, *environments: str) -> float:
+    """A run's mean accuracy on test environments."""
+    entries = results["environments"]
+    found = [entries.get(f"test/{name}", entries.get(name)) for name in environments]
+    return sum(entry["accuracy"] for entry in found) / len(found)
 
 
 def _validated(results: Results) -> dict[str, Mapping[str, Any]]:

@@ -28,5 +28,9 @@ class FeatureTransform(ABC):
     progress: float = field(default=0.0, init=False, repr=False, compare=False)
 
     @abstractmethod
-    def __call__(self, features: Tensor, head: Head, labels: Tensor | None) -> Tensor:
-        """`features` [B, ...], `head` (features -> logits [B, C]), `labels` int64 [B] -> new features."""
+    def __call__(
+        self, features: Tensor, head: Head, labels: Tensor | None, places: Tensor | None = None
+    ) -> Tensor:
+        """`features`: a map [B, C, H, W], a sequence [B, T, D] or vectors [B, D]; `head`: features -> logits
+        [B, classes]; `labels` int64 [B]. `places`: of a sequence, bool [B, T], the tokens that are neither
+        padding nor the class token; all by default. Returns the new features."""

@@ -1,8 +1,9 @@
 """Representation self-challenging: suppress the features that the prediction leans on most.
 
 Huang et al. 2020, "Self-Challenging Improves Cross-Domain Generalization", ECCV, arXiv:2007.02454; the
-report, sections 4.1, 4.4, 5.3 and 5.4. Features are maps [B, C, H, W] of any size; vectors [B, D] count as D
-channels of one cell.
+report, sections 4.1, 4.4, 5.3 and 5.4. Features are maps [B, C, H, W] of any size. Vectors [B, D] count as
+D channels of one cell, sequences [B, T, D] as D channels of T cells: a spatial mask suppresses tokens, a
+channel mask hidden units.
 """
 
 from __future__ import annotations
@@ -42,9 +43,17 @@ def cam_importance(gradients: Tensor, features: Tensor) -> Tensor:
     return (weights * features).sum(1).relu()
 
 
-def challenge_mask(importance: Tensor, drop_rate: float) -> Tensor:
-    """0 on the ceil(drop_rate * K) largest of each row, else 1: [B, K] -> [B, K] (report, section 4.1.4)."""
+def challenge_mask(importance: Tensor, drop_rate: float, places: Tensor | None = None) -> Tensor:
+    """0 on the ceil(drop_rate * K) largest of each row, else 1: [B, K] -> [B, K] (report, section 4.1.4).
+
+    `places`: bool [B, K], which may be dropped; K is then their number in the row. All by default.
+    """
     # The small slack keeps 1/3 * 9 at 3: a product one rounding above an integer is that integer.
+    if places is not None:
+        order = importance.masked_fill(~places, -torch.inf).argsort(dim=1, descending=True)
+        rank = torch.arange(importance.shape[1], device=importance.device)
+        each = (drop_rate * places.sum(1, keepdim=True).double() - 1e-9).ceil()
+        return torch.ones_like(importance).scatter_(1, order, rank.ge(each).to(importance))
     dropped = min(math.ceil(drop_rate * importance.shape[1] - 1e-9), importance.shape[1])
     mask = torch.ones_like(importance)
     return mask.scatter_(1, importance.topk(dropped, dim=1).indices, 0.0) if dropped > 0 else mask
@@ -129,12 +138,14 @@ class RSC(FeatureTransform):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"rsc.{name} must lie in 0..1, not {getattr(self, name)}.")
 
-    def __call__(self, features: Tensor, head: Head, labels: Tensor | None) -> Tensor:
+    def __call__(
+        self, features: Tensor, head: Head, labels: Tensor | None, places: Tensor | None = None
+    ) -> Tensor:
         if labels is None:
             raise ValueError("RSC challenges the true class's features: it needs labels.")
         gradients, logits = true_class_gradient(features, head, labels)
         with torch.no_grad():
-            mask = self._challenge(gradients, features.detach())
+            mask = self._challenge(gradients, features.detach(), places)
             mask = self.suppressed_value + (self.amplified_value - self.suppressed_value) * mask
             mask = self._restore(mask, features.detach(), logits, head, labels)
         return features * mask
@@ -147,33 +158,33 @@ class RSC(FeatureTransform):
                 return self.drop_rate * (1 + math.cos(math.pi * self.progress)) / 2
         return self.drop_rate
 
-    def _challenge(self, gradients: Tensor, features: Tensor) -> Tensor:
+    def _challenge(self, gradients: Tensor, features: Tensor, places: Tensor | None) -> Tensor:
         """The mask, broadcastable to the features."""
-        vectors = features.dim() == 2
-        if vectors:
-            gradients, features = gradients[:, :, None, None], features[:, :, None, None]
-        kind = "channel" if vectors else self.mask
+        dimensions = features.dim()
+        if dimensions < 4:
+            gradients, features = _as_map(gradients), _as_map(features)
+        kind = "channel" if dimensions == 2 else self.mask
         if kind == "either":
             kind = "channel" if torch.rand(()) < 0.5 else "spatial"
         match kind:
             case "channel":
                 mask = self._channel_mask(gradients)
             case "spatial":
-                mask = self._spatial_mask(gradients, features)
+                mask = self._spatial_mask(gradients, features, places)
             case _:
-                spatial, channel = self._spatial_mask(gradients, features), self._channel_mask(gradients)
-                mask = self.alpha * spatial + (1 - self.alpha) * channel
-        return mask.flatten(1) if vectors else mask
+                spatial = self._spatial_mask(gradients, features, places)
+                mask = self.alpha * spatial + (1 - self.alpha) * self._channel_mask(gradients)
+        return mask if dimensions == 4 else _as_before(mask, dimensions)
 
     def _channel_mask(self, gradients: Tensor) -> Tensor:
         return challenge_mask(channel_importance(gradients), self.current_drop_rate())[:, :, None, None]
 
-    def _spatial_mask(self, gradients: Tensor, features: Tensor) -> Tensor:
+    def _spatial_mask(self, gradients: Tensor, features: Tensor, places: Tensor | None) -> Tensor:
         if self.spatial_importance == "cam":
             importance = cam_importance(gradients, features)
         else:
             importance = spatial_importance(gradients)
-        mask = challenge_mask(importance.flatten(1), self.current_drop_rate())
+        mask = challenge_mask(importance.flatten(1), self.current_drop_rate(), places)
         return mask.view_as(importance)[:, None]
 
     def _restore(self, mask: Tensor, features: Tensor, logits: Tensor, head: Head, labels: Tensor) -> Tensor:
@@ -189,6 +200,17 @@ class RSC(FeatureTransform):
             challenged[drop.topk(kept).indices] = True
         restored = mask + self.restoration_strength * (1 - mask)
         return torch.where(challenged.view(-1, *[1] * (mask.dim() - 1)), mask, restored)
+
+
+def _as_map(features: Tensor) -> Tensor:
+    """Vectors [B, D] -> [B, D, 1, 1], sequences [B, T, D] -> [B, D, T, 1]."""
+    return features.view(len(features), -1, features.shape[-1]).transpose(1, 2)[..., None]
+
+
+def _as_before(mask: Tensor, dimensions: int) -> Tensor:
+    """The inverse of `_as_map`, for a mask."""
+    sequence = mask.squeeze(3).transpose(1, 2)
+    return sequence if dimensions == 3 else sequence.squeeze(1)
 
 
 def _confidence(logits: Tensor, labels: Tensor) -> Tensor:

@@ -2,7 +2,10 @@
 
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from .batch_norm import batch_norms
 from .disentangled_vae import DisentangledVAEConfig, DisentangledVAEForImageClassification
+from .feature_layer import FeatureLayer, find_feature_layer
+from .features import FeatureSplit
 from .lenet import LeNetConfig, LeNetForImageClassification, LeNetImageProcessor, canonicalize_colors
 from .mlp import MLPConfig, MLPForImageClassification
 from .penultimate import Penultimate
@@ -25,6 +28,8 @@ __all__ = [
     "MODELS",
     "DisentangledVAEConfig",
     "DisentangledVAEForImageClassification",
+    "FeatureLayer",
+    "FeatureSplit",
     "LeNetConfig",
     "LeNetForImageClassification",
     "LeNetImageProcessor",
@@ -33,6 +38,8 @@ __all__ = [
     "Penultimate",
     "SmallResNetConfig",
     "SmallResNetForImageClassification",
+    "batch_norms",
     "canonicalize_colors",
+    "find_feature_layer",
     "image_processor",
 ]

@@ -86,7 +86,7 @@ def _write_recipes(
         for held_out in plan.held_out:
             if ((table["method"] == method) & (table["held_out"] == held_out)).any():
                 values = best_values(table, trials, method, held_out, honest.name)
-                settings = plan.without(method, values, {held_out}, 0).settings
+                settings = plan.without(method, values, set(plan.held_out[held_out]), 0).settings
                 name = f"{method}-without-{held_out}.yaml".replace("+", "-")
                 content = yaml.safe_dump(merge(settings, as_settings(values)), sort_keys=False)
                 (folder / name).write_text(f"# Chosen by {honest.name}.\n{content}")

@@ -20,7 +20,7 @@ def search_space(method: str) -> dict[str, tuple[Search, Any]]:
         f"{prefix}{field.name}": (field.metadata["search"], field.default)
         for prefix, owner in owners.items()
         for field in fields(owner)
-        if field.metadata.get("search") is not None
+        if "search" in field.metadata
     }
 
 

@@ -20,13 +20,14 @@ from ..studies.executors import EXECUTORS, cores
 from ..studies.progress import follow
 from ..studies.reproduce import INTERRUPTED, positive, print_estimate
 from ..studies.study import Run, Settings
-from ..trainer.methods import method_parts
+from ..trainer.methods import build_method
 from .carry_on import carry_on
 from .plan import Plan
 from .report import report
 from .space import search_space
 from .trials import PRUNERS, SAMPLERS, Trials, open_storage
 
+TEST_SPLIT = "test_split"
 DESCRIPTION = """\
 Sweep methods x held-out environments x hyper-parameters x seeds, and choose hyper-parameters by stated rules.
 
@@ -57,7 +58,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--trials", type=positive, default=20, help="per method and held-out environment; "
                         "default: 20 (DomainBed)")  # fmt: skip
     parser.add_argument("--seeds", type=positive, default=3, help="of each trial; default: 3 (DomainBed)")
-    parser.add_argument("--held_out", nargs="+", metavar="ENV", help="held out in turn; default: every one")
+    parser.add_argument("--held_out", nargs="+", metavar="ENV", help=f"held out in turn, or {TEST_SPLIT}: the "
+                        "data's own test split; default: every training environment")  # fmt: skip
     parser.add_argument(
         "--protocols", nargs="+", default=["validation", "oracle"], metavar="RULE",
         help=f"{', '.join(PROTOCOLS)}, or an environment's name; default: validation oracle. The first one "
@@ -129,22 +131,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def make_plan(arguments: argparse.Namespace) -> Plan:
     """Raises `ValueError` for unknown names of methods, environments and protocols."""
-    for method in arguments.methods:
-        method_parts(method)
     settings: Settings = yaml.safe_load(arguments.config.read_text())
     for key in ("method", "train_environments", "test_environments", "seed"):
         settings.pop(key, None)  # what the sweep varies
-    environments = environments_of(arguments.config)
-    if len(environments) < 2:
-        raise ValueError(f"{arguments.config} has one environment ({environments[0]}): none can be held out.")
-    held_out = arguments.held_out or environments
-    for name in held_out:
-        if name not in environments:
-            raise ValueError(unknown_name("environment", name, environments))
+    environments, own = environments_of(arguments.config)
+    held_out = {}
+    for name in arguments.held_out or environments:
+        if name not in (*environments, TEST_SPLIT):
+            raise ValueError(unknown_name("environment", name, [*environments, TEST_SPLIT]))
+        held_out[name] = [name] if name in environments else own
     protocols = [make_protocol(name, environments) for name in arguments.protocols]
-    if any(protocol.needs_folds for protocol in protocols) and len(environments) < 3:
-        raise ValueError("leave_one_out and validation environments need at least 3 environments.")
-    return Plan(settings, environments, held_out, protocols)
+    plan = Plan(settings, environments, held_out, protocols)
+    for method in arguments.methods:
+        least = build_method(method).objective.min_environments
+        for name in held_out:
+            for run in plan.runs(method, {}, name, 0).values():
+                left = run.settings["train_environments"]
+                if len(left) < least:
+                    raise ValueError(
+                        f"{method} needs {least} training environments, and {run.arm} has {len(left)}: hold "
+                        "out fewer at a time (protocols that need folds hold out one more), or leave it out."
+                    )
+    return plan
 
 
 def make_protocol(name: str, environments: Sequence[str]) -> Protocol:
@@ -155,10 +163,11 @@ def make_protocol(name: str, environments: Sequence[str]) -> Protocol:
     raise ValueError(unknown_name("protocol", name, [*PROTOCOLS, *environments]))
 
 
-def environments_of(recipe: Path) -> list[str]:
-    """Names of the environments that a recipe's training split has."""
+def environments_of(recipe: Path) -> tuple[list[str], list[str]]:
+    """Names of the environments that a recipe's training and test splits have."""
     run = parse_arguments(["--config", str(recipe)])
-    return list(load_splits(run, run.run.dataset_config)["train"].environment_counts())
+    splits = load_splits(run, run.run.dataset_config)
+    return list(splits["train"].environment_counts()), list(splits["test"].environment_counts())
 
 
 def _tell(plan: Plan, arguments: argparse.Namespace, console: Console) -> int:

@@ -124,5 +124,5 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
     except Exception as error:
         raise ValueError(
             f"--storage {url.rpartition('@')[2]}: {type(error).__name__}: {error}. An Optuna URL is "
-            "sqlite:///FILE.db or postgresql://USER:PASSWORD@HOST/DATABASE (pip install psycopg2-binary)."
+            "sqlite:///FILE.db or postgresql://USER:PASSWORD@HOST/DATABASE (pip install 'psycopg[binary]')."
         ) from error

@@ -9,7 +9,6 @@ from typing import Any
 from torch import nn
 
 from ..data import EnvironmentDataset
-from ..masking import FeatureTransform
 from ..objectives import Objective
 from .ood_config import OODConfig
 
@@ -22,12 +21,9 @@ def check_class(trainer: str, method: Any, expected: type) -> None:
         )
 
 
-def check_transform(transform: FeatureTransform, model: nn.Module) -> None:
-    if "feature_transform" not in inspect.signature(model.forward).parameters:
-        raise ValueError(
-            f"{transform.name} acts between features and head, but {type(model).__name__}.forward takes no "
-            "`feature_transform`."
-        )
+def takes_transform(model: nn.Module) -> bool:
+    """Whether the network's own forward pass hands its features to a `feature_transform`."""
+    return "feature_transform" in inspect.signature(model.forward).parameters
 
 
 def check_divisible(objective: Objective, args: OODConfig, processes: int) -> None:

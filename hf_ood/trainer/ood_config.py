@@ -28,6 +28,15 @@ class OODConfig(TrainingArguments):
         False, "Draw samples independently within an environment, instead of going through it."
     )
 
+    feature_layer: str | None = option(
+        None,
+        "The module whose output are the features that a feature transform acts on. Default: the last that "
+        "the whole prediction goes through and whose places all count.",
+    )
+    freeze_batch_norm: bool = option(
+        False, "Train with batch normalisation's running statistics, unchanged; its weights still learn."
+    )
+
     learning_rate: float = option(
         1e-3, "Initial learning rate (DomainBed: 1e-3).", search=Search(10**-4.5, 10**-2.5, log=True)
     )

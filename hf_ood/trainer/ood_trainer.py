@@ -16,15 +16,16 @@ from ..data import EnvironmentDataset, EnvironmentSampler, as_environment_datase
 from ..evaluation import EnvironmentMetrics
 from ..masking import FeatureTransform
 from ..mixing import Mixing
-from ..models import Penultimate
+from ..models import FeatureSplit, Penultimate, batch_norms, find_feature_layer
 from ..objectives import ERM, Objective, Outputs, Sums
 from ..objectives.functional import at_least_float32, environment_sums
 from ..updates import Update
 from .callbacks import EnvironmentProgress
 from .checkpoints import last_whole_checkpoint, load_objective, require_whole, save_objective
-from .checks import check_class, check_data, check_divisible, check_transform, common_environment_names
+from .checks import check_class, check_data, check_divisible, common_environment_names, takes_transform
 from .ood_config import OODConfig
 from .record import NonFiniteLossError, TrainingRecord
+from .renamed_weights import has_other_names, load_by_from_pretrained
 from .step import (
     AUXILIARY_LOSS,
     OptimizerStep,
@@ -111,6 +112,8 @@ class OODTrainer(Trainer):
         self.record = TrainingRecord(self.environment_names, self.args.device)
         self._optimizer_step: OptimizerStep | None = None
         self._penultimate = Penultimate(self.model) if self.objective.needs_features else None
+        self._split = self._find_split()
+        self._frozen_norms = batch_norms(self.model) if self.args.freeze_batch_norm else []
 
     def _check(self) -> None:
         check_class(type(self).__name__, self.objective, self.objective_class)
@@ -118,11 +121,21 @@ class OODTrainer(Trainer):
             check_class(
                 type(self).__name__, self.feature_transform, self.feature_transform_class or FeatureTransform
             )
-            check_transform(self.feature_transform, self.model)
         processes = self.accelerator.num_processes
         check_divisible(self.objective, self.args, processes)
         if self.train_dataset is not None:
             check_data(self.train_dataset, self.objective, self.model, self.args, processes)
+
+    def _find_split(self) -> FeatureSplit | None:
+        """How the feature transform gets into a network whose forward pass does not take one."""
+        layer = self.args.feature_layer
+        if self.feature_transform is None or self.train_dataset is None:
+            return None
+        if layer is None and takes_transform(self.model):
+            return None
+        two: Any = self.train_dataset.__getitems__([0, 1])
+        first = self._prepare_inputs(self.data_collator(two))
+        return FeatureSplit(self.model, find_feature_layer(self.model, _without_environment(first), layer))
 
     # Data
 
@@ -153,9 +166,16 @@ class OODTrainer(Trainer):
 
     def forward(self, model: nn.Module, inputs: dict[str, Any]) -> Any:
         """Run the network, through the feature transform if there is one and the model is training."""
-        if self.feature_transform is None or not model.training:
+        if not model.training:
             return model(**inputs)
-        return model(**inputs, feature_transform=self.feature_transform)
+        for norm in self._frozen_norms:
+            norm.eval()  # Trainer puts the whole model into training mode at every step
+        if self.feature_transform is None:
+            return model(**inputs)
+        if self._split is None:
+            return model(**inputs, feature_transform=self.feature_transform)
+        with self._split.transformed(self.feature_transform, inputs):
+            return model(**inputs)
 
     def compute_loss(
         self,
@@ -295,6 +315,19 @@ class OODTrainer(Trainer):
         super()._save_optimizer_and_scheduler(output_dir)
         if self.args.should_save:
             save_objective(self.objective, output_dir)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        if model is None and has_other_names(self.model, resume_from_checkpoint):
+            load_by_from_pretrained(self.model, resume_from_checkpoint)
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_best_model(self) -> None:
+        best = str(self.state.best_model_checkpoint)
+        if has_other_names(self.model, best):
+            load_by_from_pretrained(self.model, best)
+        else:
+            super()._load_best_model()
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import make_args, make_dataset, make_model
-from torch import Tensor, nn
+from torch import nn
+from transformers.modeling_outputs import ImageClassifierOutput
 
 from hf_ood import (
     EnvironmentDataset,
@@ -58,11 +59,17 @@ def test_a_network_without_the_seam_refuses_feature_transforms(
     tmp_path: Path, dataset: EnvironmentDataset
 ) -> None:
     class Plain(nn.Module):
-        def forward(self, pixel_values: Tensor, labels: Tensor) -> Tensor:
-            return pixel_values
+        def __init__(self) -> None:
+            super().__init__()
+            self.classifier = nn.Linear(3 * 28 * 28, 2)
 
-    with pytest.raises(ValueError, match="takes no `feature_transform`"):
+        def forward(self, pixel_values: torch.Tensor) -> ImageClassifierOutput:
+            return ImageClassifierOutput(logits=self.classifier(pixel_values.flatten(1)))
+
+    with pytest.raises(ValueError, match=r"Plain has no layer .* --feature_layer; at its top .* classifier"):
         RSCTrainer(Plain(), make_args(tmp_path), train_dataset=dataset)
+    with pytest.raises(ValueError, match="Did you mean 'classifier'"):
+        RSCTrainer(Plain(), make_args(tmp_path, feature_layer="clasifier"), train_dataset=dataset)
 
 
 @pytest.mark.parametrize("broken", ["environment_1", "environment_2"])
