@@ -58,8 +58,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--trials", type=positive, default=20, help="per method and held-out environment; "
                         "default: 20 (DomainBed)")  # fmt: skip
     parser.add_argument("--seeds", type=positive, default=3, help="of each trial; default: 3 (DomainBed)")
-    parser.add_argument("--held_out", nargs="+", metavar="ENV", help=f"held out in turn, or {TEST_SPLIT}: the "
-                        "data's own test split; default: every training environment")  # fmt: skip
+    parser.add_argument(
+        "--held_out", nargs="+", metavar="ENV",
+        help=f"held out in turn, or {TEST_SPLIT}: the data's own test split; default: every training environment",
+    )  # fmt: skip
     parser.add_argument(
         "--protocols", nargs="+", default=["validation", "oracle"], metavar="RULE",
         help=f"{', '.join(PROTOCOLS)}, or an environment's name; default: validation oracle. The first one "

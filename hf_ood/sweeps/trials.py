@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from ..studies.locks import acquire
 from ..studies.study import Settings
@@ -119,10 +121,15 @@ def seed_of(text: str) -> int:
 def open_storage(url: str) -> optuna.storages.BaseStorage:
     """Raises `ValueError` with the way out when the storage cannot be reached."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        return optuna.storages.get_storage(url)
-    except Exception as error:
-        raise ValueError(
-            f"--storage {url.rpartition('@')[2]}: {type(error).__name__}: {error}. An Optuna URL is "
-            "sqlite:///FILE.db or postgresql://USER:PASSWORD@HOST/DATABASE (pip install 'psycopg[binary]')."
-        ) from error
+    for attempts_left in (2, 1, 0):
+        try:
+            return optuna.storages.get_storage(url)
+        except Exception as error:
+            if isinstance(error, (IntegrityError, ProgrammingError)) and attempts_left:
+                time.sleep(1)  # another process is just making the tables
+                continue
+            raise ValueError(
+                f"--storage {url.rpartition('@')[2]}: {type(error).__name__}: {error}. An Optuna URL is "
+                "sqlite:///FILE.db or postgresql://USER:PASSWORD@HOST/DATABASE (pip install 'psycopg[binary]')."
+            ) from error
+    raise AssertionError("the last attempt returns or raises")
