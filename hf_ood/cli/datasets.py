@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 from collections.abc import Callable, Sequence
+=======
+from collections.abc import Sequence
+from copy import copy
+>>>>>>> h-sweep
 from typing import Any
 
 import torch
@@ -42,7 +47,7 @@ def load_splits(arguments: Arguments, configuration: str | None) -> dict[str, En
         if run.validation is not None:
             raise ValueError(f"{run.dataset_name} has its own validation split: leave --validation out.")
         if run.test_environments:
-            datasets["test"] = keep_environments(datasets["test"], run.test_environments)
+            datasets["test"] = tested_environments(datasets, run.test_environments)
         if processor is None:
             return datasets
         finish = Process(processor, shaped=False)
@@ -55,6 +60,30 @@ def load_splits(arguments: Arguments, configuration: str | None) -> dict[str, En
         IN_MEMORY[run.in_memory],
         run.max_length,
     )
+
+
+def tested_environments(datasets: dict[str, EnvironmentDataset], names: Sequence[str]) -> EnvironmentDataset:
+    """Test images of the environments; of those that only train, their validation images."""
+    parts = [datasets["test"], datasets["validation"]]
+    known = [set(part.environment_counts()) for part in parts]
+    for name in names:
+        if not any(name in those for those in known):
+            raise ValueError(unknown_name("environment", name, sorted(known[0] | known[1])))
+    own = [name for name in names if name in known[0]]
+    chosen = [own, [name for name in names if name not in own]]
+    return concatenate(
+        [keep_environments(part, some) for part, some in zip(parts, chosen, strict=True) if some]
+    )
+
+
+def concatenate(datasets: Sequence[EnvironmentDataset]) -> EnvironmentDataset:
+    first, *others = datasets
+    if not others:
+        return first
+    columns = {name: torch.cat([part.columns[name] for part in datasets]) for name in first.columns}
+    whole = copy(first)
+    whole.columns = columns
+    return whole
 
 
 def input_processor(arguments: Arguments) -> Any:

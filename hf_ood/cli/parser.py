@@ -11,8 +11,14 @@ from argparse import (
     ArgumentParser,
     RawDescriptionHelpFormatter,
 )
+<<<<<<< HEAD
 from collections.abc import Collection, Sequence
+=======
+from collections.abc import Sequence
+from copy import copy
+>>>>>>> h-sweep
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any, Literal, get_type_hints
 
 from transformers import HfArgumentParser
@@ -231,7 +237,9 @@ class _Parser(HfArgumentParser):
             groups[topic] = self.add_argument_group(topic)
         for field in fields(dtype):
             if field.init:
+                field = copy(field)
                 field.type = hints[field.name]
+                field.metadata = MappingProxyType({"help": field.metadata["help"]})
                 self._parse_dataclass_field(groups[topic_of.get(field.name, default_topic)], field)
 
     def error(self, message: str) -> Any:
