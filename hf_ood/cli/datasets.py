@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
 from collections.abc import Callable, Sequence
-=======
-from collections.abc import Sequence
 from copy import copy
->>>>>>> h-sweep
 from typing import Any
 
 import torch

@@ -11,12 +11,8 @@ from argparse import (
     ArgumentParser,
     RawDescriptionHelpFormatter,
 )
-<<<<<<< HEAD
 from collections.abc import Collection, Sequence
-=======
-from collections.abc import Sequence
 from copy import copy
->>>>>>> h-sweep
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, Literal, get_type_hints

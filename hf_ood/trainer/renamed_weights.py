@@ -1,14 +1,8 @@
 """Checkpoints whose weights go by other names than the network's.
 
-<<<<<<< HEAD
 `save_pretrained` writes the names that a family had when its first checkpoints were published, and
 `from_pretrained` translates them; `Trainer` takes a checkpoint's names as they are and passes over those it
 does not know.
-=======
-`save_pretrained` writes the names that a family had when its first checkpoints were published,
-`from_pretrained` translates them; `Trainer` reads a checkpoint's names as they are and passes
-over those it does not know.
->>>>>>> h-sweep
 """
 
 from __future__ import annotations

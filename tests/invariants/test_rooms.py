@@ -17,7 +17,6 @@ RANK = {
     "mixing": 1,
     "updates": 1,
     "averaging": 1,
-<<<<<<< HEAD
     "evaluation": 2,
     "trainer": 3,
     "discovery": 3,
@@ -26,16 +25,7 @@ RANK = {
     "hub": 5,
     "cli": 6,
     "studies": 7,
-=======
-    "evaluation": 1,
-    "trainer": 2,
-    "explain": 2,
-    "reporting": 3,
-    "hub": 4,
-    "cli": 5,
-    "studies": 6,
-    "sweeps": 7,
->>>>>>> h-sweep
+    "sweeps": 8,
 }
 
 
