@@ -33,6 +33,16 @@ BUILT_IN: dict[str, Callable[..., dict[str, EnvironmentDataset]]] = {
     "linear_unit_tests": linear_unit_test_tensors,
 }
 
+DATA_FLAGS = (
+    "text_column",
+    "image_column",
+    "label_column",
+    "environment_column",
+    "test_environments",
+    "validation",
+    "max_length",
+)
+
 
 def load_splits(arguments: Arguments, configuration: str | None) -> dict[str, EnvironmentDataset]:
     """`train`, `validation` and `test` of one configuration, for the network of the run."""
@@ -114,6 +124,17 @@ def validation_share(run: RunArguments) -> float | None:
     except ValueError:
         return None
     return share if 0 < share < 1 else None
+
+
+def describe_data(arguments: Arguments) -> dict[str, Any]:
+    """What `results.json` says about the data: all that was asked for, so that runs on others differ."""
+    given = arguments.given["run"]
+    asked = {name: given[name] for name in DATA_FLAGS if given.get(name) is not None}
+    return {
+        **arguments.options.get(arguments.run.dataset_name, {}),
+        "augmentation": arguments.run.augmentation,
+        **{name: " ".join(value) if isinstance(value, list) else value for name, value in asked.items()},
+    }
 
 
 def training_datasets(

@@ -31,7 +31,7 @@ from ..trainer import OODConfig, OODTrainer
 from ..trainer.checkpoints import last_whole_checkpoint
 from ..trainer.methods import Method, build_method
 from .arguments import Arguments, UsageError, parse_arguments
-from .datasets import load_splits, training_datasets
+from .datasets import describe_data, load_splits, training_datasets
 from .interpolation import check_line, end_on_line, selection_on_line
 from .models import build_model, describe_model, input_processor
 from .parser import make_parser
@@ -40,15 +40,6 @@ from .reference import judge, recorded_inference, recorded_options, reference_fo
 from .stages import combine, freeze_all_but, load_weights, place_stages
 
 ARGUMENTS_FILE = "arguments.yaml"
-DATA_FLAGS = (
-    "text_column",
-    "image_column",
-    "label_column",
-    "environment_column",
-    "test_environments",
-    "validation",
-    "max_length",
-)
 logger = logging.get_logger(__name__)
 
 
@@ -296,17 +287,6 @@ def collect_results(
         "samples_per_second": done * batch / seconds,
         "versions": versions(),
         "command": arguments.command,
-    }
-
-
-def describe_data(arguments: Arguments) -> dict[str, Any]:
-    """What `results.json` says about the data: all that was asked for, so that runs on others differ."""
-    given = arguments.given["run"]
-    asked = {name: given[name] for name in DATA_FLAGS if given.get(name) is not None}
-    return {
-        **arguments.options.get(arguments.run.dataset_name, {}),
-        "augmentation": arguments.run.augmentation,
-        **{name: " ".join(value) if isinstance(value, list) else value for name, value in asked.items()},
     }
 
 
