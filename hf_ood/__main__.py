@@ -19,6 +19,7 @@ COMMANDS = {
     "explain": ("hf_ood.cli.explain", "where a finished run looks: Grad-CAM by environment"),
     "shift": ("hf_ood.cli.measure_shift", "how, and how far, one split has moved away from another"),
     "reproduce": ("hf_ood.studies.reproduce", "carry out studies: arms, seeds, intervals, one page"),
+    "sweep": ("hf_ood.sweeps.sweep", "methods, held-out environments, hyper-parameters, honest choice"),
     "publish": ("hf_ood.cli.push", "publish a finished run on the Hub"),
     "datasets": ("hf_ood.cli.build", "write Colored MNIST as a dataset folder, and publish it"),
 }
@@ -32,7 +33,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         print_completion(rest)
     elif command in COMMANDS:
         sys.argv[0] = f"hf-ood {command}"  # programs name themselves by it
-        status = import_module(COMMANDS[command][0]).main(rest)
+        try:
+            program = import_module(COMMANDS[command][0])
+        except ModuleNotFoundError as error:
+            raise UsageError(
+                f"hf-ood {command} needs {error.name}: pip install 'hf_ood[plot,sweep]'."
+            ) from error
+        status = program.main(rest)
         raise SystemExit(status if isinstance(status, int) else 0)
     elif command in ("-h", "--help"):
         print(overview())  # noqa: T201
@@ -69,7 +76,10 @@ def make_parser() -> ArgumentParser:
     parser = ArgumentParser(prog="hf-ood")
     commands = parser.add_subparsers(dest="command")
     for name, (module, purpose) in COMMANDS.items():
-        own = import_module(module).make_parser()
+        try:
+            own = import_module(module).make_parser()
+        except ModuleNotFoundError:
+            continue  # of an extra that is not installed
         commands.add_parser(name, parents=[own], help=purpose, add_help=False, conflict_handler="resolve")
     commands.add_parser("completion", help="print the completion of a shell").add_argument(
         "shell", choices=SHELLS

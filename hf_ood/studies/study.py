@@ -19,6 +19,7 @@ from ..trainer.methods import METHODS, method_parts
 
 Settings = dict[str, Any]  # flags of train.py; a section such as `irm` is a dict
 BUDGETS = ("quick", "full")
+ONLY_SHOW = ("reporting", "hub", "studies", "sweeps")  # rooms that change no result of a run
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,9 @@ class Picture:
 def code_hash() -> str:
     """Changes with every edit of the code that a run's results depend on."""
     package = Path(__file__).parents[1]
-    rooms = ("data", "models", "objectives", "masking", "evaluation", "trainer", "cli")
-    files = sorted(file for room in rooms for file in (package / room).rglob("*.py"))
+    files = sorted(
+        file for file in package.glob("*/**/*.py") if file.relative_to(package).parts[0] not in ONLY_SHOW
+    )
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 

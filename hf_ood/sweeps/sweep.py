@@ -60,7 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=positive, default=3, help="of each trial; default: 3 (DomainBed)")
     parser.add_argument(
         "--held_out", nargs="+", metavar="ENV",
-        help=f"held out in turn, or {TEST_SPLIT}: the data's own test split; default: every training environment",
+        help=f"held out in turn, or {TEST_SPLIT}: the data's own test split; default: every one that trains",
     )  # fmt: skip
     parser.add_argument(
         "--protocols", nargs="+", default=["validation", "oracle"], metavar="RULE",

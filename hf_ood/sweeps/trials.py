@@ -129,7 +129,7 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
                 time.sleep(1)  # another process is just making the tables
                 continue
             raise ValueError(
-                f"--storage {url.rpartition('@')[2]}: {type(error).__name__}: {error}. An Optuna URL is "
-                "sqlite:///FILE.db or postgresql://USER:PASSWORD@HOST/DATABASE (pip install 'psycopg[binary]')."
+                f"--storage {url.rpartition('@')[2]}: {type(error).__name__}: {error}. An Optuna URL is sqlite:///"
+                "FILE.db or postgresql://USER:PASSWORD@HOST/DATABASE (pip install 'psycopg[binary]')."
             ) from error
     raise AssertionError("the last attempt returns or raises")
