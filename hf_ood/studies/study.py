@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import yaml
 
+from ..cli.datasets import BUILT_IN
 from ..data.configurations import unknown_name
 from ..trainer.methods import METHODS, method_parts
 
@@ -93,7 +94,8 @@ class Run:
 
     def folder(self, root: Path) -> Path:
         """The same for the same run in another study, so that it is carried out once."""
-        what = [self.settings.get("dataset_config", ""), self.settings.get("method", "erm")]
+        data = Path(self.settings.get("dataset_name", "")).name
+        what = [self.settings.get("dataset_config") or data, self.settings.get("method", "erm")]
         return root / f"{re.sub('[^a-z0-9_]+', '-', '-'.join(what))}-seed{self.seed}-{self.key}"
 
     def recipe(self, root: Path) -> Settings:
@@ -102,8 +104,8 @@ class Run:
         One thread a run: its numbers then do not depend on how many runs share the machine.
         """
         own = {"seed": self.seed, "output_dir": str(self.folder(root)), "num_threads": 1}
-        built_in = self.settings.get("dataset_name", "colored_mnist")
-        return merge({built_in: {"seed": self.seed}}, own, self.settings)
+        data = self.settings.get("dataset_name", "colored_mnist")
+        return merge({data: {"seed": self.seed}} if data in BUILT_IN else {}, own, self.settings)
 
 
 @dataclass(frozen=True)
