@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
+from typing import Any
 
 import torch
-from datasets import load_dataset
 
 from ..data import (
     AUGMENTATIONS,
     BatchAugmentation,
+    Columns,
     EnvironmentDataset,
-    as_environment_dataset,
+    Protocol,
     colored_mnist_tensors,
+    environment_datasets,
     linear_unit_test_tensors,
+    load_processor,
+    read_dataset,
 )
 from ..data.configurations import unknown_name
+from ..data.images import Process
 from .arguments import Arguments
+from .models import backbone
+from .parser import RunArguments
+
+IN_MEMORY = {"auto": None, "always": True, "never": False}
 
 BUILT_IN: dict[str, Callable[..., dict[str, EnvironmentDataset]]] = {
     "colored_mnist": colored_mnist_tensors,
@@ -24,33 +34,107 @@ BUILT_IN: dict[str, Callable[..., dict[str, EnvironmentDataset]]] = {
 }
 
 
-def load_splits(arguments: Arguments, configuration: str) -> dict[str, EnvironmentDataset]:
-    """The three splits of one configuration as they are."""
-    name = arguments.run.dataset_name
-    if name in BUILT_IN:
-        return BUILT_IN[name](configuration, **arguments.options.get(name, {}))
-    loaded = load_dataset(name, configuration)
-    missing = {"train", "validation", "test"} - set(loaded)
-    if missing:
-        raise ValueError(f"{name} lacks the split(s) {', '.join(sorted(missing))}.")
-    return {split: as_environment_dataset(loaded[split]) for split in ("train", "validation", "test")}
+def load_splits(arguments: Arguments, configuration: str | None) -> dict[str, EnvironmentDataset]:
+    """`train`, `validation` and `test` of one configuration, for the network of the run."""
+    run, processor = arguments.run, input_processor(arguments)
+    if run.dataset_name in BUILT_IN:
+        options = arguments.options.get(run.dataset_name, {})
+        datasets = BUILT_IN[run.dataset_name](str(configuration), **options)
+        if run.validation is not None:
+            raise ValueError(f"{run.dataset_name} has its own validation split: leave --validation out.")
+        if run.test_environments:
+            datasets["test"] = tested_environments(datasets, run.test_environments)
+        if processor is None:
+            return datasets
+        finish = Process(processor, shaped=False)
+        return {split: data.with_finish(finish, processor) for split, data in datasets.items()}
+    return environment_datasets(
+        read_dataset(run.dataset_name, configuration),
+        Columns(run.label_column, run.environment_column, run.image_column, run.text_column),
+        protocol(arguments),
+        processor,
+        IN_MEMORY[run.in_memory],
+        run.max_length,
+    )
+
+
+def tested_environments(datasets: dict[str, EnvironmentDataset], names: Sequence[str]) -> EnvironmentDataset:
+    """Test images of the environments; of those that only train, their validation images."""
+    parts = [datasets["test"], datasets["validation"]]
+    known = [set(part.environment_counts()) for part in parts]
+    for name in names:
+        if not any(name in those for those in known):
+            raise ValueError(unknown_name("environment", name, sorted(known[0] | known[1])))
+    own = [name for name in names if name in known[0]]
+    chosen = [own, [name for name in names if name not in own]]
+    return concatenate(
+        [keep_environments(part, some) for part, some in zip(parts, chosen, strict=True) if some]
+    )
+
+
+def concatenate(datasets: Sequence[EnvironmentDataset]) -> EnvironmentDataset:
+    first, *others = datasets
+    if not others:
+        return first
+    columns = {name: torch.cat([part.columns[name] for part in datasets]) for name in first.columns}
+    whole = copy(first)
+    whole.columns = columns
+    return whole
+
+
+def input_processor(arguments: Arguments) -> Any:
+    """The tokenizer or image processor that the run's network was trained with, or the one that was named.
+
+    None: images go in as they are, as this package's networks and networks from scratch take them.
+    """
+    run = arguments.run
+    name = run.processor_name or backbone(run)
+    if name is None or (run.from_scratch and not run.processor_name and not run.text_column):
+        return None
+    return load_processor(name, revision=run.model_revision, trust_remote_code=run.trust_remote_code)
+
+
+def protocol(arguments: Arguments) -> Protocol:
+    """How the rows of the run's dataset are divided; the random share depends on the run's seed for data."""
+    run, training = arguments.run, arguments.training
+    return Protocol(
+        run.train_environments,
+        run.test_environments,
+        validation_share(run) or run.validation,
+        training.seed if training.data_seed is None else training.data_seed,
+    )
+
+
+def validation_share(run: RunArguments) -> float | None:
+    """`--validation 0.2` as a number; None where it names environments or says nothing."""
+    if run.validation is None or len(run.validation) > 1:
+        return None
+    try:
+        share = float(run.validation[0])
+    except ValueError:
+        return None
+    return share if 0 < share < 1 else None
 
 
 def training_datasets(
     arguments: Arguments, datasets: dict[str, EnvironmentDataset]
 ) -> dict[str, EnvironmentDataset]:
-    """The training images in a stage's part of them, the training environments reduced, the training images
+    """The training samples in a stage's part of them, the training environments reduced, the training samples
     reduced and augmented, as asked."""
     run = arguments.run
     train, validation = datasets["train"], datasets["validation"]
     train = part_of(train, run.train_on, run.hold_out, arguments.training.seed)
     if run.train_environments:
-        train, validation = (keep_environments(part, run.train_environments) for part in (train, validation))
+        train = keep_environments(train, run.train_environments)
+        if run.validation is None or validation_share(run) is not None:
+            validation = keep_environments(validation, run.train_environments)
     if run.max_train_samples is not None:
         train = first_of_each_environment(train, run.max_train_samples)
     if run.augmentation != "none":
         if run.augmentation not in AUGMENTATIONS:
             raise ValueError(unknown_name("augmentation", run.augmentation, ["none", *AUGMENTATIONS]))
+        if run.text_column:
+            raise ValueError("--augmentation changes images, not texts: leave it out.")
         train = train.with_transform(
             BatchAugmentation(AUGMENTATIONS[run.augmentation](), arguments.training.seed)
         )
@@ -84,7 +168,7 @@ def keep_environments(dataset: EnvironmentDataset, names: Sequence[str]) -> Envi
     present = list(dataset.environment_counts())
     for name in names:
         if name not in present:
-            raise ValueError(unknown_name("training environment", name, present))
+            raise ValueError(unknown_name("environment", name, present))
     ids = torch.tensor([dataset.environment_names.index(name) for name in names])
     return dataset.select(torch.isin(dataset.environments, ids).nonzero().squeeze(1))
 

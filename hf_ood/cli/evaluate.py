@@ -1,4 +1,4 @@
-"""`trainers/evaluate.py`: any image classifier on any dataset with environments."""
+"""`trainers/evaluate.py`: any classifier of images or texts on any dataset with environments."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from typing import Any
 
 import numpy as np
 from accelerate import PartialState
-from datasets import ClassLabel, Dataset, Value, load_dataset
+from datasets import ClassLabel, Dataset, DatasetDict, Value
 from transformers import HfArgumentParser
 from transformers.utils import logging
 
-from ..data import load_colored_mnist
+from ..data import load_colored_mnist, read_dataset
 from ..data.colored_mnist import DEFAULT_CONFIGURATION
 from ..data.columns import column_ids, column_names, find_image_column, require_columns
 from ..data.configurations import unknown_name
+from ..data.environment_column import numbered
+from ..data.processors import takes_text
 from ..evaluation import confusion_matrices, environment_report, load_results, save_results
 from ..evaluation.labels import map_labels
 from ..evaluation.metrics import log_softmax, mean_accuracy, worst_accuracy
@@ -45,20 +47,26 @@ logger = logging.get_logger(__name__)
 class EvaluationArguments:
     """What is evaluated on what."""
 
-    model: str = field(metadata={"help": "A Hub id or a folder with an image classifier and its processor."})
+    model: str = field(metadata={"help": "A Hub id or a folder with a classifier and its processor."})
     dataset: str = option(
-        "colored_mnist", "colored_mnist (built in), a Hub dataset, or a local folder of images or parquet."
+        "colored_mnist",
+        "colored_mnist (built in), a Hub dataset, a local folder, or files as in train.py.",
     )
     dataset_config: str | None = option(None, "The dataset's configuration.")
     split: str = option("test", "The split.")
-    environment_column: str = option("environment", "The column that says where a sample is from.")
+    environment_column: list[str] = option(
+        ["environment"], "The column that says where a sample is from; several make product groups."
+    )
     label_column: str = option("label", "The column of the true classes.")
     image_column: str | None = option(None, "The column of images; not needed when there is only one.")
+    text_column: list[str] | None = option(
+        None, "Classify texts: their column, or two columns for sentence pairs."
+    )
     output_dir: str | None = option(
         None, "Folder of results and plots. Default: evaluations/<model>-on-<dataset>-<config>-<split>."
     )
-    batch_size: int = option(64, "Images per forward pass.")
-    num_workers: int = option(0, "Processes that decode and prepare images.")
+    batch_size: int = option(64, "Samples per forward pass.")
+    num_workers: int = option(0, "Processes that decode and prepare samples.")
     min_count: int = option(MIN_COUNT, "Environments with fewer samples are marked as too small to trust.")
     revision: str = option("main", "Branch, tag or commit of the model on the Hub.")
     trust_remote_code: bool = option(False, "Run the code that the model's repository brings along.")
@@ -69,7 +77,6 @@ class Samples:
     """A dataset and what is asked of it: references (model's class ids) and environments, int64 [N]."""
 
     dataset: Dataset
-    image_column: str
     references: np.ndarray
     environments: np.ndarray
     environment_names: list[str]
@@ -98,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 def make_parser() -> ArgumentParser:
     return _Parser(
         EvaluationArguments,  # type: ignore[arg-type]
-        description="Evaluate an image classifier in every environment of a dataset.",
+        description="Evaluate a classifier of images or texts in every environment of a dataset.",
         formatter_class=_HelpFormatter,
         allow_abbrev=False,
     )
@@ -116,26 +123,27 @@ def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
     folder = Path(arguments.output_dir or default_output_dir(arguments))
     refuse_other_results(folder, subject)
     dataset = load_split(arguments)
-    require_columns(dataset, arguments.environment_column, arguments.label_column)
-    images = find_image_column(dataset, arguments.image_column)
+    require_columns(dataset, *arguments.environment_column, arguments.label_column)
+    environments, names = numbered(
+        DatasetDict({arguments.split: dataset}), arguments.environment_column, "environment"
+    )
+    inputs = arguments.text_column or [find_image_column(dataset, arguments.image_column)]
+    require_columns(dataset, *inputs)
     model, processor = load_classifier(
         arguments.model, revision=arguments.revision, trust_remote_code=arguments.trust_remote_code
     )
+    if takes_text(processor) != bool(arguments.text_column):
+        kind = "texts: name --text_column" if takes_text(processor) else "images: leave --text_column out"
+        raise ValueError(f"{arguments.model} classifies {kind}.")
     id2label = {int(number): str(name) for number, name in (model.config.id2label or {}).items()}
     references, mapping = model_labels(dataset, arguments.label_column, id2label)
-    samples = Samples(
-        dataset,
-        images,
-        references,
-        column_ids(dataset, arguments.environment_column),
-        column_names(dataset, arguments.environment_column),
-    )
+    samples = Samples(dataset, references, environments[arguments.split], names)
     start = time.perf_counter()
     logits = predict_logits(
         model.to(PartialState().device),
         processor,
         dataset,
-        images,
+        inputs,
         arguments.batch_size,
         arguments.num_workers,
     )
@@ -179,7 +187,7 @@ def load_split(arguments: EvaluationArguments) -> Dataset:
     if arguments.dataset == "colored_mnist":
         loaded = load_colored_mnist(arguments.dataset_config or DEFAULT_CONFIGURATION)
     else:
-        loaded = load_dataset(arguments.dataset, arguments.dataset_config)
+        loaded = read_dataset(arguments.dataset, arguments.dataset_config)
     if arguments.split not in loaded:
         raise ValueError(unknown_name("split", arguments.split, [str(split) for split in loaded]))
     dataset = loaded[arguments.split]

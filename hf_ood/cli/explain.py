@@ -61,10 +61,12 @@ def explain_run(
         if not (folder / file).is_file():
             raise ValueError(f"{folder} holds no finished run: there is no {file} in it.")
     torch.set_num_threads(threads or cores_per_process())
+    arguments = recorded_arguments(folder / ARGUMENTS_FILE)
+    if arguments.run.text_column:
+        raise ValueError(f"Grad-CAM looks at images; the run of {folder} reads texts.")
     model = AutoModelForImageClassification.from_pretrained(folder)
     if layer:
         find_layer(model, layer)  # a mistake shows before the data are loaded
-    arguments = recorded_arguments(folder / ARGUMENTS_FILE)
     dataset = load_splits(arguments, arguments.run.dataset_config)["test"]
     layer = layer or default_layer(model, collate(dataset.__getitems__(range(8)))["pixel_values"])
     attributions = attribute(model, dataset, samples, layer=layer)

@@ -12,13 +12,16 @@ from argparse import (
     RawDescriptionHelpFormatter,
 )
 from collections.abc import Collection, Sequence
+from copy import copy
 from dataclasses import dataclass, fields
-from typing import Any, get_type_hints
+from types import MappingProxyType
+from typing import Any, Literal, get_type_hints
 
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 
 from ..data import AUGMENTATIONS, linear_unit_tests
+from ..data.colored_mnist import DEFAULT_CONFIGURATION
 from ..data.configurations import CONFIGURATIONS, OPTIONS, ColoredMNISTConfig
 from ..data.linear_unit_tests import EXAMPLES, LinearUnitTestConfig
 from ..discovery import INFERENCES
@@ -48,22 +51,56 @@ class RunArguments:
     )
     dataset_name: str = option(
         "colored_mnist",
-        "colored_mnist or linear_unit_tests (built in), a Hub dataset or a local folder with image, label, "
-        "environment.",
+        "colored_mnist or linear_unit_tests (built in), a Hub dataset, a local folder, or files (also as a "
+        "pattern, scans-*.csv): .csv, .tsv, .json, .jsonl, .parquet, .arrow.",
     )
-    dataset_config: str = option(
-        "unseen_colors",
-        f"Its configuration. Colored MNIST: {', '.join(CONFIGURATIONS)}; linear unit tests: "
-        f"{', '.join(EXAMPLES)}.",
+    dataset_config: str | None = option(
+        None,
+        f"Its configuration. Colored MNIST: {', '.join(CONFIGURATIONS)}; by default {DEFAULT_CONFIGURATION}; "
+        f"linear unit tests: {', '.join(EXAMPLES)}.",
+    )
+    image_column: str | None = option(None, "The column of images; not needed when there is only one.")
+    text_column: list[str] | None = option(
+        None, "Classify texts: their column, or two columns for sentence pairs."
+    )
+    label_column: str = option("label", "The column of the true classes: names or numbers.")
+    environment_column: list[str] = option(
+        ["environment"],
+        "The column that tells the environment: names or numbers. Several make one environment of each "
+        "combination, named hospital=A,scanner=2.",
+    )
+    max_length: int | None = option(
+        None, "Cut texts after this many tokens. Default: what the model takes, at most 512."
+    )
+    in_memory: Literal["auto", "always", "never"] = option(
+        "auto",
+        "Keep decoded images in memory; never: decode batch by batch from the mapped Arrow file, in "
+        "--dataloader_num_workers processes; auto: in memory if they fill at most a quarter of what is free.",
     )
     also_test: list[str] | None = option(
         None, "Measure the final weights on the test environments of these configurations too."
     )
-    train_environments: list[str] | None = option(None, "Train on these environments only (names).")
-    max_train_samples: int | None = option(
-        None, "Use this many training images, in equal parts per environment."
+    train_environments: list[str] | None = option(
+        None, "Train on these environments only (names). Default: on all that are not held out."
     )
-    augmentation: str = option("none", f"Applied to training batches: none, {', '.join(AUGMENTATIONS)}.")
+    test_environments: list[str] | None = option(
+        None,
+        "Hold these environments out as a whole and test on them (names), on their rows in the dataset's own "
+        "test split or, if that has none, on all. Default: the own test split; without one, all environments "
+        "that --train_environments leaves.",
+    )
+    validation: list[str] | None = option(
+        None,
+        "What a checkpoint is chosen on: a share held out at random from each training environment (0.2, an "
+        "80/20 split, as DomainBed's), or names of whole environments, which are not trained on. Default: "
+        "the dataset's own validation split; without one, 0.2.",
+    )
+    max_train_samples: int | None = option(
+        None, "Use this many training samples, in equal parts per environment."
+    )
+    augmentation: str = option(
+        "none", f"Applied to training batches of images: none, {', '.join(AUGMENTATIONS)}."
+    )
     model: str = option("lenet", f"The network: {', '.join(MODELS)}.")
     model_name_or_path: str | None = option(
         None, "Instead of --model: any classifier of transformers, a Hub id or a folder, with its weights."
@@ -80,6 +117,9 @@ class RunArguments:
     )
     model_revision: str = option("main", "Branch, tag or commit of the model on the Hub.")
     trust_remote_code: bool = option(False, "Run the code that the model's repository brings along.")
+    processor_name: str | None = option(
+        None, "Tokenizer or image processor of this Hub id or folder. Default: the one beside the weights."
+    )
     start_from: str = option(
         "previous",
         "Starting weights: previous (those of the stage before; a run's first stage starts from scratch), "
@@ -113,6 +153,10 @@ class RunArguments:
         None,
         "CPU threads of each process. Default: the cores shared out evenly (launchers would give one each).",
     )
+
+    def __post_init__(self) -> None:
+        if self.dataset_config is None:
+            self.dataset_config = DEFAULT_CONFIGURATION if self.dataset_name == "colored_mnist" else "default"
 
 
 TOPICS: dict[str, list[str]] = {
@@ -189,7 +233,9 @@ class _Parser(HfArgumentParser):
             groups[topic] = self.add_argument_group(topic)
         for field in fields(dtype):
             if field.init:
+                field = copy(field)
                 field.type = hints[field.name]
+                field.metadata = MappingProxyType({"help": field.metadata["help"]})
                 self._parse_dataclass_field(groups[topic_of.get(field.name, default_topic)], field)
 
     def error(self, message: str) -> Any:

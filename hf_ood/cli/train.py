@@ -40,6 +40,15 @@ from .reference import judge, recorded_inference, recorded_options, reference_fo
 from .stages import combine, freeze_all_but, load_weights, place_stages
 
 ARGUMENTS_FILE = "arguments.yaml"
+DATA_FLAGS = (
+    "text_column",
+    "image_column",
+    "label_column",
+    "environment_column",
+    "test_environments",
+    "validation",
+    "max_length",
+)
 logger = logging.get_logger(__name__)
 
 
@@ -265,11 +274,7 @@ def collect_results(
             **method.hyperparameters(),
             "model": describe_model(arguments),
             **recorded_inference(arguments),
-            "data": {
-                **arguments.options.get(run.dataset_name, {}),
-                "augmentation": run.augmentation,
-                **recorded_options(arguments),
-            },
+            "data": {**describe_data(arguments), **recorded_options(arguments)},
             "training": {
                 "learning_rate": training.learning_rate,
                 "batch_size": batch,
@@ -294,6 +299,17 @@ def collect_results(
     }
 
 
+def describe_data(arguments: Arguments) -> dict[str, Any]:
+    """What `results.json` says about the data: all that was asked for, so that runs on others differ."""
+    given = arguments.given["run"]
+    asked = {name: given[name] for name in DATA_FLAGS if given.get(name) is not None}
+    return {
+        **arguments.options.get(arguments.run.dataset_name, {}),
+        "augmentation": arguments.run.augmentation,
+        **{name: " ".join(value) if isinstance(value, list) else value for name, value in asked.items()},
+    }
+
+
 def predict_report(trainer: OODTrainer, dataset: EnvironmentDataset) -> EnvironmentReport:
     if len(dataset) == 0:
         return {}
@@ -310,19 +326,26 @@ def write_run(
     """Everything a run leaves behind, or the files of before: results last, where they are, the run is
     whole.
 
-    Image processor, curves and card are for images: a run on vectors has none of them.
+    Processor, curves and card are for images and texts: a run on vectors has none of them.
     """
     with all_or_nothing(folder, last=RESULTS_FILE) as staged:
         model.save_pretrained(staged)
-        size = datasets["train"].columns["pixel_values"].shape[2:]
-        if size:
-            input_processor(model, *size).save_pretrained(staged)
+        size = image_size(datasets["train"])
+        processor = datasets["train"].processor or (input_processor(model, *size) if size else None)
+        if processor is not None:
+            processor.save_pretrained(staged)
             draw_curves(results, staged / CURVES_FILE)
             write_model_card(results, staged)
         if isinstance(model, Reconstructs):
             shown = {split: datasets[split] for split in ("validation", "test")}
             draw_reconstructions(model, shown).savefig(staged / RECONSTRUCTIONS_FILE, dpi=120)
         save_results(results, staged)
+
+
+def image_size(dataset: EnvironmentDataset) -> tuple[int, ...]:
+    """Height and width of the images that the network takes; empty where it takes no images."""
+    pixels = dataset.__getitems__([0]).get("pixel_values")
+    return () if pixels is None else tuple(pixels.shape[2:])
 
 
 __all__ = ["RESULTS_FILE", "main", "make_parser", "run"]

@@ -1,5 +1,6 @@
 """From digits to batches that know their environment."""
 
+from .arrow import ArrowEnvironmentDataset
 from .augmentation import AUGMENTATIONS, BatchAugmentation, RandomErasing, RandomGrayscale, RandomResizedCrop
 from .colored_mnist import ColoredMNIST, ColoredMNISTConfig, colored_mnist_tensors, load_colored_mnist
 from .coloring import PALETTE, RandomColor, colorize, uncolorize
@@ -7,20 +8,26 @@ from .dataset_card import CardText
 from .environment_column import add_environments
 from .environments import EnvironmentDataset, EnvironmentSampler, as_environment_dataset, collate
 from .linear_unit_tests import LinearUnitTestConfig, linear_unit_test_tensors
+from .loading import Columns, environment_datasets, read_dataset
 from .mnist import CorruptDataError, load_grey_images
+from .processors import load_processor
 from .publish import publish_dataset
+from .splits import Protocol
 
 __all__ = [
     "AUGMENTATIONS",
     "PALETTE",
+    "ArrowEnvironmentDataset",
     "BatchAugmentation",
     "CardText",
     "ColoredMNIST",
     "ColoredMNISTConfig",
+    "Columns",
     "CorruptDataError",
     "EnvironmentDataset",
     "EnvironmentSampler",
     "LinearUnitTestConfig",
+    "Protocol",
     "RandomColor",
     "RandomErasing",
     "RandomGrayscale",
@@ -30,9 +37,12 @@ __all__ = [
     "collate",
     "colored_mnist_tensors",
     "colorize",
+    "environment_datasets",
     "linear_unit_test_tensors",
     "load_colored_mnist",
     "load_grey_images",
+    "load_processor",
     "publish_dataset",
+    "read_dataset",
     "uncolorize",
 ]

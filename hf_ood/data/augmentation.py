@@ -140,5 +140,10 @@ class BatchAugmentation:
     def __call__(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(hash((self.seed, *batch["index"].tolist())) % 2**63)
         colors = {name: batch[name] for name in ("digit_color", "background_color") if name in batch}
+        if batch["pixel_values"].is_floating_point():
+            raise ValueError(
+                "Augmentation takes images as bytes, before they are normalised; this model's image "
+                "processor cannot leave its normalisation for later. Train it without augmentation."
+            )
         images = batch["pixel_values"].float() / 255
         return {**batch, "pixel_values": self.augmentation(images, **colors, generator=generator)}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pandas
 from datasets import ClassLabel, Dataset, DatasetDict, Image
 
@@ -70,22 +71,49 @@ def _with_environments(
                 f"rename it "
                 "first (dataset.rename_column)."
             )
-        missing = [number for number, value in enumerate(values[split]) if _is_missing(value)]
+    ids, names = _number(values, columns, "environment")
+    added = {}
+    for split, data in dataset.items():
+        rest = data.remove_columns(ENVIRONMENT) if replaced else data
+        added[split] = rest.add_column(ENVIRONMENT, ids[split], feature=ClassLabel(names=names))
+    return DatasetDict(added)
+
+
+def numbered(
+    dataset: DatasetDict, columns: Sequence[str], what: str
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The ids of a column, or of the combinations of several, int64 by split, and the names they stand for.
+
+    One list of names for all splits: a `ClassLabel`'s if all splits have the same, otherwise the values that
+    occur, numbers in their order before strings in theirs. `what`: what the column tells, for errors. Raises
+    `ValueError` as `add_environments` does.
+    """
+    values = {split: _combine(data, columns) for split, data in dataset.items()}
+    ids, names = _number(values, columns, what)
+    own = [data.features[column] for data in dataset.values() for column in columns]
+    if len(columns) == 1 and isinstance(own[0], ClassLabel) and all(other == own[0] for other in own):
+        position = np.array([own[0].names.index(name) for name in names], np.int64)
+        ids, names = {split: position[part] for split, part in ids.items()}, list(own[0].names)
+    return ids, names
+
+
+def _number(
+    values: Mapping[str, list[Value]], columns: Sequence[str], what: str
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    for split, found in values.items():
+        missing = [number for number, value in enumerate(found) if _is_missing(value)]
         if missing:
             raise ValueError(
-                f"{len(missing)} of {len(data)} rows of the split {split} have no environment, the first "
-                f"is row "
+                f"{len(missing)} of {len(found)} rows of the split {split} have no {what}, the first is row "
                 f"{missing[0]}. Leave them out (dataset.filter), or give them one."
             )
     kinds = sorted({value for found in values.values() for value in found}, key=_order)
     position = {value: number for number, value in enumerate(kinds)}
-    feature = ClassLabel(names=[_name(value, columns) for value in kinds])
-    added = {}
-    for split, data in dataset.items():
-        rest = data.remove_columns(ENVIRONMENT) if replaced else data
-        ids = [position[value] for value in values[split]]
-        added[split] = rest.add_column(ENVIRONMENT, ids, feature=feature)
-    return DatasetDict(added)
+    ids = {
+        split: np.fromiter((position[value] for value in found), np.int64, len(found))
+        for split, found in values.items()
+    }
+    return ids, [_name(value, columns) for value in kinds]
 
 
 def _combine(data: Dataset, columns: Sequence[str]) -> list[Value]:

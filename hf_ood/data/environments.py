@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,17 @@ from torch.utils.data import Dataset, Sampler
 
 from .columns import column_ids, column_names, find_image_column, require_columns
 
-Batch = dict[str, Tensor]
+Batch = dict[str, Any]  # tensors; before `finish`, texts are lists of tokens of different lengths
+Step = Callable[[Batch], Batch]
+EXTRAS = ("digit_color", "background_color")  # columns that augmentation and explanation read
+INPUTS = (  # what models of images, texts and sounds take
+    "pixel_values",
+    "input_ids",
+    "attention_mask",
+    "token_type_ids",
+    "input_values",
+    "input_features",
+)
 REPEATS = "repeats"  # the column that says how often a row is drawn in a pass; once where there is none
 
 
@@ -24,6 +35,8 @@ class EnvironmentDataset(Dataset):
     `environments`: int64 [N]; labels that are floats are the targets of a regression.
     `label_names`, `environment_names`: what the ids stand for. `extras`: further columns, tensors of N rows.
     `transform`: called with each batch (a dict of tensors), for augmentation; see `with_transform`.
+    `finish`: called after it, always: what the model's processor does to a batch (normalise, pad).
+    `processor`: that processor, to be saved beside the model; None: images go in as they are.
 
     A batch has the keys `pixel_values`, `labels`, `environment`, `index` (positions in this dataset) and the
     extras. Raises `ValueError` when lengths differ or an id has no name.
@@ -37,20 +50,37 @@ class EnvironmentDataset(Dataset):
         label_names: Sequence[str],
         environment_names: Sequence[str],
         extras: Batch | None = None,
-        transform: Callable[[Batch], Batch] | None = None,
+        transform: Step | None = None,
+        finish: Step | None = None,
+        processor: Any = None,
     ):
+        columns = {"pixel_values": pixel_values, "labels": labels, "environment": environments}
+        self._set({**columns, **(extras or {})}, label_names, environment_names, transform, finish, processor)
+
+    def _set(
+        self,
+        columns: Batch,
+        label_names: Sequence[str],
+        environment_names: Sequence[str],
+        transform: Step | None,
+        finish: Step | None,
+        processor: Any,
+    ) -> None:
+        labels = columns["labels"]
         self.columns: Batch = {
-            "pixel_values": pixel_values,
+            **columns,
             "labels": labels if labels.is_floating_point() else labels.long(),
-            "environment": environments.long(),
-            **(extras or {}),
+            "environment": columns["environment"].long(),
         }
         self.label_names = list(label_names)
         self.environment_names = list(environment_names)
-        self.transform = transform
-        for name, column in self.columns.items():
-            if len(column) != len(pixel_values):
-                raise ValueError(f"Column {name!r} has {len(column)} rows, pixel_values {len(pixel_values)}.")
+        self.transform, self.finish, self.processor = transform, finish, processor
+        first, *others = columns
+        for name in others:
+            if len(columns[name]) != len(columns[first]):
+                raise ValueError(
+                    f"Column {name!r} has {len(columns[name])} rows, {first} {len(columns[first])}."
+                )
         if not labels.is_floating_point():
             _check_ids("Labels", self.labels, self.label_names)
         _check_ids("Environment ids", self.environments, self.environment_names)
@@ -85,7 +115,7 @@ class EnvironmentDataset(Dataset):
             )
         extras = {
             name: torch.tensor(dataset[name][:], dtype=torch.uint8)
-            for name in ("digit_color", "background_color")
+            for name in EXTRAS
             if name in dataset.column_names
         }
         return cls(
@@ -101,47 +131,49 @@ class EnvironmentDataset(Dataset):
         return len(self.labels)
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        index = torch.as_tensor(indices)
-        batch = {name: column.index_select(0, index) for name, column in self.columns.items()}
-        batch["index"] = index
-        return self.transform(batch) if self.transform else batch
+        index = torch.as_tensor(indices, dtype=torch.long)
+        batch = {**self._rows(index), "index": index}
+        for step in (self.transform, self.finish):
+            batch = step(batch) if step else batch
+        return batch
 
     def __getitem__(self, index: int) -> Batch:
         return {name: values[0] for name, values in self.__getitems__([index]).items()}
 
+    def _rows(self, index: Tensor) -> Batch:
+        return {name: column.index_select(0, index) for name, column in self.columns.items()}
+
     def select(self, indices: Sequence[int] | Tensor) -> EnvironmentDataset:
         """The rows at `indices`, with the same names and transform."""
         index = torch.as_tensor(indices, dtype=torch.long)
-        rows = {name: column.index_select(0, index) for name, column in self.columns.items()}
-        return self._with(rows, self.transform)
+        chosen = copy(self)
+        chosen.columns = {name: column.index_select(0, index) for name, column in self.columns.items()}
+        return chosen
 
-    def with_transform(self, transform: Callable[[Batch], Batch] | None) -> EnvironmentDataset:
+    def with_transform(self, transform: Step | None) -> EnvironmentDataset:
         """The same rows, each batch passed through `transform`; None takes it away."""
-        return self._with(dict(self.columns), transform)
+        changed = copy(self)
+        changed.transform = transform
+        return changed
+
+    def with_finish(self, finish: Step | None, processor: Any) -> EnvironmentDataset:
+        """The same rows, each batch finished by `finish`, which is what `processor` does."""
+        changed = copy(self)
+        changed.finish, changed.processor = finish, processor
+        return changed
 
     def with_environments(self, environments: Tensor, names: Sequence[str]) -> EnvironmentDataset:
         """The same rows in other environments, int64 [N], which `names` names."""
-        return self._with({**self.columns, "environment": environments}, self.transform, names)
+        changed = copy(self)
+        changed.columns = {**self.columns, "environment": environments}
+        changed.environment_names = list(names)
+        return changed
 
     def with_repeats(self, repeats: Tensor) -> EnvironmentDataset:
         """The same rows, row i drawn `repeats[i]` times in a pass over them, int64 [N]."""
-        return self._with({**self.columns, REPEATS: repeats}, self.transform)
-
-    def _with(
-        self,
-        rows: Batch,
-        transform: Callable[[Batch], Batch] | None,
-        environment_names: Sequence[str] | None = None,
-    ) -> EnvironmentDataset:
-        return EnvironmentDataset(
-            rows.pop("pixel_values"),
-            rows.pop("labels"),
-            rows.pop("environment"),
-            self.label_names,
-            self.environment_names if environment_names is None else environment_names,
-            extras=rows,
-            transform=transform,
-        )
+        changed = copy(self)
+        changed.columns = {**self.columns, REPEATS: repeats}
+        return changed
 
     @property
     def groups(self) -> Tensor:
@@ -169,18 +201,17 @@ def _check_ids(what: str, ids: Tensor, names: Sequence[str]) -> None:
 
 
 def collate(batch: Batch | list[Batch]) -> Batch:
-    """What the model and the objective take: float images in 0..1, labels, environment; extras stay
-    behind. Images lie channels-last in memory, in which convolutions run faster."""
+    """What the model and the objective take: its inputs, labels, environment; extras stay behind.
+
+    Images of bytes become floats in 0..1 that lie channels-last in memory, in which convolutions run
+    faster."""
     if isinstance(batch, list):
         batch = {name: torch.stack([row[name] for row in batch]) for name in batch[0]}
-    images = batch["pixel_values"]
-    if not images.is_floating_point():
-        images = images.to(torch.float32, memory_format=torch.channels_last).mul_(1 / 255)
-    return {
-        "pixel_values": images,
-        "labels": batch["labels"],
-        "environment": batch["environment"],
-    }
+    taken = {name: batch[name] for name in (*INPUTS, "labels", "environment") if name in batch}
+    images = taken.get("pixel_values")
+    if images is not None and not images.is_floating_point():
+        taken["pixel_values"] = images.to(torch.float32, memory_format=torch.channels_last).mul_(1 / 255)
+    return taken
 
 
 class EnvironmentSampler(Sampler[int]):

@@ -1,30 +1,42 @@
-"""Logits of any image classifier on any data set of images."""
+"""Logits of any classifier of images or texts on any data set of them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
+from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
+from transformers import (
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+)
 from transformers.utils.logging import tqdm
+
+from ..data.processors import load_processor, takes_text
+from ..data.text import MAX_LENGTH
 
 
 def load_classifier(model: str, **options: Any) -> tuple[PreTrainedModel, Any]:
-    """A classifier and its image processor, from a Hub id or a folder; `options` as for `from_pretrained`.
+    """A classifier and its tokenizer or image processor, from a Hub id or a folder; `options` as for
+    `from_pretrained`.
 
     Raises `ValueError` when the checkpoint lacks weights, such as a head that was never trained:
     `from_pretrained` would make them up.
     """
-    network, info = AutoModelForImageClassification.from_pretrained(
-        model, output_loading_info=True, **options
+    processor = load_processor(model, **options)
+    auto_class = (
+        AutoModelForSequenceClassification if takes_text(processor) else AutoModelForImageClassification
     )
+    network, info = auto_class.from_pretrained(model, output_loading_info=True, **options)
     if info["missing_keys"]:
         missing = ", ".join(sorted(info["missing_keys"])[:5])
-        raise ValueError(f"{model} is no trained image classifier: it has no weights for {missing}.")
-    return network.eval(), AutoImageProcessor.from_pretrained(model, **options)
+        raise ValueError(f"{model} is no trained classifier: it has no weights for {missing}.")
+    return network.eval(), processor
 
 
 @torch.inference_mode()
@@ -32,32 +44,45 @@ def predict_logits(
     model: PreTrainedModel,
     processor: Any,
     dataset: Dataset,
-    image_column: str,
+    columns: Sequence[str],
     batch_size: int = 64,
     num_workers: int = 0,
 ) -> np.ndarray:
     """Logits float32 [N, C] in the data set's order, with a progress bar.
 
-    Raises `ValueError` when some are not finite.
+    `columns`: that of the images, or those of the texts: one, or two for sentence pairs. Raises
+    `ValueError` when some are not finite.
     """
 
     def process(rows: list[dict[str, Any]]) -> Any:
-        images = [row[image_column].convert("RGB") for row in rows]
+        if takes_text(processor):
+            texts = [[row[column] for row in rows] for column in columns]
+            limit = min(processor.model_max_length, MAX_LENGTH)
+            return processor(*texts, truncation=True, max_length=limit, padding=True, return_tensors="pt")
+        images = [row[columns[0]].convert("RGB") for row in rows]
         return processor(images=images, return_tensors="pt")
 
     batches = DataLoader(
-        dataset.select_columns(image_column),
+        dataset.select_columns(list(columns)),
         batch_size,
         collate_fn=process,
         num_workers=num_workers,
     )
-    logits = np.concatenate(
-        [
-            model(**inputs.to(model.device, model.dtype)).logits.float().cpu().numpy()
-            for inputs in tqdm(batches, desc="Predicting", unit="batch")
-        ]
-    )
+    logits = [
+        model(**_placed(inputs, model)).logits.float().cpu().numpy()
+        for inputs in tqdm(batches, desc="Predicting", unit="batch")
+    ]
+    return _finite(np.concatenate(logits))
+
+
+def _placed(inputs: Mapping[str, Tensor], model: PreTrainedModel) -> dict[str, Tensor]:
+    """On the model's device; images in its precision, tokens as they are."""
+    kinds = {name: model.dtype if value.is_floating_point() else None for name, value in inputs.items()}
+    return {name: value.to(model.device, kinds[name]) for name, value in inputs.items()}
+
+
+def _finite(logits: np.ndarray) -> np.ndarray:
     broken = int((~np.isfinite(logits)).any(1).sum())
     if broken:
-        raise ValueError(f"The model's logits are not finite for {broken} of {len(logits)} images.")
+        raise ValueError(f"The model's logits are not finite for {broken} of {len(logits)} samples.")
     return logits

@@ -10,6 +10,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from ..data.loading import FORMATS
 from ..discovery import INFERENCES
 from ..models import MODELS
 from ..trainer.methods import METHODS
@@ -35,12 +36,14 @@ def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelC
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"A seed is there twice: {seeds}.")
     network = results["hyperparameters"]["model"]["name"]
+    texts = "text_column" in results["hyperparameters"].get("data", {})
+    task = f"{'text' if texts else 'image'}-classification"
     name = f"{network}-{results['config']}-{results['method']}".replace("+", "-")
     data = ModelCardData(
         model_name=name,
         license="apache-2.0",
         library_name="transformers",
-        pipeline_tag="image-classification",
+        pipeline_tag=task,
         tags=["hf_ood", "out-of-distribution", "domain-generalization", *results["method"].split("+")],
         datasets=hub_datasets(results["dataset"]),
         metrics=["accuracy"],
@@ -52,6 +55,7 @@ def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelC
         **{
             **results,
             "name": name,
+            "task": task,
             "remote_code": network in MODELS and "source" not in results["hyperparameters"]["model"],
             "data": f"{dataset_name(results['dataset'])}/{results['config']}",
             "methods": [DESCRIBED[part] for part in results["hyperparameters"] if part in DESCRIBED],
@@ -80,15 +84,19 @@ def _what_is_run(results: Results) -> dict[str, Any]:
 
 
 def dataset_name(dataset: str) -> str:
-    """A local folder by its last name, anything else as it is."""
-    return Path(dataset).name if Path(dataset).is_dir() else dataset
+    """A local folder or files by their last name, anything else as it is."""
+    return Path(dataset).name if is_local(dataset) else dataset
+
+
+def is_local(dataset: str) -> bool:
+    return Path(dataset).is_dir() or Path(dataset).suffix in FORMATS
 
 
 def hub_datasets(dataset: str) -> list[str] | None:
-    """The Hub data sets behind a run's: Colored MNIST is made of MNIST; a local folder has none."""
+    """The Hub data sets behind a run's: Colored MNIST is made of MNIST; local data have none."""
     if dataset == "colored_mnist":
         return ["ylecun/mnist"]
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", dataset) and not Path(dataset).is_dir():
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", dataset) and not is_local(dataset):
         return [dataset]
     return None
 

@@ -15,7 +15,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..options import option
+from ..options import Search, option
 from .base import FeatureTransform, Head
 
 MASKS = ("channel", "spatial", "either", "combined")
@@ -94,7 +94,9 @@ class RSC(FeatureTransform):
   year = {2020}
 }"""
 
-    drop_rate: float = option(1 / 3, "Share of channels or cells that is suppressed (paper: 1/3).")
+    drop_rate: float = option(
+        1 / 3, "Share of channels or cells that is suppressed (paper: 1/3).", search=Search(0.0, 0.5)
+    )
     mask: str = option(
         "either",
         "channel | spatial | either (one coin per batch, as the authors) | combined (alpha * spatial + "
@@ -109,7 +111,9 @@ class RSC(FeatureTransform):
         "Which samples get their features back: share (all but the batch_share with the largest confidence "
         "drop, as the authors) | threshold (a drop below tau; report 4.1.5) | none.",
     )
-    batch_share: float = option(1 / 3, "Share of the batch that stays challenged with 'share' (paper: 1/3).")
+    batch_share: float = option(
+        1 / 3, "Share of the batch that stays challenged with 'share' (paper: 1/3).", search=Search(0.0, 0.5)
+    )
     tau: float = option(1e-4, "Smallest significant drop of the true class's probability with 'threshold'.")
     restoration_strength: float = option(
         1.0, "How far a restored mask moves to 1: 1 is a full reset, 0.5 half-way (report: 'closer to 1')."

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..options import option
+from ..options import Search, option
 from .base import Outputs, Sums, features_of
 from .functional import covariance_distance, covariances, environment_products, environment_sums
 from .penalty import PenaltyObjective
@@ -37,7 +37,9 @@ class CORAL(PenaltyObjective):
 }"""
     needs_features: ClassVar[bool] = True
 
-    penalty_weight: float = option(1.0, "Weight of the distance between covariances (DomainBed: 1).")
+    penalty_weight: float = option(
+        1.0, "Weight of the distance between covariances (DomainBed: 1).", search=Search(0.1, 10.0, log=True)
+    )
     warmup_steps: int = option(0, "Optimizer steps before the penalty gets its weight.")
 
     def sums(self, outputs: Outputs) -> Sums:

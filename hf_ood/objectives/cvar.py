@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..options import option
+from ..options import Search, option
 from .base import Objective, Sums, risks
 from .functional import conditional_value_at_risk, mean_over_present
 
@@ -33,7 +33,9 @@ class CVaR(Objective):
 }"""
     min_environments: ClassVar[int] = 2
 
-    share: float = option(0.5, "Share of the environments, the worst ones, that count (1: ERM).")
+    share: float = option(
+        0.5, "Share of the environments, the worst ones, that count (1: ERM).", search=Search(0.1, 1.0)
+    )
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:

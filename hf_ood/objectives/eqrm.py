@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..options import option
+from ..options import Search, option
 from .base import Objective, Sums, risks
 from .functional import mean_over_present, risk_quantile
 
@@ -36,8 +36,12 @@ class EQRM(Objective):
 }"""
     min_environments: ClassVar[int] = 2
 
-    quantile: float = option(0.75, "Quantile of the risks that is minimised (DomainBed: 0.75).")
-    burn_in_steps: int = option(2500, "Optimizer steps of plain ERM before (DomainBed: 2500).")
+    quantile: float = option(
+        0.75, "Quantile of the risks that is minimised (DomainBed: 0.75).", search=Search(0.5, 0.99)
+    )
+    burn_in_steps: int = option(
+        2500, "Optimizer steps of plain ERM before (DomainBed: 2500).", search=Search(316, 3162, log=True)
+    )
     reset_optimizer: bool = option(False, "Clear the optimizer's moments when the burn-in ends (DomainBed).")
 
     def __post_init__(self) -> None:

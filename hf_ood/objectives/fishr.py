@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..options import option
+from ..options import Search, option
 from .base import Outputs, Sums, features_of
 from .functional import environment_products, feature_variances, head_gradient_factors, variance_distance
 from .penalty import PenaltyObjective
@@ -41,10 +41,20 @@ class Fishr(PenaltyObjective):
 }"""
     needs_features: ClassVar[bool] = True
 
-    penalty_weight: float = option(1000.0, "Weight of the penalty after the warm-up (DomainBed: 1000).")
-    warmup_steps: int = option(1500, "Optimizer steps before the penalty gets its weight (DomainBed: 1500).")
+    penalty_weight: float = option(
+        1000.0,
+        "Weight of the penalty after the warm-up (DomainBed: 1000).",
+        search=Search(10.0, 1e4, log=True),
+    )
+    warmup_steps: int = option(
+        1500, "Optimizer steps before the penalty gets its weight (DomainBed: 1500).", search=Search(0, 5000)
+    )
     warmup_penalty_weight: float = option(0.0, "Weight of the penalty during the warm-up (DomainBed: 0).")
-    ema: float = option(0.95, "Share of the past in the moving average of variances (DomainBed: 0.95).")
+    ema: float = option(
+        0.95,
+        "Share of the past in the moving average of variances (DomainBed: 0.95).",
+        search=Search(0.9, 0.99),
+    )
 
     def __post_init__(self) -> None:
         if not 0 <= self.ema < 1:

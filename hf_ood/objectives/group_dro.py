@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..options import option
+from ..options import Search, option
 from .base import Objective, Sums, risks
 from .functional import group_dro_weights, mean_over_present
 
@@ -37,7 +37,9 @@ class GroupDRO(Objective):
 }"""
     min_environments: ClassVar[int] = 2
 
-    step_size: float = option(0.01, "Step size of the weights (paper's code, DomainBed: 0.01).")
+    step_size: float = option(
+        0.01, "Step size of the weights (paper's code, DomainBed: 0.01).", search=Search(1e-3, 0.1, log=True)
+    )
 
     def __post_init__(self) -> None:
         self.weights: Tensor | None = None

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..options import option
+from ..options import Search, option
 from .base import Outputs, Sums, features_of
 from .functional import environment_sums, feature_variances, mean_over_present
 from .penalty import PenaltyObjective
@@ -37,7 +37,9 @@ class IBERM(PenaltyObjective):
     needs_features: ClassVar[bool] = True
     min_environments: ClassVar[int] = 1
 
-    penalty_weight: float = option(100.0, "Weight of the variance after the warm-up (DomainBed: 100).")
+    penalty_weight: float = option(
+        100.0, "Weight of the variance after the warm-up (DomainBed: 100).", search=Search(0.1, 1e5, log=True)
+    )
     warmup_penalty_weight: float = option(0.0, "Weight of the variance during the warm-up (DomainBed: 0).")
 
     def sums(self, outputs: Outputs) -> Sums:

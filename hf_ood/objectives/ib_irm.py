@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..options import option
+from ..options import Search, option
 from .base import Outputs, Sums
 from .ib_erm import IBERM, bottleneck, moment_sums
 from .irm import IRM
@@ -28,7 +28,9 @@ class IBIRM(IRM):
     citation: ClassVar[str] = IBERM.citation
     needs_features: ClassVar[bool] = True
 
-    bottleneck_weight: float = option(100.0, "Weight of the variance after the warm-up (DomainBed: 100).")
+    bottleneck_weight: float = option(
+        100.0, "Weight of the variance after the warm-up (DomainBed: 100).", search=Search(0.1, 1e5, log=True)
+    )
 
     def sums(self, outputs: Outputs) -> Sums:
         return super().sums(outputs) | moment_sums(outputs)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..options import option
+from ..options import Search, option
 from .base import Outputs, Sums
 from .functional import environment_means, environment_sums, mean_over_present, sample_losses, sample_slopes
 from .penalty import PenaltyObjective
@@ -37,7 +37,9 @@ class IRM(PenaltyObjective):
   year = {2019}
 }"""
 
-    penalty_weight: float = option(100.0, "Weight of the penalty after the warm-up (DomainBed: 100).")
+    penalty_weight: float = option(
+        100.0, "Weight of the penalty after the warm-up (DomainBed: 100).", search=Search(0.1, 1e5, log=True)
+    )
 
     def sums(self, outputs: Outputs) -> Sums:
         losses = sample_losses(outputs.logits, outputs.labels)

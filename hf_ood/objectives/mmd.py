@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..options import option
+from ..options import Search, option
 from .base import Outputs, Sums, features_of
 from .functional import mmd_penalty
 from .penalty import PenaltyObjective
@@ -36,7 +36,9 @@ class MMD(PenaltyObjective):
     additive: ClassVar[bool] = False
     needs_features: ClassVar[bool] = True
 
-    penalty_weight: float = option(1.0, "Weight of the discrepancy (DomainBed: 1).")
+    penalty_weight: float = option(
+        1.0, "Weight of the discrepancy (DomainBed: 1).", search=Search(0.1, 10.0, log=True)
+    )
     warmup_steps: int = option(0, "Optimizer steps before the penalty gets its weight.")
     gammas: list[float] = option(
         [1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1e3], "Inverse squared widths of the kernels that are added up."

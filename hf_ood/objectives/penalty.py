@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..options import option
+from ..options import Search, option
 from .base import Objective, Sums, risks
 from .functional import mean_over_present
 
@@ -20,7 +20,11 @@ class PenaltyObjective(Objective):
     min_environments: ClassVar[int] = 2
 
     penalty_weight: float = option(1.0, "Weight of the penalty after the warm-up.")
-    warmup_steps: int = option(500, "Optimizer steps before the penalty gets its weight (DomainBed: 500).")
+    warmup_steps: int = option(
+        500,
+        "Optimizer steps before the penalty gets its weight (DomainBed: 500).",
+        search=Search(1, 10_000, log=True),
+    )
     warmup_penalty_weight: float = option(1.0, "Weight of the penalty during the warm-up (IRM's code: 1).")
     divide_by_weight: bool = option(
         True, "Divide the whole loss by the penalty's weight where that exceeds 1, as IRM's code does."

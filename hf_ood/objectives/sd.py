@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..options import option
+from ..options import Search, option
 from .base import Outputs, Sums
 from .functional import environment_means, environment_sums, mean_over_present
 from .penalty import PenaltyObjective
@@ -37,7 +37,9 @@ class SD(PenaltyObjective):
     linear: ClassVar[bool] = True
     min_environments: ClassVar[int] = 1
 
-    penalty_weight: float = option(0.1, "Weight of the mean squared logit (DomainBed: 0.1).")
+    penalty_weight: float = option(
+        0.1, "Weight of the mean squared logit (DomainBed: 0.1).", search=Search(1e-5, 0.1, log=True)
+    )
     warmup_steps: int = option(0, "Optimizer steps before the penalty gets its weight.")
 
     def sums(self, outputs: Outputs) -> Sums:

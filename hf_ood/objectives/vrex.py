@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..options import option
+from ..options import Search, option
 from .base import Sums, risks
 from .functional import vrex_penalty
 from .penalty import PenaltyObjective
@@ -32,7 +32,9 @@ class VREx(PenaltyObjective):
   year = {2021}
 }"""
 
-    penalty_weight: float = option(10.0, "Weight of the variance after the warm-up (DomainBed: 10).")
+    penalty_weight: float = option(
+        10.0, "Weight of the variance after the warm-up (DomainBed: 10).", search=Search(0.1, 1e5, log=True)
+    )
 
     def penalty(self, totals: Sums) -> Tensor:
         return vrex_penalty(risks(totals)[totals["count"] > 0])

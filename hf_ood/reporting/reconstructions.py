@@ -54,7 +54,7 @@ def first_images(dataset: EnvironmentDataset, count: int) -> Tensor:
         (dataset.environments == number).nonzero()[:count, 0] for number in dataset.environments.unique()
     ]
     rows = torch.stack(members, dim=1).flatten()[:count]
-    return dataset.columns["pixel_values"][rows].float() / 255
+    return dataset.with_transform(None).__getitems__(rows.tolist())["pixel_values"].float() / 255
 
 
 def reconstructed(model: Reconstructs, images: Tensor) -> Tensor:

@@ -22,8 +22,7 @@ MEASURES = {
     "ece": ("ECE", ".2%"),
     "squared_error": ("squared error", ".3f"),
 }
-
-
+EVALUATED = ("accuracy", "macro_f1", "loss", "ece")  # of a classifier
 RUN_MEASURES = ("accuracy", "loss")  # more would not fit a narrow terminal; results.json has all
 
 
@@ -34,7 +33,7 @@ def measures_row(entry: dict[str, Any], measures: Collection[str]) -> list[str]:
 def environments_table(
     title: str,
     environments: dict[str, dict[str, Any]],
-    measures: Collection[str] = tuple(MEASURES),
+    measures: Collection[str] = EVALUATED,
     small: Collection[str] = (),
 ) -> Table:
     """A row for each environment, a section for each split; `small` ones get a star at their count."""
@@ -77,7 +76,7 @@ def evaluation_table(results: dict[str, Any]) -> Table:
     title = f"{results['model']} on {data}"
     table = environments_table(title, results["environments"], small=summary["small_environments"])
     for row in ("mean", "worst", "gap"):
-        table.add_row(row, results["split"], *measures_row(summary[row], MEASURES))
+        table.add_row(row, results["split"], *measures_row(summary[row], EVALUATED))
     return table
 
 

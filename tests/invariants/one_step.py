@@ -50,7 +50,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 UPDATED = [*UPDATES, "vrex+sam", "sd+mldg"]
 
 # Networks of transformers, under a method on features and a transform that treats each sample alone.
-BACKBONE_METHOD = ("fishr", {"mask": "channel", "restoration": "threshold"})
+BACKBONE_METHOD = ("fishr", {"mask": "channel", "restoration": "none"})
 DIVIDED_BACKBONES = ("resnet", "vit")
 # Also with a network that has a loss of its own; of these, IRM needs a pass in advance and ERM does not.
 WITH_OWN_LOSS = ("erm", "irm")

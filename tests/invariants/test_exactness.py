@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from backbones import make_backbone
 from one_step import (
     DATA,
     DIVIDED_BACKBONES,
@@ -99,6 +100,14 @@ def direction(step: dict[str, Any]) -> Tensor:
 def test_the_law_is_tested_where_the_method_matters(steps: dict[str, Any], name: str, data: str) -> None:
     cosine = direction(steps[f"{name} {data} 1x48x1"]) @ direction(steps[f"erm {data} 1x48x1"])
     assert cosine < 0.98
+
+
+@pytest.mark.parametrize("name", DIVIDED_BACKBONES)
+def test_and_where_the_transform_matters(steps: dict[str, Any], name: str, tmp_path: Path) -> None:
+    objective = OBJECTIVES["fishr"](**OPTIONS["fishr"])
+    model = make_backbone(name, num_labels=2)
+    plain = gradients(objective, make_data(DATA["equal"]), 48, 1, tmp_path, model, freeze_batch_norm=True)
+    assert direction(steps[f"{name} equal 1x48x1"]) @ direction(plain) < 0.98
 
 
 @pytest.mark.parametrize("name", ["irm", "coral", "fishr", "ib_erm"])

@@ -25,6 +25,7 @@ RANK = {
     "hub": 5,
     "cli": 6,
     "studies": 7,
+    "sweeps": 8,
 }
 
 

@@ -1,0 +1,73 @@
+"""Rows that stay on disk: read from the memory-mapped Arrow file a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from datasets import Dataset as HFDataset
+from torch import Tensor
+
+from .environments import Batch, EnvironmentDataset, Step
+
+READ_AT_ONCE = 256  # rows decoded together while loading into memory
+
+
+class Reader(Protocol):
+    """From rows as `datasets` gives them (a dict of lists) to a batch without labels and environments."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The columns that it reads."""
+        ...
+
+    def __call__(self, rows: dict[str, list[Any]]) -> Batch: ...
+
+
+class ArrowEnvironmentDataset(EnvironmentDataset):
+    """An `EnvironmentDataset` of which only labels, environments and positions are in memory, 24 bytes a row.
+
+    `rows`: the table, usually mapped from a file. `read`: decodes rows of it. `positions`: int64 [N], the
+    rows of the table that are this dataset's; `labels` and `environments`, int64 [N], are theirs. Everything
+    else is as in `EnvironmentDataset`; batches are decoded where they are asked for, in the workers of a
+    `DataLoader` if it has any.
+    """
+
+    def __init__(
+        self,
+        rows: HFDataset,
+        read: Reader,
+        positions: Tensor,
+        labels: Tensor,
+        environments: Tensor,
+        label_names: Sequence[str],
+        environment_names: Sequence[str],
+        transform: Step | None = None,
+        finish: Step | None = None,
+        processor: Any = None,
+    ):
+        self.table = rows.select_columns(list(read.columns))
+        self.read = read
+        columns = {"labels": labels, "environment": environments, "position": positions}
+        self._set(columns, label_names, environment_names, transform, finish, processor)
+
+    def _rows(self, index: Tensor) -> Batch:
+        batch = super()._rows(index)
+        return {**self.read(self.table[batch.pop("position").tolist()]), **batch}
+
+    def load(self) -> EnvironmentDataset:
+        """The same images in memory."""
+        parts = [self._rows(index) for index in torch.arange(len(self)).split(READ_AT_ONCE)]
+        columns = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        return EnvironmentDataset(
+            columns.pop("pixel_values"),
+            columns.pop("labels"),
+            columns.pop("environment"),
+            self.label_names,
+            self.environment_names,
+            extras=columns,
+            transform=self.transform,
+            finish=self.finish,
+            processor=self.processor,
+        )

@@ -1,0 +1,32 @@
+"""What a model's repository says about its input: a tokenizer, an image processor, or nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+
+
+def load_processor(model_name_or_path: str | None, **options: Any) -> Any:
+    """The tokenizer of a model that can classify texts, the image processor of any other.
+
+    None for no model: the networks of this package take images as they are. `options` as for
+    `from_pretrained`. Raises `ValueError` when the tokenizer cannot pad.
+    """
+    if model_name_or_path is None:
+        return None
+    config = AutoConfig.from_pretrained(model_name_or_path, **options)
+    if config.model_type not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
+        return AutoImageProcessor.from_pretrained(model_name_or_path, **options)
+    tokenizer = AutoTokenizer.from_pretrained(model_name_or_path, **options)
+    if tokenizer.pad_token is None:
+        raise ValueError(
+            f"The tokenizer of {model_name_or_path} has no padding token, without which texts of different "
+            "lengths make no batch: set tokenizer.pad_token and config.pad_token_id and save both."
+        )
+    return tokenizer
+
+
+def takes_text(processor: Any) -> bool:
+    return isinstance(processor, PreTrainedTokenizerBase)

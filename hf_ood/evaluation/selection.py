@@ -1,0 +1,126 @@
+"""Rules that choose hyper-parameters: what each looks at, and whether a test environment takes part."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from .metrics import mean_accuracy, worst_accuracy
+
+Results = Mapping[str, Any]  # of one run, as in results.json
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One choice of hyper-parameters with one seed, for the test environments `held_out`.
+
+    `whole`: the run that trained on all other environments. `folds`: by environment, the run that trained
+    without it as well. Both were tested on all that they did not train on.
+    """
+
+    held_out: Sequence[str]
+    whole: Results
+    folds: Mapping[str, Results]
+
+
+class Protocol(ABC):
+    """How good a candidate looks (`score`) and what it is worth in the held-out environment (`accuracy`)."""
+
+    name: ClassVar[str]
+    oracle: ClassVar[bool] = False
+    """True: the test environment takes part in the choice, so `accuracy` is too good."""
+    needs_folds: ClassVar[bool] = False
+
+    @abstractmethod
+    def score(self, candidate: Candidate) -> float: ...
+
+    def accuracy(self, candidate: Candidate) -> float:
+        return tested(candidate.whole, *candidate.held_out)
+
+
+class TrainingValidation(Protocol):
+    """Mean accuracy on held-out samples of the training environments (DomainBed's training-domain
+    validation set)."""
+
+    name = "training-environment validation"
+
+    def score(self, candidate: Candidate) -> float:
+        return mean_accuracy(_validated(candidate.whole))
+
+
+class WorstValidation(Protocol):
+    """The same, of the worst training environment."""
+
+    name = "worst-environment validation"
+
+    def score(self, candidate: Candidate) -> float:
+        return worst_accuracy(_validated(candidate.whole))
+
+
+class LeaveOneOut(Protocol):
+    """Mean over training environments of the accuracy on it of a run that left it out (DomainBed's
+    leave-one-domain-out cross-validation)."""
+
+    name = "leave-one-environment-out"
+    needs_folds = True
+
+    def score(self, candidate: Candidate) -> float:
+        accuracies = [tested(results, left_out) for left_out, results in candidate.folds.items()]
+        return sum(accuracies) / len(accuracies)
+
+
+@dataclass(frozen=True)
+class GivenEnvironment(Protocol):
+    """The accuracy on one environment that is kept for it: the final run does not train on it either."""
+
+    environment: str
+    needs_folds = True
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return f"validation environment {self.environment}"
+
+    def score(self, candidate: Candidate) -> float:
+        return tested(self._run(candidate), self.environment)
+
+    def accuracy(self, candidate: Candidate) -> float:
+        return tested(self._run(candidate), *candidate.held_out)
+
+    def _run(self, candidate: Candidate) -> Results:
+        if self.environment not in candidate.folds:
+            raise ValueError(
+                f"{self.environment!r} cannot choose for {', '.join(candidate.held_out)}: it must be another "
+                f"environment ({', '.join(candidate.folds)})."
+            )
+        return candidate.folds[self.environment]
+
+
+class Oracle(Protocol):
+    """The accuracy on the test environment itself: an upper bound, not a result."""
+
+    name = "oracle"
+    oracle = True
+
+    def score(self, candidate: Candidate) -> float:
+        return self.accuracy(candidate)
+
+
+PROTOCOLS: dict[str, type[Protocol]] = {
+    "validation": TrainingValidation,
+    "worst": WorstValidation,
+    "leave_one_out": LeaveOneOut,
+    "oracle": Oracle,
+}
+
+
+def tested(results: Results, *environments: str) -> float:
+    """A run's mean accuracy on test environments."""
+    entries = results["environments"]
+    found = [entries.get(f"test/{name}", entries.get(name)) for name in environments]
+    return sum(entry["accuracy"] for entry in found) / len(found)
+
+
+def _validated(results: Results) -> dict[str, Mapping[str, Any]]:
+    return {name: entry for name, entry in results["environments"].items() if entry["split"] == "validation"}

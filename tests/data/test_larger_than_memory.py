@@ -1,0 +1,112 @@
+"""Images that would not fit: read from the mapped file, batch by batch, in memory that does not grow."""
+
+from __future__ import annotations
+
+import io
+import resource
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pytest
+import torch
+from datasets import Dataset, Features, Image, Value
+from PIL import Image as Picture
+from torch.utils.data import DataLoader
+
+from hf_ood.data import (
+    EnvironmentDataset,
+    EnvironmentSampler,
+    Protocol,
+    collate,
+    environment_datasets,
+    loading,
+)
+
+SIDE, ROWS = 128, 1600
+DECODED = 3 * SIDE * SIDE * ROWS  # 79 MB, and as much in the file
+LIMIT = 32 * 2**20  # what reading may take on top of what the process has
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Uncompressed images whose red is their number, in an Arrow file."""
+    schema = Features(
+        {"image": Image(), "label": Value("int64"), "environment": Value("string")}
+    ).arrow_schema
+    picture = io.BytesIO()
+    Picture.new("RGB", (SIDE, SIDE)).save(picture, "BMP")
+    header = picture.getvalue()[: -3 * SIDE * SIDE]
+    path = tmp_path_factory.mktemp("images") / "images.arrow"
+    with pyarrow.ipc.new_stream(path, schema) as file:
+        for start in range(0, ROWS, 50):
+            numbers = range(start, start + 50)
+            columns = {
+                "image": [
+                    {"bytes": header + bytes([0, 0, number % 256]) * SIDE**2, "path": None}
+                    for number in numbers
+                ],
+                "label": [number % 2 for number in numbers],
+                "environment": ["abcd"[min(number // 100, 3)] for number in numbers],
+            }
+            file.write_batch(pyarrow.RecordBatch.from_pydict(columns, schema))
+    return Dataset.from_file(str(path))
+
+
+@contextmanager
+def limited_memory(extra: int) -> Iterator[None]:
+    """Let this process have `extra` bytes more of memory of its own (mapped files are not counted)."""
+    used = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (used + extra, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def divided(table: Dataset, in_memory: bool | None) -> dict[str, EnvironmentDataset]:
+    return environment_datasets(table, protocol=Protocol(test_environments=["d"]), in_memory=in_memory)
+
+
+def test_an_epoch_takes_less_memory_than_the_images(table: Dataset) -> None:
+    file = Path(table.cache_files[0]["filename"])
+    assert min(file.stat().st_size, DECODED) > 2.3 * LIMIT
+    data = divided(table, in_memory=False)
+    everything = data["test"]  # environment d
+    sampler = EnvironmentSampler(everything.environments)
+    with limited_memory(LIMIT):
+        seen: Counter[int] = Counter()
+        for batch in DataLoader(everything, 16, sampler=sampler, collate_fn=collate):
+            seen.update((batch["pixel_values"][:, 0, 0, 0] * 255).round().int().tolist())
+        with pytest.raises((MemoryError, RuntimeError)):  # the allocator's
+            divided(table, in_memory=True)
+    assert sum(seen.values()) == len(everything) == ROWS - 300
+    assert seen == Counter(number % 256 for number in range(300, ROWS))
+
+
+def test_workers_read_the_same_balanced_batches(table: Dataset) -> None:
+    data = divided(table, in_memory=False)["train"].select(torch.arange(0, 240, 4))
+    sampler = EnvironmentSampler(data.environments)
+    alone, fetched = (
+        list(DataLoader(data, 12, sampler=sampler, num_workers=workers, collate_fn=collate))
+        for workers in (0, 2)
+    )
+    for one, other in zip(alone, fetched, strict=True):
+        assert torch.equal(one["pixel_values"], other["pixel_values"])
+        assert torch.bincount(one["environment"]).tolist() == [4, 4, 4]
+
+
+def test_images_are_kept_in_memory_where_there_is_room(
+    table: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = table.select(range(280, 320))
+    assert "pixel_values" in divided(few, in_memory=None)["train"].columns
+    monkeypatch.setattr(loading, "SHARE_OF_MEMORY", 1e-6)
+    assert "pixel_values" not in divided(few, in_memory=None)["train"].columns
+    in_memory, on_disk = (divided(few, in_memory)["test"] for in_memory in (True, False))
+    for name, values in in_memory.__getitems__([3, 1]).items():
+        assert np.array_equal(values, on_disk.__getitems__([3, 1])[name])
