@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
-from datasets import Dataset, get_dataset_config_names, load_dataset
+from datasets import Dataset, get_dataset_config_names
 from rich.console import Console
 from rich.table import Table
 
@@ -20,6 +20,7 @@ from ..data import EnvironmentDataset, colored_mnist_tensors
 from ..data.colored_mnist import DEFAULT_CONFIGURATION
 from ..data.columns import column_ids, column_names, require_columns
 from ..data.configurations import CONFIGURATIONS, unknown_name
+from ..data.loading import read_dataset
 from ..evaluation import Shift, measure_environment_shifts, measure_shift
 from ..evaluation.results import versions
 from ..evaluation.shift import ESTIMATORS, CheckpointEncoder, Encoder, PixelEncoder
@@ -200,7 +201,7 @@ def configurations(arguments: argparse.Namespace) -> list[str | None]:
 def load(dataset: str, configuration: str | None) -> Mapping[str, Part]:
     if dataset == "colored_mnist":
         return colored_mnist_tensors(configuration or DEFAULT_CONFIGURATION)
-    return load_dataset(dataset, configuration)
+    return read_dataset(dataset, configuration)
 
 
 def compare(

@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import make_dataset
+from conftest import make_dataset, make_model
 from datasets import ClassLabel, Dataset, Features
 from datasets import Image as ImageFeature
 from PIL import Image
 
 from hf_ood.cli.measure_shift import main
 from hf_ood.cli.parser import UsageError
+from hf_ood.models import image_processor
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,6 +68,15 @@ def test_pairs_of_environments(hospitals: Path, tmp_path: Path) -> None:
 def test_environments_of_one_split(hospitals: Path, tmp_path: Path) -> None:
     more = "--test_split train --train_environments north --test_environments south"
     report = main(flags(hospitals, f"{more} --output_dir {tmp_path}"))
+    assert [shift["kind"] for shift in report["shifts"].values()] == ["diversity"]
+
+
+def test_features_of_a_checkpoint(hospitals: Path, tmp_path: Path) -> None:
+    make_model().save_pretrained(tmp_path / "run")
+    image_processor(28, 28).save_pretrained(tmp_path / "run")
+    report = main(
+        flags(hospitals, f"--train_environments north --encoder {tmp_path / 'run'} --output_dir {tmp_path}")
+    )
     assert [shift["kind"] for shift in report["shifts"].values()] == ["diversity"]
 
 

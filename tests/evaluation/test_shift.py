@@ -242,6 +242,15 @@ def test_a_checkpoint_encodes(tmp_path: Path) -> None:
     assert encode(tensors, CheckpointEncoder(str(tmp_path / "headless"))).shape == (20, 16)
 
 
+def test_vectors_are_features_as_they_are() -> None:
+    sample = normal_sample(SWAPPED, rows=30)
+    features, labels = torch.from_numpy(sample.features), torch.from_numpy(sample.labels)
+    vectors = EnvironmentDataset(features, labels, torch.zeros(60), ["a", "b"], ["all"])
+    np.testing.assert_array_equal(encode(vectors, PixelEncoder()), sample.features)
+    with pytest.raises(TypeError, match="not list"):
+        measure_shift(vectors, [sample.features, sample.labels])  # type: ignore[arg-type]
+
+
 def few() -> EnvironmentDataset:
     dataset = make_dataset((40,))
     return dataset.select([*(dataset.labels == 0).nonzero()[:9, 0], *(dataset.labels == 1).nonzero()[:3, 0]])

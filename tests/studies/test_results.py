@@ -14,7 +14,7 @@ from hf_ood.reporting.studies import write_readme
 from hf_ood.studies import Study, finished, load_study, summarize
 from hf_ood.studies.collect import COLUMNS, measure, read_run
 from hf_ood.studies.results import read
-from hf_ood.studies.study import Claim, Run, Selection
+from hf_ood.studies.study import BUDGETS, Claim, Run, Selection
 
 STUDY = Study(
     "small",
@@ -97,7 +97,9 @@ RESULTS = ROOT / "trainers" / "results"
 
 
 @pytest.mark.parametrize(
-    "file", sorted(RESULTS.glob("*/*.csv")), ids=lambda file: f"{file.parent.name} {file.stem}"
+    "file",
+    [file for budget in BUDGETS for file in sorted((RESULTS / budget).glob("*.csv"))],
+    ids=lambda file: f"{file.parent.name} {file.stem}",
 )
 def test_committed_results_belong_to_a_study_and_are_whole(file: Path) -> None:
     study = load_study(ROOT / "trainers" / "recipes" / f"{file.stem}.yaml")

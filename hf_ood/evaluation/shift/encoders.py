@@ -83,7 +83,9 @@ def make_encoder(encoder: str | Encoder) -> Encoder:
 def encode(
     dataset: EnvironmentDataset | HFDataset, encoder: Encoder, image_column: str | None = None
 ) -> np.ndarray:
-    """Features float [N, D] of every image."""
+    """Features float [N, D] of every image; vectors [N, D] are features as they are."""
+    if isinstance(dataset, EnvironmentDataset) and dataset.columns["pixel_values"].dim() == 2:
+        return dataset.columns["pixel_values"].numpy()
     return np.concatenate([encoder(images) for images in _batches(dataset, image_column)])
 
 

@@ -219,8 +219,13 @@ def _labels(split: Split, name: str, column: str) -> np.ndarray:
                     "labels of both splits. Leave these rows out (dataset.filter)."
                 )
             labels = np.asarray(feature.names)[labels]
-    else:
+    elif isinstance(split, tuple):
         labels = np.asarray(split[1])
+    else:
+        raise TypeError(
+            f"{name} must be an EnvironmentDataset, a datasets.Dataset or a pair (features, labels), not "
+            f"{type(split).__name__}."
+        )
     if labels.ndim != 1:
         raise ValueError(f"Labels of {name} must be one class a row [N], not of shape {list(labels.shape)}.")
     if len(labels) == 0:
