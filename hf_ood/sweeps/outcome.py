@@ -82,7 +82,7 @@ def cost(plan: Plan, methods: Sequence[str], trials: Trials, seeds: int, root: P
         results = [load_results(folder) for folder in runs]
         rows[method] = {
             "runs": len(runs),
-            "CPU seconds": round(sum(one["cpu_seconds"] for one in results)),
-            "training seconds": round(sum(one["seconds"] for one in results)),
+            "CPU seconds": round(sum(one["cpu_seconds"] for one in results), 1),
+            "training seconds": round(sum(one["seconds"] for one in results), 1),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
