@@ -22,14 +22,16 @@ from hf_ood.data.publish import write_colored_mnist
 from hf_ood.data.punctuated_text import Shift, punctuation_shortcut
 
 ROOT = Path(__file__).parents[2]
-DOCUMENT = Path(__file__).parent / "own_data.md"
+DOCUMENT = ROOT / "README.md"
 SMALL = (
     "--use_cpu true --num_threads 1 --disable_tqdm true --max_steps 6 --eval_strategy no --save_strategy no"
 )
 
 
 def code(language: str) -> str:
-    (found,) = re.findall(rf"```{language}\n(.*?)```", DOCUMENT.read_text(), re.S)
+    """The block in that language of the README's section."""
+    section = DOCUMENT.read_text().split("## Your own data in five minutes")[1].split("\n## ")[0]
+    (found,) = re.findall(rf"```{language}\n(.*?)```", section, re.S)
     return found
 
 
