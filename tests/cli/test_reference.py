@@ -115,7 +115,7 @@ def test_errors_count_as_often_as_asked_and_are_those_of_the_reference_model(
 ) -> None:
     arguments = second_stage(tmp_path, source, {}, upweight_errors=7, max_train_samples=300)
     data = data_of(arguments)
-    model = build_model(arguments, data["train"])
+    model = build_model(arguments, data["train"].label_names)
     judged, found = judge(arguments, data, model)
     prediction = OODTrainer(model, arguments.training, eval_dataset=data["train"]).predict(data["train"])
     wrong = torch.from_numpy(prediction.predictions.argmax(1) != prediction.label_ids[0])
@@ -141,7 +141,7 @@ def test_a_stage_in_groups_trains_on_equal_parts_of_them(source: str, tmp_path: 
         environment_proportions="groups",
     )
     data = data_of(arguments)
-    judged, _ = judge(arguments, data, build_model(arguments, data["train"]))
+    judged, _ = judge(arguments, data, build_model(arguments, data["train"].label_names))
     assert len(set(judged["train"].group_counts().values())) > 1
     trainer, _ = build_trainer(arguments, judged, previous=None)
     for batch in trainer.get_train_dataloader():
@@ -156,7 +156,7 @@ def test_inferred_environments_replace_those_of_training_only(
     options = {"eiil": {"steps": 0}} if inference == "eiil" else {}
     arguments = second_stage(tmp_path, source, {}, method="irm", infer_environments=inference, **options)
     data = data_of(arguments)
-    model = None if inference == "random" else build_model(arguments, data["train"])
+    model = None if inference == "random" else build_model(arguments, data["train"].label_names)
     judged, found = judge(arguments, data, model)
     counts = judged["train"].environment_counts()
     assert set(counts) == {"inferred_0", "inferred_1"}
@@ -177,7 +177,7 @@ def test_inferred_environments_replace_those_of_training_only(
 def test_a_model_that_tells_no_samples_apart_is_named(source: str, tmp_path: Path) -> None:
     arguments = second_stage(tmp_path, source, {}, infer_environments="eiil", eiil={"steps": 0})
     data = data_of(arguments)
-    model = build_model(arguments, data["train"])
+    model = build_model(arguments, data["train"].label_names)
     model.classifier.weight.data.zero_()
     with pytest.raises(ValueError, match="eiil put all 750 training images into inferred_0"):
         judge(arguments, data, model)
