@@ -3,6 +3,7 @@
 from .checkpoints import CorruptCheckpointError
 from .irm_rsc_trainer import IRMRSCTrainer
 from .irm_trainer import IRMTrainer
+from .linear_probe import cached_features, fit_head
 from .ood_config import OODConfig
 from .ood_trainer import OODTrainer
 from .record import NonFiniteLossError
@@ -16,4 +17,6 @@ __all__ = [
     "OODConfig",
     "OODTrainer",
     "RSCTrainer",
+    "cached_features",
+    "fit_head",
 ]

@@ -1,0 +1,81 @@
+"""Heads on cached features are what training the last layer alone would give."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import make_dataset
+from torch import nn
+from transformers import ViTConfig, ViTForImageClassification
+
+from hf_ood import CORAL, IRM, LeNetConfig, LeNetForImageClassification
+from hf_ood.data import collate
+from hf_ood.models import Penultimate
+from hf_ood.objectives import OBJECTIVES, Objective
+from hf_ood.objectives import functional as F_ood
+from hf_ood.trainer.linear_probe import cached_features, fit_head
+
+
+def make_model(family: str) -> nn.Module:
+    torch.manual_seed(0)
+    if family == "lenet":
+        return LeNetForImageClassification(LeNetConfig())
+    return ViTForImageClassification(
+        ViTConfig(
+            image_size=28,
+            patch_size=14,
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=16,
+            num_labels=2,
+        )
+    )
+
+
+@pytest.mark.parametrize("family", ["lenet", "vit"])
+def test_the_head_on_cached_features_gives_the_models_logits(family: str) -> None:
+    model, data = make_model(family).train(), make_dataset()
+    features = cached_features(model, data, batch_size=50)
+    assert model.training and len(features) == len(data)
+    with torch.no_grad():
+        whole = model.eval()(pixel_values=collate(data.__getitems__(range(len(data))))["pixel_values"]).logits
+        head = Penultimate(model).classifier(features.columns["pixel_values"])
+    torch.testing.assert_close(head, whole, rtol=1e-4, atol=1e-5)
+    assert torch.equal(features.environments, data.environments)
+
+
+def test_full_batch_steps_are_adams_steps_on_the_objective() -> None:
+    features = cached_features(make_model("lenet"), make_dataset())
+    x, y, e = features.columns["pixel_values"], features.labels, features.environments
+    torch.manual_seed(1)
+    head = nn.Linear(x.shape[1], 2)
+    by_hand = nn.Linear(x.shape[1], 2)
+    by_hand.load_state_dict(head.state_dict())
+    optimizer = torch.optim.Adam(by_hand.parameters(), lr=0.01)
+    for _ in range(5):
+        logits = by_hand(x)
+        risk = F_ood.environment_risks(logits, y, e, 3).mean()
+        loss = (risk + 10 * F_ood.irm_penalty(logits, y, e, 3)) / 10
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    fit_head(head, features, IRM(penalty_weight=10.0, warmup_steps=0), steps=5, learning_rate=0.01)
+    torch.testing.assert_close(head.weight, by_hand.weight, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_objective_trains_a_head(name: str) -> None:
+    features = cached_features(make_model("lenet"), make_dataset())
+    head = nn.Linear(features.columns["pixel_values"].shape[1], 2)
+    before = head.weight.detach().clone()
+    objective: Objective = OBJECTIVES[name]()
+    fit_head(head, features, objective, steps=3, batch_size=30)
+    assert head.weight.isfinite().all()
+    assert not torch.equal(head.weight, before)
+
+
+def test_too_few_environments_are_refused() -> None:
+    features = cached_features(make_model("lenet"), make_dataset((60,)))
+    with pytest.raises(ValueError, match="at least 2"):
+        fit_head(nn.Linear(features.columns["pixel_values"].shape[1], 2), features, CORAL())
