@@ -18,8 +18,9 @@ from ..explain import attribute, default_layer, find_layer, summarize
 from ..reporting.attributions import ATTRIBUTIONS_FILE, draw_attributions
 from .arguments import recorded_arguments
 from .datasets import load_splits
+from .output_folder import ARGUMENTS_FILE
 from .parser import UsageError
-from .train import ARGUMENTS_FILE, RESULTS_FILE, cores_per_process
+from .train import RESULTS_FILE, cores_per_process
 
 REPORT_FILE = "attribution.json"
 

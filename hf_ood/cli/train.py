@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import os
 import shutil
 import time
@@ -13,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from accelerate import PartialState
 from transformers import PreTrainedModel, set_seed
 from transformers.utils import logging
@@ -34,12 +32,12 @@ from .arguments import Arguments, UsageError, parse_arguments
 from .datasets import describe_data, load_splits, training_datasets
 from .interpolation import check_line, end_on_line, selection_on_line
 from .models import build_model, describe_model, input_processor
+from .output_folder import claim_output_dir, comparable_arguments, default_output_dir
 from .parser import make_parser
 from .push import take_publication
 from .reference import judge, recorded_inference, recorded_options, reference_folder, rehearse
 from .stages import combine, freeze_all_but, load_weights, place_stages
 
-ARGUMENTS_FILE = "arguments.yaml"
 logger = logging.get_logger(__name__)
 
 
@@ -65,7 +63,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
     stages = place_stages(arguments, folder)
     publication = take_publication(training)
     if training.process_index == 0:
-        claim_output_dir(folder, _comparable(arguments), resume is not None)
+        claim_output_dir(folder, comparable_arguments(arguments), resume is not None)
         for stage in arguments.stages.values() if resume is None else ():
             shutil.rmtree(stage.folder, ignore_errors=True)  # a later resume must not find an earlier run's
     torch.set_num_threads(arguments.run.num_threads or cores_per_process())
@@ -178,60 +176,6 @@ def resume_from(training: OODConfig) -> str | bool | None:
 def cores_per_process() -> int:
     """This machine's cores, shared out evenly among its processes."""
     return max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-
-
-def default_output_dir(arguments: Arguments) -> str:
-    """`runs/<configuration>-<method>-seed<seed>-<hash of all that was given>`: other arguments, another
-    folder."""
-    run = arguments.run
-    digest = hashlib.sha256(repr(sorted(_comparable(arguments).items())).encode()).hexdigest()[:6]
-    return f"runs/{run.dataset_config}-{run.method.replace('+', '-')}-seed{arguments.training.seed}-{digest}"
-
-
-def claim_output_dir(folder: Path, comparable: dict[str, Any], resume: bool) -> None:
-    """Note the run's arguments in its folder; refuse a folder that belongs to a run with other arguments."""
-    note = folder / ARGUMENTS_FILE
-    ours = yaml.safe_load(yaml.safe_dump(comparable))
-    if note.exists():
-        theirs = yaml.safe_load(note.read_text())
-        if theirs != ours:
-            different = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
-            raise ValueError(
-                f"{folder} holds another run: {', '.join(different)} differ "
-                f"({note}). Choose another --output_dir, or delete the folder."
-            )
-    elif folder.is_dir() and any(folder.iterdir()):
-        raise ValueError(
-            f"{folder} is not empty and holds no run of this program. Choose another --output_dir."
-        )
-    elif resume:
-        raise ValueError(f"There is nothing to resume in {folder}: check --output_dir.")
-    folder.mkdir(parents=True, exist_ok=True)
-    note.write_text(yaml.safe_dump(ours, sort_keys=True))
-
-
-def _comparable(arguments: Arguments) -> dict[str, Any]:
-    """All given arguments, flat, without those that do not change the run, and without secrets."""
-    flat = {
-        f"{section}.{key}": value
-        for section, values in arguments.given.items()
-        for key, value in values.items()
-    }
-    ignored = {
-        "output_dir",
-        "resume_from_checkpoint",
-        "hub_token",
-        "hub_model_id",
-        "hub_private_repo",
-        "hub_revision",
-        "disable_tqdm",
-        "push_to_hub",
-        "num_threads",
-    }
-    kept = {key: value for key, value in flat.items() if key.rpartition(".")[2] not in ignored}
-    for number, (name, stage) in enumerate(arguments.stages.items(), 1):
-        kept |= {f"{number}-{name}.{key}": value for key, value in _comparable(stage).items()}
-    return kept
 
 
 def collect_results(

@@ -1,0 +1,67 @@
+"""A run's folder: what it is called, and whose it is."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .arguments import Arguments
+
+ARGUMENTS_FILE = "arguments.yaml"
+
+
+def default_output_dir(arguments: Arguments) -> str:
+    """`runs/<configuration>-<method>-seed<seed>-<hash of all that was given>`: other arguments, another
+    folder."""
+    run = arguments.run
+    digest = hashlib.sha256(repr(sorted(comparable_arguments(arguments).items())).encode()).hexdigest()[:6]
+    return f"runs/{run.dataset_config}-{run.method.replace('+', '-')}-seed{arguments.training.seed}-{digest}"
+
+
+def claim_output_dir(folder: Path, comparable: dict[str, Any], resume: bool) -> None:
+    """Note the run's arguments in its folder; refuse a folder that belongs to a run with other arguments."""
+    note = folder / ARGUMENTS_FILE
+    ours = yaml.safe_load(yaml.safe_dump(comparable))
+    if note.exists():
+        theirs = yaml.safe_load(note.read_text())
+        if theirs != ours:
+            different = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
+            raise ValueError(
+                f"{folder} holds another run: {', '.join(different)} differ "
+                f"({note}). Choose another --output_dir, or delete the folder."
+            )
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(
+            f"{folder} is not empty and holds no run of this program. Choose another --output_dir."
+        )
+    elif resume:
+        raise ValueError(f"There is nothing to resume in {folder}: check --output_dir.")
+    folder.mkdir(parents=True, exist_ok=True)
+    note.write_text(yaml.safe_dump(ours, sort_keys=True))
+
+
+def comparable_arguments(arguments: Arguments) -> dict[str, Any]:
+    """All given arguments, flat, without those that do not change the run, and without secrets."""
+    flat = {
+        f"{section}.{key}": value
+        for section, values in arguments.given.items()
+        for key, value in values.items()
+    }
+    ignored = {
+        "output_dir",
+        "resume_from_checkpoint",
+        "hub_token",
+        "hub_model_id",
+        "hub_private_repo",
+        "hub_revision",
+        "disable_tqdm",
+        "push_to_hub",
+        "num_threads",
+    }
+    kept = {key: value for key, value in flat.items() if key.rpartition(".")[2] not in ignored}
+    for number, (name, stage) in enumerate(arguments.stages.items(), 1):
+        kept |= {f"{number}-{name}.{key}": value for key, value in comparable_arguments(stage).items()}
+    return kept
