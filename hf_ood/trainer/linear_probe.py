@@ -1,4 +1,4 @@
-"""Linear probing: features of a frozen network once, then heads on them, a thousand steps a second."""
+"""Linear probing: features of a frozen network once, then heads on them, with any objective."""
 
 from __future__ import annotations
 

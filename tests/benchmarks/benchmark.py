@@ -30,7 +30,9 @@ from hf_ood.data import (
     colored_mnist_tensors,
     load_colored_mnist,
 )
+from hf_ood.models import Penultimate
 from hf_ood.objectives import OBJECTIVES
+from hf_ood.trainer import cached_features, fit_head
 from hf_ood.trainer.methods import METHODS, Method, build_method
 
 BATCH, STEPS, WARM_UP = 192, 60, 10
@@ -105,6 +107,16 @@ def input_pipeline(data: EnvironmentDataset) -> float:
     start = time.perf_counter()
     total = sum(len(batch["labels"]) for batch in loader)
     return total / (time.perf_counter() - start)
+
+
+def linear_probe(data: EnvironmentDataset) -> float:
+    """Steps per second of a head on cached features, under IRM."""
+    model = LeNetForImageClassification(LeNetConfig())
+    features = cached_features(model, data.select(range(10_000)))
+    head = Penultimate(model).classifier
+    start = time.perf_counter()
+    fit_head(head, features, IRM(warmup_steps=0), steps=1000, batch_size=BATCH)
+    return 1000 / (time.perf_counter() - start)
 
 
 class PeakMemory:
@@ -198,6 +210,8 @@ def main() -> None:
         print(f"  {label:38s} {value:5.2f}   ({rule})")
     pipeline = statistics.median(input_pipeline(data) for _ in range(rounds))
     print(f"input pipeline, 1 thread: {pipeline:,.0f} images/s   (at least 100,000)")
+    probe = statistics.median(linear_probe(data) for _ in range(rounds))
+    print(f"linear probe on cached features, IRM, batch {BATCH}, 1 thread: {probe:,.0f} steps/s")
     for as_dataset, what, rule in ((False, "tensors", "2 s"), (True, "PNG dataset", "15 s, 3x")):
         duration, memory = measure_build(as_dataset)
         print(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from backbones import make_backbone
 from conftest import make_dataset
 from torch import nn
-from transformers import ViTConfig, ViTForImageClassification
 
 from hf_ood import CORAL, IRM, LeNetConfig, LeNetForImageClassification
 from hf_ood.data import collate
@@ -17,20 +17,10 @@ from hf_ood.trainer.linear_probe import cached_features, fit_head
 
 
 def make_model(family: str) -> nn.Module:
-    torch.manual_seed(0)
     if family == "lenet":
+        torch.manual_seed(0)
         return LeNetForImageClassification(LeNetConfig())
-    return ViTForImageClassification(
-        ViTConfig(
-            image_size=28,
-            patch_size=14,
-            hidden_size=16,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            intermediate_size=16,
-            num_labels=2,
-        )
-    )
+    return make_backbone(family)
 
 
 @pytest.mark.parametrize("family", ["lenet", "vit"])
