@@ -57,10 +57,9 @@ def test_completion_knows_commands_and_dotted_flags(shell: str, capsys: pytest.C
     assert all(command in script for command in COMMANDS if command != "sweep")
 
 
-def test_bash_reads_the_completion() -> None:
-    script = subprocess.run(
-        [sys.executable, "-m", "hf_ood", "completion", "bash"], capture_output=True, text=True, check=True
-    ).stdout
+def test_bash_reads_the_completion(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["completion", "bash"])
+    script = capsys.readouterr().out
     check = f"{script}\nCOMP_WORDS=(hf-ood tr); COMP_CWORD=1; _shtab_hf_ood; echo ${{COMPREPLY[@]}}"
     shown = subprocess.run(["bash", "-c", check], capture_output=True, text=True)
     assert shown.stdout.split() == ["train"], shown.stderr

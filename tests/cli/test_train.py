@@ -156,24 +156,6 @@ def test_a_killed_run_resumes_to_the_same_weights(whole: tuple[Path, str], tmp_p
         assert torch.equal(ours[name], weight), name
 
 
-def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
-    flags = "--method irm --irm.warmup_steps 3 --optim sgd --learning_rate 0.05 --max_steps 6".split() + SMALL
-    one = launch(*flags, "--per_device_train_batch_size", "192", "--output_dir", str(tmp_path / "1"))
-    two = launch(
-        *flags, "--per_device_train_batch_size", "96", "--output_dir", str(tmp_path / "2"), processes=2
-    )
-    assert one.returncode == 0, one.stderr
-    assert two.returncode == 0, two.stderr
-    first, second = (load_file(tmp_path / name / "model.safetensors") for name in "12")
-    for name, weight in first.items():
-        torch.testing.assert_close(second[name], weight, rtol=1e-3, atol=1e-5)
-    results = [json.loads((tmp_path / name / "results.json").read_text()) for name in "12"]
-    for name, entry in results[0]["environments"].items():
-        assert results[1]["environments"][name]["count"] == entry["count"]
-        assert results[1]["environments"][name]["accuracy"] == pytest.approx(entry["accuracy"], abs=0.002)
-    assert two.stdout.count("selection:") == 1  # one process prints
-
-
 def refused(flags: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UsageError):
         main([*SMALL, *flags.split()])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, load_dataset
 from datasets import Image as ImageFeature
+from hub.tiny import write_tiny_source
 from huggingface_hub import DatasetCard
 from PIL import Image
 
@@ -27,12 +28,15 @@ def build(*flags: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_script_writes_what_plain_load_dataset_reads(tmp_path: Path) -> None:
-    folder = tmp_path / "colored"
-    finished = build("--config", "unseen_colors", "--output_dir", folder, "--seed", "2")
+    folder, source = tmp_path / "colored", tmp_path / "digits"
+    source.mkdir()
+    options = {"seed": 2, "source": str(write_tiny_source(source)), "label_rule": "zero_vs_one"}
+    flags = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    finished = build("--config", "unseen_colors", "--output_dir", folder, *flags)
     assert finished.returncode == 0, finished.stderr
     assert f'load_dataset("{folder}", "unseen_colors")' in finished.stdout
     read = load_dataset(str(folder), "unseen_colors", cache_dir=str(tmp_path / "cache"))
-    built = load_colored_mnist("unseen_colors", seed=2)
+    built = load_colored_mnist("unseen_colors", **options)
     for split in ("train", "validation", "test"):
         assert read[split].features == built[split].features
         for column in ("label", "environment", "digit_color", "source_index"):
