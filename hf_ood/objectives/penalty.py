@@ -26,8 +26,10 @@ class PenaltyObjective(Objective):
         search=Search(1, 10_000, log=True),
     )
     warmup_penalty_weight: float = option(1.0, "Weight of the penalty during the warm-up (IRM's code: 1).")
-    divide_by_weight: bool = option(
-        True, "Divide the whole loss by the penalty's weight where that exceeds 1, as IRM's code does."
+    divisor: float = option(
+        0.0,
+        "Divide the whole loss by this after the warm-up; 0: by the penalty's weight where that exceeds 1, as "
+        "IRM's code does. Adam remembers the warm-up's gradients, so it matters.",
     )
     reset_optimizer: bool = option(False, "Clear the optimizer's moments when the warm-up ends (DomainBed).")
 
@@ -39,7 +41,9 @@ class PenaltyObjective(Objective):
         return self.penalty_weight if step >= self.warmup_steps else self.warmup_penalty_weight
 
     def scale(self, step: int) -> float:
-        return 1 / max(self.weight(step), 1.0) if self.divide_by_weight else 1.0
+        if not self.divisor:
+            return 1 / max(self.weight(step), 1.0)
+        return 1 / self.divisor if step >= self.warmup_steps else 1.0
 
     def loss(self, totals: Sums, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         risk = mean_over_present(risks(totals), totals["count"])

@@ -27,14 +27,14 @@ def write(folder: Path, text: str) -> str:
 def test_flags_reach_their_places() -> None:
     arguments = parse_arguments(
         (
-            "--method irm+rsc --irm.penalty_weight 7 --rsc.mask channel --irm.divide_by_weight false "
+            "--method irm+rsc --irm.penalty_weight 7 --rsc.mask channel --irm.divisor 1 "
             "--lenet.edge_branch true --colored_mnist.correlations 0.9 0.8 --dataset_config "
             "background_shortcut --learning_rate 5e-4 --use_cpu true"
         ).split()
     )
     assert arguments.options == {
         "colored_mnist": {"correlations": [0.9, 0.8]},
-        "irm": {"divide_by_weight": False, "penalty_weight": 7.0},
+        "irm": {"divisor": 1.0, "penalty_weight": 7.0},
         "lenet": {"edge_branch": True},
         "rsc": {"mask": "channel"},
     }

@@ -62,8 +62,9 @@ def test_irm_adds_the_weighted_penalty_and_divides_by_the_weight() -> None:
     totals = irm.sums(outputs)
     torch.testing.assert_close(irm.loss(totals, step=9)[0], risk + penalty)
     torch.testing.assert_close(irm.loss(totals, step=10)[0], (risk + 50 * penalty) / 50)
-    plain = IRM(penalty_weight=50.0, warmup_steps=0, divide_by_weight=False)
-    torch.testing.assert_close(plain.loss(totals, step=0)[0], risk + 50 * penalty)
+    other = IRM(penalty_weight=50.0, warmup_steps=10, divisor=4.0)
+    torch.testing.assert_close(other.loss(totals, step=9)[0], risk + penalty)
+    torch.testing.assert_close(other.loss(totals, step=10)[0], (risk + 50 * penalty) / 4)
 
 
 def test_irm_l2_is_scaled_with_the_loss() -> None:
@@ -101,7 +102,7 @@ PENALTIES = {
 def test_a_penalty_on_sums_is_the_penalty_on_samples(name: str) -> None:
     outputs = make_outputs()
     cls, penalty = PENALTIES[name]
-    objective = cls(penalty_weight=7.0, warmup_steps=3, divide_by_weight=False)
+    objective = cls(penalty_weight=7.0, warmup_steps=3, divisor=1.0)
     risk = F_ood.environment_risks(*outputs[:4]).mean()
     totals = objective.sums(outputs)
     torch.testing.assert_close(objective.loss(totals, step=3)[0], risk + 7 * penalty(outputs))
