@@ -28,8 +28,13 @@ def environment_sums(values: Tensor, environments: Tensor, num_environments: int
 def environment_products(left: Tensor, right: Tensor, environments: Tensor, num_environments: int) -> Tensor:
     """Sum the outer products of `left` [B, C] and `right` [B, D] over each environment -> [E, C, D].
 
-    One batched matrix product over environments padded to the largest: no [B, C, D] is ever built.
+    No [B, C, D] is ever built: where E * C <= D one matrix product has a column for each environment and row
+    of `left`; otherwise a batched one has the environments padded to the largest.
     """
+    if num_environments * left.shape[1] <= right.shape[1]:
+        member = F.one_hot(environments, num_environments).to(left)
+        columns = (member[:, :, None] * left[:, None]).flatten(1)
+        return (columns.mT @ right).view(num_environments, left.shape[1], -1)
     counts = torch.bincount(environments, minlength=num_environments)
     order = environments.argsort(stable=True)
     ends, width = counts.cumsum(0), int(counts.max())

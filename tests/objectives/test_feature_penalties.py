@@ -30,11 +30,12 @@ def mean_over_pairs(values: list[Tensor]) -> Tensor:
     return torch.stack(values).mean() if values else torch.zeros((), dtype=torch.float64)
 
 
+@pytest.mark.parametrize("width", [5, 40], ids=lambda width: f"width {width}")
 @pytest.mark.parametrize("counts", SEVEN, ids=str)
-def test_environment_products_are_the_sums_of_outer_products(counts: list[int]) -> None:
-    features, environments, number, _ = make_features(counts)
+def test_environment_products_are_the_sums_of_outer_products(counts: list[int], width: int) -> None:
+    features, environments, number, _ = make_features(counts, width)
     other = features.detach()[:, :3].cos()
-    expected = torch.zeros(number, 3, 5, dtype=torch.float64)
+    expected = torch.zeros(number, 3, width, dtype=torch.float64)
     for row, environment in enumerate(environments.tolist()):
         expected[environment] += torch.outer(other[row], features[row].detach())
     ours = F_ood.environment_products(other, features, environments, number)
