@@ -5,6 +5,10 @@ from __future__ import annotations
 import numpy as np
 from datasets import ClassLabel, Dataset, Image
 
+FILES = (
+    "A column that names image files counts when they are there: beside the table or in the working folder."
+)
+
 
 def require_columns(dataset: Dataset, *columns: str) -> None:
     """Raise `ValueError` naming the columns there are when one is missing."""
@@ -23,12 +27,12 @@ def find_image_column(dataset: Dataset, name: str | None = None) -> str:
     if name is not None:
         require_columns(dataset, name)
         if name not in images:
-            raise ValueError(f"Column {name!r} must be an Image, not {dataset.features[name]}.")
+            raise ValueError(f"Column {name!r} must be an Image, not {dataset.features[name]}. {FILES}")
         return name
     if len(images) != 1:
         raise ValueError(
             f"Name the image column: the dataset has {len(images)} of them ({', '.join(images) or 'none'}) "
-            f"among {', '.join(dataset.column_names)}."
+            f"among {', '.join(dataset.column_names)}. {FILES}"
         )
     return images[0]
 

@@ -104,8 +104,9 @@ def _number(
         missing = [number for number, value in enumerate(found) if _is_missing(value)]
         if missing:
             raise ValueError(
-                f"{len(missing)} of {len(found)} rows of the split {split} have no {what}, the first is row "
-                f"{missing[0]}. Leave them out (dataset.filter), or give them one."
+                f"{len(missing)} of {len(found)} rows of the split {split} have no {what}{' in ' if columns else ''}"
+                f"{' or '.join(columns)}, the first is row {missing[0]} (from 0). Leave them out "
+                "(dataset.filter), or give them one; of a .csv, NA, None, nan and null read as none."
             )
     kinds = sorted({value for found in values.values() for value in found}, key=_order)
     position = {value: number for number, value in enumerate(kinds)}

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from .columns import column_ids, column_names, find_image_column, require_columns
+from .reading_images import as_rgb
 
 Batch = dict[str, Any]  # tensors; before `finish`, texts are lists of tokens of different lengths
 Step = Callable[[Batch], Batch]
@@ -107,7 +108,7 @@ class EnvironmentDataset(Dataset):
         """
         require_columns(dataset, image_column, label_column, environment_column)
         find_image_column(dataset, image_column)
-        images = [np.asarray(image.convert("RGB")) for image in dataset[image_column]]
+        images = [np.asarray(as_rgb(image)) for image in dataset[image_column]]
         sizes = {image.shape for image in images}
         if len(sizes) > 1:
             raise ValueError(

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from .environments import Batch
+from .reading_images import as_rgb
 
 SHAPING = ("do_resize", "do_center_crop", "do_pad")  # what a processor does to the size of an image
 
@@ -36,7 +37,7 @@ class ImageReader:
     def __call__(self, rows: dict[str, list[Any]]) -> Batch:
         if None in rows[self.column]:
             raise ValueError(f"Column {self.column!r} has rows without an image: leave them out.")
-        images = [image.convert("RGB") for image in rows[self.column]]
+        images = [as_rgb(image) for image in rows[self.column]]
         extras = {name: torch.tensor(rows[name], dtype=torch.uint8) for name in self.extras}
         return {"pixel_values": self._pixels(images), **extras}
 

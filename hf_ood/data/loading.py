@@ -16,6 +16,7 @@ from .arrow import ArrowEnvironmentDataset, Reader
 from .columns import find_image_column
 from .environment_column import numbered
 from .environments import EXTRAS, EnvironmentDataset, Step
+from .image_paths import open_image_paths
 from .images import ImageReader, Process, is_separable
 from .processors import takes_text
 from .splits import ROLES, Protocol, divide
@@ -50,14 +51,15 @@ def read_dataset(name: str, configuration: str | None = None) -> DatasetDict:
     """A dataset of the Hub, a local folder, one file or a pattern of files, as its splits.
 
     A folder is whatever `datasets.load_dataset` or `Dataset.save_to_disk` makes of one; files are .csv, .tsv,
-    .json, .jsonl, .parquet or .arrow, and make one split `train`.
+    .json, .jsonl, .parquet or .arrow, and make one split `train`; a column in them that names image files is
+    one of images.
     """
     path = Path(name)
     if path.suffix in FORMATS and not path.is_dir():
         if not list(path.parent.glob(path.name)):
             raise FileNotFoundError(f"There is no file {name}.")
         options = {"sep": "\t"} if path.suffix == ".tsv" else {}
-        return load_dataset(FORMATS[path.suffix], data_files=name, **options)
+        return open_image_paths(load_dataset(FORMATS[path.suffix], data_files=name, **options), path.parent)
     if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
         loaded = load_from_disk(name)
         return loaded if isinstance(loaded, DatasetDict) else DatasetDict(train=loaded)

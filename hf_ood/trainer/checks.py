@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from accelerate.utils import DistributedType
 from torch import nn
+from transformers.utils import logging
 
 from ..data import EnvironmentDataset
 from ..mixing import Mixing
 from ..objectives import Objective
 from ..updates import Update
 from .ood_config import OODConfig
+
+logger = logging.get_logger(__name__)
 
 
 def check_class(trainer: str, method: Any, expected: type) -> None:
@@ -102,8 +106,32 @@ def check_data(
         raise ValueError(
             f"{kind} {smallest!r} has {balanced[smallest]} samples, fewer than its {share} of a batch of "
             f"{batch}: lower per_device_train_batch_size, or set environment_proportions='natural' or "
-            "sample_with_replacement=True."
+            "sample_with_replacement=True, or leave it out."
         )
+    if not dataset.labels.is_floating_point():
+        for lack in lacking_classes(dataset):
+            logger.warning(lack)
+
+
+def lacking_classes(dataset: EnvironmentDataset) -> list[str]:
+    """What a training set cannot teach: classes that it has no sample of, in all or in some environments."""
+    names, places = dataset.label_names, dataset.environment_names
+    counts = torch.bincount(dataset.groups, minlength=len(names) * len(places)).view(len(names), len(places))
+    learned, present = counts.any(1), counts.any(0)
+    said = []
+    if not learned.all():
+        absent = _first([name for name, known in zip(names, learned.tolist(), strict=True) if not known])
+        said.append(f"No training sample belongs to {absent}: the model cannot learn it.")
+    poor = (counts[learned] == 0).any(0) & present
+    if poor.any():
+        where = _first([name for name, lacks in zip(places, poor.tolist(), strict=True) if lacks])
+        said.append(f"Not every class occurs in {where}: there the environment tells something of the label.")
+    return said
+
+
+def _first(names: Sequence[str]) -> str:
+    """The first three names, and how many more there are."""
+    return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def num_classes(model: nn.Module, dataset: EnvironmentDataset) -> int:

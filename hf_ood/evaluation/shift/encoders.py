@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
 from ...data import EnvironmentDataset
 from ...data.columns import find_image_column
+from ...data.reading_images import as_rgb
 from ...models import Penultimate
 from ..prediction import load_classifier
 
@@ -99,4 +100,4 @@ def _batches(dataset: EnvironmentDataset | HFDataset, image_column: str | None) 
         return
     column = find_image_column(dataset, image_column)
     for start in starts:
-        yield [image.convert("RGB") for image in dataset[start : start + BATCH_SIZE][column]]
+        yield [as_rgb(image) for image in dataset[start : start + BATCH_SIZE][column]]
