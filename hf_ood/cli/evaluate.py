@@ -18,7 +18,7 @@ from transformers.utils import logging
 
 from ..data import load_colored_mnist, read_dataset
 from ..data.colored_mnist import DEFAULT_CONFIGURATION
-from ..data.columns import column_ids, column_names, find_image_column, require_columns
+from ..data.columns import find_image_column, require_columns
 from ..data.configurations import unknown_name
 from ..data.environment_column import numbered
 from ..data.processors import takes_text
@@ -202,13 +202,20 @@ def model_labels(dataset: Dataset, column: str, id2label: dict[int, str]) -> tup
     Raises `ValueError` for a label that is no class.
     """
     feature = dataset.features[column]
+    kinds = ("int", "uint", "bool", "float", "string", "large_string")
     if not isinstance(feature, ClassLabel) and not (
-        isinstance(feature, Value) and feature.dtype.startswith(("int", "uint", "string", "large_string"))
+        isinstance(feature, Value) and feature.dtype.startswith(kinds)
     ):
         raise ValueError(f"Column {column!r} must hold one class a sample, not {feature}.")
-    named = isinstance(feature, ClassLabel) or "string" in feature.dtype
-    labels = column_ids(dataset, column) if named else np.asarray(dataset[column][:])
-    mapping, how = map_labels(column_names(dataset, column) if named else None, id2label)
+    by_split, names = numbered(DatasetDict(all=dataset), [column], "label")
+    ids, known = by_split["all"], {*id2label.values()}
+    # Numbers are names where they name the model's classes: of a network trained on 1, 2, 3 class 0 is "1".
+    named = isinstance(feature, ClassLabel) or "string" in feature.dtype or bool(known.intersection(names))
+    mapping, how = map_labels(names if named else None, id2label)
+    try:
+        labels = ids if named else np.array(names).astype(np.int64)[ids]
+    except ValueError as error:
+        raise ValueError(f"Column {column!r} must hold one class a sample, not {names[0]}.") from error
     if labels.min() < 0 or labels.max() >= len(mapping):
         raise ValueError(
             f"Column {column!r} must hold classes 0 to {len(mapping) - 1}, "

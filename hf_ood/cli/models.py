@@ -159,8 +159,8 @@ def check_image_size(model: PreTrainedModel, name: str, size: tuple[int, ...]) -
     if name in MODELS and size and expected and size != (expected, expected):
         way = f"set --{name}.image_size {size[0]}" if size[0] == size[1] else "resize them"
         raise ValueError(
-            f"The images have {size[0]} x {size[1]} pixels, {name} takes {expected} x {expected}: {way}, or use a "
-            "model with an image processor (--model_name_or_path), which resizes them."
+            f"The images have {size[0]} x {size[1]} pixels, {name} takes {expected} x {expected}: {way}, or "
+            "use a model with an image processor (--model_name_or_path), which resizes them."
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 import numpy as np
 from datasets import ClassLabel, Dataset, Image
 
@@ -14,11 +16,10 @@ def require_columns(dataset: Dataset, *columns: str) -> None:
     """Raise `ValueError` naming the columns there are when one is missing."""
     for column in columns:
         if column not in dataset.column_names:
-            raise ValueError(
-                f"The dataset has no column {column!r}; its columns are "
-                f"{', '.join(dataset.column_names)}. Name the right one, or add an environment column "
-                "(dataset.add_column)."
-            )
+            near = difflib.get_close_matches(column, dataset.column_names, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else " Name the right one."
+            there = ", ".join(dataset.column_names)
+            raise ValueError(f"The dataset has no column {column!r}; its columns are {there}.{hint}")
 
 
 def find_image_column(dataset: Dataset, name: str | None = None) -> str:
@@ -42,7 +43,10 @@ def column_names(dataset: Dataset, column: str) -> list[str]:
     feature = dataset.features[column]
     if isinstance(feature, ClassLabel):
         return list(feature.names)
-    return [str(value) for value in sorted(dataset.unique(column))]
+    values = dataset.unique(column)
+    if any(value is None or value != value for value in values):
+        raise ValueError(f"Column {column!r} has rows without a value: leave them out (dataset.filter).")
+    return [str(value) for value in sorted(values)]
 
 
 def column_ids(dataset: Dataset, column: str) -> np.ndarray:

@@ -30,6 +30,7 @@ FORMATS = {
     ".parquet": "parquet",
     ".arrow": "arrow",
 }
+MANY_CLASSES = 20  # more than these, and than half of the rows, are no classes
 SHARE_OF_MEMORY = 0.25  # of what is available: images that fill no more of it are kept there
 
 
@@ -90,6 +91,7 @@ def environment_datasets(
     if "train" in dataset:
         dataset = DatasetDict({split: dataset[split] for split in ROLES if split in dataset})
     labels, label_names = numbered(dataset, [columns.label], "label")
+    _check_classes(labels, label_names, columns.label)
     environments, environment_names = numbered(dataset, columns.environment, "environment")
     label_ids, environment_ids = _joined(labels), _joined(environments)
     sizes = {split: len(data) for split, data in dataset.items()}
@@ -115,6 +117,16 @@ def environment_datasets(
             role: part.load() for role, part in divided.items() if isinstance(part, ArrowEnvironmentDataset)
         }
     return divided
+
+
+def _check_classes(labels: Mapping[str, np.ndarray], names: Sequence[str], column: str) -> None:
+    """Raise `ValueError` for a column that tells samples apart, or measures them, rather than classes."""
+    rows = sum(map(len, labels.values()))
+    if len(names) > max(MANY_CLASSES, rows / 2):
+        raise ValueError(
+            f"Column {column!r} holds {len(names)} different values in {rows} rows, such as {names[0]}: name "
+            "the column of classes as the label column."
+        )
 
 
 def _joined(ids: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -103,7 +103,7 @@ def print_results(results: dict[str, Any], folder: str) -> None:
         console.print(interpolation_table(results["interpolation"]))
     console.print(
         f"selection: {results['selection']}; {results['steps']} steps, {results['seconds']:.0f} s, "
-        f"{results['samples_per_second']:,.0f} images/s",
+        f"{results['samples_per_second']:,.0f} samples/s",
         highlight=False,
     )
     _print_files(
@@ -125,7 +125,7 @@ def print_evaluation(results: dict[str, Any], folder: Path) -> None:
         console.print(f"* too few samples to trust: {', '.join(small)}", highlight=False)
     console.print(
         f"labels matched {results['label_mapping']}; {results['seconds']:.0f} s, "
-        f"{results['samples_per_second']:,.0f} images/s",
+        f"{results['samples_per_second']:,.0f} samples/s",
         highlight=False,
     )
     _print_files(

@@ -141,7 +141,7 @@ def num_classes(model: nn.Module, dataset: EnvironmentDataset) -> int:
 
 def check_mixing(mixing: Mixing, objective: Objective, dataset: EnvironmentDataset) -> None:
     """Mixtures of the inputs exist, the objective can take them, and there are environments to mix."""
-    if "input_ids" in dataset.columns:
+    if "input_ids" in dataset.__getitems__([0]):
         raise ValueError(
             f"{mixing.name} takes weighted means of inputs, and there is nothing between two tokens "
             f"(input_ids): train without {mixing.name}, or on images."

@@ -87,9 +87,9 @@ class OODConfig(TrainingArguments):
             self.load_best_model_at_end = self._saves_what_it_evaluates()
             if not self.load_best_model_at_end and "no" not in (self.eval_strategy, self.save_strategy):
                 logger.warning(
-                    f"Evaluating by {self.eval_strategy} and saving by {self.save_strategy} do not meet: the run "
-                    "ends with its last step, not with its best checkpoint. Set --save_strategy best, or both "
-                    "alike."
+                    f"Evaluating by {self.eval_strategy} and saving by {self.save_strategy} do not meet: the "
+                    "run ends with its last step, not with its best checkpoint. Set save_strategy to 'best', "
+                    "or both alike."
                 )
         self.label_names = ["labels", "environment"]
         super().__post_init__()
