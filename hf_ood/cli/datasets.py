@@ -110,8 +110,8 @@ def input_processor(arguments: Arguments) -> Any:
         and not Path(name).is_dir()
     ):
         raise ValueError(
-            f"--config_name {name} names a kind of network, which has no tokenizer: add --processor_name with "
-            "the Hub id or folder of one."
+            f"--config_name {name} names a kind of network, which has no tokenizer: add --processor_name "
+            "with the Hub id or folder of one."
         )
     return load_processor(name, revision=run.model_revision, trust_remote_code=run.trust_remote_code)
 

@@ -55,7 +55,8 @@ class EvaluationArguments:
     dataset_config: str | None = option(None, "The dataset's configuration.")
     split: str = option("test", "The split.")
     environment_column: list[str] = option(
-        ["environment"], "The column that says where a sample is from; several make product groups."
+        ["environment"],
+        "The column that says where a sample is from; several make one environment of each combination.",
     )
     label_column: str = option("label", "The column of the true classes.")
     image_column: str | None = option(None, "The column of images; not needed when there is only one.")
@@ -105,7 +106,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 def make_parser() -> ArgumentParser:
     return _Parser(
         EvaluationArguments,  # type: ignore[arg-type]
-        description="Evaluate a classifier of images or texts in every environment of a dataset.",
+        description="Evaluate a classifier of images or texts in every environment of a dataset.\n\n"
+        "  %(prog)s --model user/scan-vit --dataset user/scans --environment_column hospital\n"
+        "  %(prog)s --model runs/mine --dataset scans.csv --split train --environment_column hospital\n\n"
+        "A single file has one split, train.",
         formatter_class=_HelpFormatter,
         allow_abbrev=False,
     )

@@ -105,9 +105,9 @@ def _number(
         missing = [number for number, value in enumerate(found) if _is_missing(value)]
         if missing:
             raise ValueError(
-                f"{len(missing)} of {len(found)} rows of the split {split} have no {what}{where}, the first is "
-                f"row {missing[0]} (from 0). Leave them out (dataset.filter), or give them one; in a .csv, NA, "
-                "None, nan and null mean none."
+                f"{len(missing)} of {len(found)} rows of the split {split} have no {what}{where}, the first is"
+                f" row {missing[0]} (from 0). Leave them out (dataset.filter), or give them one; in a .csv, "
+                "NA, None, nan and null mean none."
             )
     kinds = sorted({value for found in values.values() for value in found}, key=_order)
     position = {value: number for number, value in enumerate(kinds)}

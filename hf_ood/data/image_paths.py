@@ -31,8 +31,8 @@ def _open(data: Dataset, folder: Path) -> Dataset:
             continue
         if lost:
             raise ValueError(
-                f"{len(lost)} of the {len(files)} image files of column {column!r} are not there, the first is "
-                f"{lost[0]} (looked for beside the table, then in the working folder): leave such rows out."
+                f"{len(lost)} of the {len(files)} image files of column {column!r} are not there, the first "
+                f"is {lost[0]} (looked for beside the table, then in the working folder): leave these out."
             )
         opened = [None if name is None else files[name] for name in names]
         data = data.remove_columns(column).add_column(column, opened).cast_column(column, Image())

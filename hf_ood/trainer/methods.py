@@ -47,7 +47,9 @@ def register(cls: Cls) -> Cls:
         bases = ", ".join(base.__name__ for base in BASES.values())
         raise ValueError(f"{cls.__name__} is no method: it must be a dataclass, and a subclass of {bases}.")
     if not name.isidentifier() or not name.islower() or name in METHODS:
-        raise ValueError(f"{cls.__name__}.name must be a word in lower case that no method has, not {name!r}.")
+        raise ValueError(
+            f"{cls.__name__}.name must be a word in lower case that no method has, not {name!r}."
+        )
     PLACES[place][name] = METHODS[name] = cls
     return cls
 
