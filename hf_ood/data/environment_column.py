@@ -100,13 +100,13 @@ def numbered(
 def _number(
     values: Mapping[str, list[Value]], columns: Sequence[str], what: str
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    where = f" in {' or '.join(columns)}" if columns else ""
+    where = f" in column {' or '.join(columns)}" if columns else ""
     for split, found in values.items():
         missing = [number for number, value in enumerate(found) if _is_missing(value)]
         if missing:
             raise ValueError(
-                f"{len(missing)} of {len(found)} rows of the split {split} have no {what}{where}, the first is"
-                f" row {missing[0]} (from 0). Leave them out (dataset.filter), or give them one; in a .csv, "
+                f"{len(missing)} of {len(found)} rows of the split {split} have no {what}{where}, the first "
+                f"is row {missing[0]} (from 0). Leave them out (dataset.filter), or give them one; in a .csv, "
                 "NA, None, nan and null mean none."
             )
     kinds = sorted({value for found in values.values() for value in found}, key=_order)

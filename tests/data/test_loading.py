@@ -267,7 +267,10 @@ def test_mistakes_are_named(text_model: Path, image_model: Path, tmp_path: Path)
         (lambda: load(texts(), reader, columns={"text": ["txt"]}), "no column 'txt'; its columns are text"),
         (lambda: load(texts(), reader, columns={"text": ["scanner"]}), "'scanner' holds 0, which is no text"),
         (lambda: load(broken, reader, columns={"text": ["text"]}), "'text' holds rows without text"),
-        (lambda: load(unlabelled, reader, columns={"text": ["text"]}), "1 of 3 rows .* no label, .* row 1"),
+        (
+            lambda: load(unlabelled, reader, columns={"text": ["text"]}),
+            "1 of 3 rows .* no label in column label, .* row 1",
+        ),
         (lambda: load(texts(), reader, columns={"environment": ["hospitl"]}), "Did you mean 'hospital'"),
         (lambda: load(measured, reader, columns={"text": ["text"]}), "'label' holds 60 different values"),
         (lambda: load(texts(), None, columns={"text": ["text"]}), r"Texts \(text\) need a model"),
