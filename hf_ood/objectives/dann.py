@@ -23,8 +23,8 @@ class DANN(Objective):
 
     Reference: Ganin et al. 2016, arXiv:1505.07818. Size of the discriminator, weight and learning rates are
     DomainBed's, which uses Adam with a beta1 of 0.5 (`--adam_beta1`) and no decay of the discriminator's
-    weights, as here. DomainBed alternates steps of the two players; here both move in every step, as in the
-    paper: under one optimizer a player that is to stand still would be carried on by its moments.
+    weights, as here. Both players move in every step, as in the paper; with `discriminator_steps` they take
+    turns, as in DomainBed, and the player that rests has no gradient, so its moments do not carry it on.
     """
 
     name: ClassVar[str] = "dann"
@@ -60,8 +60,17 @@ class DANN(Objective):
     learning_rate_factor: float = option(
         1.0, "The discriminator's learning rate, in multiples of the network's (DomainBed: 1)."
     )
+    discriminator_steps: int = option(
+        0,
+        "Steps in which the discriminator alone moves before each of the network alone (DomainBed: 1); 0: both "
+        "move in every step. They count as steps of the training.",
+    )
 
     def __post_init__(self) -> None:
+        if self.discriminator_steps < 0:
+            raise ValueError(
+                f"{self.name}.discriminator_steps must be 0 or more, not {self.discriminator_steps}."
+            )
         if self.schedule not in SCHEDULES:
             raise ValueError(
                 f"{self.name}.schedule must be one of {', '.join(SCHEDULES)}, not {self.schedule!r}."
@@ -85,6 +94,12 @@ class DANN(Objective):
 
     def learning_rate(self, main: float) -> float:
         return self.learning_rate_factor * main
+
+    def players(self, step: int) -> tuple[bool, bool]:
+        if not self.discriminator_steps:
+            return True, True
+        network = step % (self.discriminator_steps + 1) == self.discriminator_steps
+        return network, not network
 
     def strength(self) -> float:
         """What the gradient of the discriminator's risk in the features is multiplied by, reversed."""

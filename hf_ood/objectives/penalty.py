@@ -28,7 +28,7 @@ class PenaltyObjective(Objective):
     warmup_penalty_weight: float = option(1.0, "Weight of the penalty during the warm-up (IRM's code: 1).")
     divisor: float = option(
         0.0,
-        "Divide the whole loss by this after the warm-up; 0: by the penalty's weight where that exceeds 1, as "
+        "Divide the whole loss by this after the warm-up; 0: by the penalty's weight if that exceeds 1, as "
         "IRM's code does. Adam remembers the warm-up's gradients, so it matters.",
     )
     reset_optimizer: bool = option(False, "Clear the optimizer's moments when the warm-up ends (DomainBed).")
