@@ -62,8 +62,8 @@ class DANN(Objective):
     )
     discriminator_steps: int = option(
         0,
-        "Steps in which the discriminator alone moves before each of the network alone (DomainBed: 1); 0: both "
-        "move in every step. They count as steps of the training.",
+        "Steps of the discriminator alone before each of the network alone, all counted as steps (DomainBed: 1); "
+        "0: both move in every step.",
     )
 
     def __post_init__(self) -> None:
