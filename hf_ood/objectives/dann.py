@@ -62,8 +62,8 @@ class DANN(Objective):
     )
     discriminator_steps: int = option(
         0,
-        "Steps of the discriminator alone before each of the network alone, all counted (DomainBed: 1); 0: both "
-        "move in every step.",
+        "Steps of the discriminator alone before each of the network alone, all counted (DomainBed: 1); 0: "
+        "both move in every step.",
     )
 
     def __post_init__(self) -> None:
