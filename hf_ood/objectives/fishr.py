@@ -44,16 +44,18 @@ class Fishr(PenaltyObjective):
     penalty_weight: float = option(
         1000.0,
         "Weight of the penalty after the warm-up (DomainBed: 1000).",
-        search=Search(10.0, 1e4, log=True),
+        search=Search(10.0, 1e4, "DomainBed", log=True),
     )
     warmup_steps: int = option(
-        1500, "Optimizer steps before the penalty gets its weight (DomainBed: 1500).", search=Search(0, 5000)
+        1500,
+        "Optimizer steps before the penalty gets its weight (DomainBed: 1500).",
+        search=Search(0, 5000, "DomainBed"),
     )
     warmup_penalty_weight: float = option(0.0, "Weight of the penalty during the warm-up (DomainBed: 0).")
     ema: float = option(
         0.95,
         "Share of the past in the moving average of variances (DomainBed: 0.95).",
-        search=Search(0.9, 0.99),
+        search=Search(0.9, 0.99, "DomainBed"),
     )
 
     def __post_init__(self) -> None:
