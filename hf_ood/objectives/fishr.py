@@ -18,12 +18,12 @@ from .penalty import PenaltyObjective
 class Fishr(PenaltyObjective):
     """`mean_e R_e + weight * mean_e ||v_e - mean v||^2`, v_e the variance of the samples' head gradients.
 
-    Reference: Rame et al. 2022, arXiv:2109.02934, with their code's mean over coordinates. On a linear head
-    a sample's gradient is an outer product, so the variances are functions of sums. They are smoothed over
-    steps by a moving average that starts at the first step's; the gradient is that of the penalty at the
-    smoothed variances, with slope 1 in this step's, so the weight means the same at every `ema`. (The
-    reference starts at zero and divides by 1 - ema: its penalty grows to 400 times at 0.95.) Defaults are
-    DomainBed's.
+    Reference: Rame et al. 2022, arXiv:2109.02934, with the mean over coordinates of their DomainBed code
+    (that for Colored MNIST adds up). On a linear head a sample's gradient is an outer product, so the
+    variances are functions of sums. They are smoothed over steps by a moving average that starts at the
+    first step's; the gradient is that of the penalty at the smoothed variances, with slope 1 in this step's,
+    so the weight means the same at every `ema`. (Theirs starts at zero and divides by 1 - ema: its penalty
+    grows to 400 times at 0.95.) Defaults are DomainBed's.
     """
 
     name: ClassVar[str] = "fishr"
