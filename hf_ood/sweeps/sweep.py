@@ -11,12 +11,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..cli.arguments import UsageError, parse_arguments
+from ..cli.cores import cores
 from ..cli.datasets import load_splits
 from ..data.configurations import unknown_name
 from ..evaluation.selection import PROTOCOLS, GivenEnvironment, Protocol
 from ..studies.collect import finished
 from ..studies.dispatch import ExecutorUnavailable
-from ..studies.executors import EXECUTORS, cores
+from ..studies.executors import EXECUTORS
 from ..studies.progress import follow
 from ..studies.reproduce import INTERRUPTED, positive, print_estimate
 from ..studies.study import Run, Settings
