@@ -39,9 +39,19 @@ def check_divisible(objective: Objective, args: OODConfig, processes: int) -> No
 
 
 def check_update(
-    update: Update, objective: Objective, mixing: Mixing | None, distributed_type: DistributedType
+    update: Update,
+    objective: Objective,
+    mixing: Mixing | None,
+    args: OODConfig,
+    distributed_type: DistributedType,
 ) -> None:
-    """What an update asks for exists: whole gradients on every process, and risks of single environments."""
+    """What an update asks for exists: whole gradients on every process, risks of single environments, and
+    derivatives of gradients."""
+    if update.differentiates_gradients and args.torch_compile:
+        raise ValueError(
+            f"{update.name} differentiates gradients, which those of a compiled network do not allow: leave "
+            "--torch_compile out."
+        )
     if distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
         raise ValueError(
             f"{update.name} needs every process to hold all weights, which {distributed_type.value} divides: "
