@@ -53,9 +53,9 @@ class ForwardTrainer(Trainer):
         return FeatureSplit(self.model, find_feature_layer(self.model, without_environment(first), layer))
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        if self.args.torch_compile:
-            # Compiled code is found by a network's class and does not look at hooks: what an objective
-            # without features compiled earlier in this process would go on giving none.
+        if self.args.torch_compile and self.objective.needs_features:
+            # Compiled code serves all networks of a class and does not look for hooks: what was compiled
+            # earlier in this process, for an objective without features, would give none.
             torch.compiler.reset()
         return super().train(*args, **kwargs)
 
