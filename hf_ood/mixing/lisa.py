@@ -32,6 +32,8 @@ class LISA(Mixing):
   year = {2022}
 }"""
 
+    needs_classes: ClassVar[bool] = True
+
     alpha: float = option(2.0, "Both parameters of the Beta distribution of the shares (paper: 2).")
     p_sel: float = option(
         0.5, "Probability of mixing one label over environments instead of labels in one environment."

@@ -87,6 +87,11 @@ def check_data(
     counts = dataset.environment_counts()
     num_labels = getattr(getattr(model, "config", None), "num_labels", None)
     if dataset.labels.is_floating_point():
+        if objective.needs_classes:
+            raise ValueError(
+                f"{objective.name} compares samples of one class, and a regression has none: use another "
+                "method."
+            )
         if num_labels != 1:
             raise ValueError(f"Labels are floats, which needs num_labels=1; the model has {num_labels}.")
     elif num_labels is not None and int(dataset.labels.max()) >= num_labels:
@@ -127,6 +132,11 @@ def check_mixing(mixing: Mixing, objective: Objective, dataset: EnvironmentDatas
         raise ValueError(
             f"{mixing.name} takes weighted means of inputs, and there is nothing between two tokens "
             f"(input_ids): train without {mixing.name}, or on images."
+        )
+    if mixing.needs_classes and dataset.labels.is_floating_point():
+        raise ValueError(
+            f"{mixing.name} pairs samples by their classes, and a regression has none: use mixup, which "
+            "mixes the targets."
         )
     if objective.needs_classes:
         raise ValueError(

@@ -52,14 +52,19 @@ def test_an_unknown_example_names_the_nearest(tmp_path: Path, capsys: pytest.Cap
     assert "Did you mean 'example_2'" in capsys.readouterr().err
 
 
-def test_environments_of_a_regression_are_inferred_but_it_has_no_misclassified_samples(
+def test_a_regression_goes_on_in_inferred_environments_and_ends_on_a_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = [*FLAGS, "--dataset_config", "example_1"]
     main([*flags, "--output_dir", str(tmp_path / "reference")])
     flags += ["--start_from", str(tmp_path / "reference")]
     eiil = "--infer_environments eiil --eiil.steps 0 --per_device_train_batch_size 60".split()
-    inferred = main([*flags, *eiil, "--output_dir", str(tmp_path / "run")])["inferred"]
+    line = "--interpolate_with_start 0 0.5 1".split()
+    results = main([*flags, *eiil, *line, "--output_dir", str(tmp_path / "run")])
+    assert "validation mean squared error" in capsys.readouterr().out
+    (chosen,) = (point for point in results["interpolation"] if point["chosen"])
+    assert results["mean_squared_error"] == pytest.approx(chosen["mean_squared_error"])
+    inferred = results["inferred"]
     entries = [inferred["inferred_0"], inferred["inferred_1"]]
     assert sum(sum(entry["environments"].values()) for entry in entries) == 300
     assert all(set(entry) == {"count", "environments"} for entry in entries)
