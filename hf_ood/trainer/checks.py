@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from accelerate.utils import DistributedType
 from torch import nn
 
@@ -27,6 +28,15 @@ def check_class(trainer: str, method: Any, expected: type) -> None:
 def takes_transform(model: nn.Module) -> bool:
     """Whether the network's own forward pass hands its features to a `feature_transform`."""
     return "feature_transform" in inspect.signature(model.forward).parameters
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Accelerate leaves float16 out on a CPU, without a word: everything would be in float32."""
+    if precision == "fp16" and device.type == "cpu":
+        raise ValueError(
+            "fp16 does nothing on a CPU: Accelerate has no loss scale there and would train in "
+            "float32. Use --bf16 true, which a CPU can, or leave --fp16 out."
+        )
 
 
 def check_divisible(objective: Objective, args: OODConfig, processes: int) -> None:

@@ -27,6 +27,7 @@ from .checks import (
     check_data,
     check_divisible,
     check_mixing,
+    check_precision,
     common_environment_names,
     num_classes,
 )
@@ -134,6 +135,7 @@ class OODTrainer(CheckpointTrainer, AveragingTrainer, OwnParametersTrainer, Upda
             check_class(
                 type(self).__name__, self.feature_transform, self.feature_transform_class or FeatureTransform
             )
+        check_precision(self.accelerator.mixed_precision, self.accelerator.device)
         processes = self.accelerator.num_processes
         check_divisible(self.objective, self.args, processes)
         if self.train_dataset is not None:
