@@ -22,9 +22,8 @@ def summarize(
 
     Training environments are reported on their held-out samples (split `validation`), test environments
     on the test split; a name in both is written `test/<name>` there. Mean and worst accuracy are over test
-    environments;
-    `train_accuracy` is the mean over training environments on the samples trained on; `gap` is the
-    difference. A regression has `mean_squared_error` and `train_squared_error` instead.
+    environments; `train_accuracy` is the mean over training environments on the samples trained on; `gap` is
+    the difference. A regression has `mean_squared_error` and `train_squared_error` instead.
     """
     environments = {name: {**entry, "split": "validation"} for name, entry in validation.items()}
     for name, entry in test.items():

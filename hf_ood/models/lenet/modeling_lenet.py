@@ -123,9 +123,8 @@ class LeNetForImageClassification(LeNetPreTrainedModel):
     ) -> ImageClassifierOutputWithNoAttention:
         """
         `pixel_values`: float [B, C, H, W] in 0..1. `labels`: int64 [B]; with them the output has a
-        cross-entropy
-        `loss`. `feature_transform`: called with (features, head, labels), its result replaces the
-        features; RSC is one. `output_hidden_states`: return the feature map too.
+        cross-entropy `loss`. `feature_transform`: called with (features, head, labels), its result replaces
+        the features; RSC is one. `output_hidden_states`: return the feature map too.
         """
         features = self.forward_features(pixel_values)
         if feature_transform is not None:
