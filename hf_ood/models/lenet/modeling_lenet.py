@@ -54,7 +54,6 @@ class LeNetPreTrainedModel(PreTrainedModel):
     base_model_prefix = "lenet"
     main_input_name = "pixel_values"
     input_modalities = ["image"]  # noqa: RUF012 (the base class reads it from the class)
-    supports_gradient_checkpointing = False
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
