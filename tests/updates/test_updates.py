@@ -322,7 +322,7 @@ def test_what_float16_cannot_hold_is_differentiated_again(name: str, tmp_path: P
 
 
 def test_float16_is_refused_where_it_would_do_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="fp16 does nothing on a CPU.*Use --bf16"):
+    with pytest.raises(ValueError, match=r"fp16 does nothing on a CPU.*Use --bf16"):
         OODTrainer(make_tiny(), make_args(tmp_path, fp16=True), train_dataset=make_data())
 
 
