@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from ..options import option
+from ..options import Search, option
 from .base import Averaging, Weights, copied, move, prefixed, unprefixed
 
 
@@ -76,7 +76,11 @@ class SWAD(Averaging):
 
     n_converge: int = option(3, "Evaluations of which the first must be lowest to begin (paper: 3).")
     n_tolerance: int = option(6, "Evaluations in a row above the tolerance that end it (paper: 6).")
-    tolerance_ratio: float = option(0.3, "Tolerated rise over the mean loss at the beginning (paper: 0.3).")
+    tolerance_ratio: float = option(
+        0.3,
+        "Tolerated rise over the mean loss at the beginning (paper: 0.3, on VLCS 0.2).",
+        search=Search(0.2, 0.3, "the paper's two values"),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -102,8 +106,7 @@ class SWAD(Averaging):
     def evaluated(self, loss: float) -> None:
         if not self.running:
             return
-        segment = Segment({name: value.cpu() for name, value in self.running.items()}, self.count)
-        self.segments[len(self.losses)] = segment
+        self.segments[len(self.losses)] = _on_cpu(self.running, self.count)
         self.running, self.count = {}, 0
         self.losses.append(loss)
         decided = self._valley(over=False)
@@ -134,8 +137,8 @@ class SWAD(Averaging):
             if name.endswith("/")
         }
         self.running, self.count = parts.pop("running")
-        self.valley = parts.pop("valley")
-        self.segments = {int(name.removeprefix("segment ")): segment for name, segment in parts.items()}
+        self.valley = _on_cpu(*parts.pop("valley"))
+        self.segments = {int(name.removeprefix("segment ")): _on_cpu(*part) for name, part in parts.items()}
 
     def _valley(self, over: bool) -> range:
         return loss_valley(self.losses, self.n_converge, self.n_tolerance, self.tolerance_ratio, over)
@@ -150,3 +153,7 @@ class SWAD(Averaging):
                 mean = mean or copied(weights)
                 move(mean, weights, steps / total)
         return Segment(mean, total)
+
+
+def _on_cpu(mean: Weights, steps: int) -> Segment:
+    return Segment({name: value.cpu() for name, value in mean.items()}, steps)

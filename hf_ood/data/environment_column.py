@@ -68,8 +68,7 @@ def _with_environments(
         if ENVIRONMENT in data.column_names and not replaced:
             raise ValueError(
                 f"The split {split} has a column 'environment' already: use it (column='environment'), or "
-                f"rename it "
-                "first (dataset.rename_column)."
+                "rename it first (dataset.rename_column)."
             )
     ids, names = _number(values, columns, "environment")
     added = {}
@@ -106,8 +105,8 @@ def _number(
         if missing:
             raise ValueError(
                 f"{len(missing)} of {len(found)} rows of the split {split} have no {what}{where}, the first "
-                f"is row {missing[0]} (from 0). Leave them out (dataset.filter), or give them one; in a .csv, "
-                "NA, None, nan and null mean none."
+                f"is row {missing[0]} (from 0). Leave them out (dataset.filter), or give them one; in a "
+                ".csv, NA, None, nan and null mean none."
             )
     kinds = sorted({value for found in values.values() for value in found}, key=_order)
     position = {value: number for number, value in enumerate(kinds)}

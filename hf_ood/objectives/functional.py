@@ -176,7 +176,7 @@ def risk_quantile(risks: Tensor, quantile: float) -> Tensor:
             grid = low + (high - low) * fractions
             reached = torch.special.ndtr((grid[:, None] - risks) / width).mean(1) >= quantile
             upper = (~reached).sum().clamp(1, len(grid) - 1)
-            low, high = grid[upper - 1], grid[upper]
+            low, high = grid.take(upper - 1), grid.take(upper)  # an index [] would be read on the CPU
         middle = (low + high) / 2
         density = torch.exp(-((middle - risks) / width).square() / 2).mean() / ((2 * torch.pi) ** 0.5 * width)
     excess = torch.special.ndtr((middle - risks) / width).mean() - quantile
@@ -184,7 +184,7 @@ def risk_quantile(risks: Tensor, quantile: float) -> Tensor:
 
 
 def spectral_decoupling_penalty(logits: Tensor) -> Tensor:
-    """Mean of the squared logits -> [] (Pezeshki et al. 2021, arXiv:2011.09468, equation 8, as DomainBed)."""
+    """Mean of the squared logits -> [] (Pezeshki et al. 2021, arXiv:2011.09468, and its code)."""
     return at_least_float32(logits).square().mean()
 
 

@@ -31,14 +31,13 @@ class OwnParametersTrainer(Trainer):
         beside an update, which takes the gradients of the network alone.
         """
         counts = torch.bincount(dataset.environments, minlength=len(dataset.environment_names))
-        before = torch.get_rng_state()
-        torch.default_generator.manual_seed(self.args.seed)
-        self.objective.build(
-            classifier.in_features if classifier else 0,
-            classifier.out_features if classifier else len(dataset.label_names),
-            (counts > 0).to(self.args.device),
-        )
-        torch.set_rng_state(before)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(self.args.seed)
+            self.objective.build(
+                classifier.in_features if classifier else 0,
+                classifier.out_features if classifier else len(dataset.label_names),
+                (counts > 0).to(self.args.device),
+            )
         if not self.objective.parameters():
             return
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
@@ -61,11 +60,21 @@ class OwnParametersTrainer(Trainer):
             optimizer.add_param_group({"params": own, "lr": rate, "weight_decay": 0.0})
         return optimizer
 
-    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        loss = super().training_step(*args, **kwargs)
-        if self.accelerator.sync_gradients and self.accelerator.num_processes > 1:
-            self._average_gradients()
+    def training_step(self, model: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
+        loss = super().training_step(model, *args, **kwargs)
+        if self.accelerator.sync_gradients:
+            if self.accelerator.num_processes > 1:
+                self._average_gradients()
+            self._rest(model)
         return loss
+
+    def _rest(self, model: nn.Module) -> None:
+        """Take the gradients of the parameters whose turn it is not: an optimizer skips what has none."""
+        players = self.objective.players(self.state.global_step)
+        for moves, parameters in zip(players, (model.parameters(), self.objective.parameters()), strict=True):
+            if not moves:
+                for parameter in parameters:
+                    parameter.grad = None
 
     def _average_gradients(self) -> None:
         own = self.objective.parameters()
