@@ -141,7 +141,7 @@ class RunArguments:
     )
     upweight_errors: int = option(
         1,
-        "How often a training image counts that the reference model (the stage before's, or --start_from's) "
+        "How often a training sample counts that the reference model (the stage before's, or --start_from's) "
         "gets wrong (JTT).",
     )
     interpolate_with_start: list[float] | None = option(

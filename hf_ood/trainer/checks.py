@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from accelerate.utils import DistributedType
 from torch import nn
 
@@ -29,6 +30,15 @@ def takes_transform(model: nn.Module) -> bool:
     return "feature_transform" in inspect.signature(model.forward).parameters
 
 
+def check_precision(precision: str, device: torch.device) -> None:
+    """Accelerate leaves float16 out on a CPU, without a word: everything would be in float32."""
+    if precision == "fp16" and device.type == "cpu":
+        raise ValueError(
+            "fp16 does nothing on a CPU: Accelerate has no loss scale there and would train in "
+            "float32. Use --bf16 true, which a CPU can, or leave --fp16 out."
+        )
+
+
 def check_divisible(objective: Objective, args: OODConfig, processes: int) -> None:
     if not objective.additive and (args.gradient_accumulation_steps > 1 or processes > 1):
         raise ValueError(
@@ -39,9 +49,19 @@ def check_divisible(objective: Objective, args: OODConfig, processes: int) -> No
 
 
 def check_update(
-    update: Update, objective: Objective, mixing: Mixing | None, distributed_type: DistributedType
+    update: Update,
+    objective: Objective,
+    mixing: Mixing | None,
+    args: OODConfig,
+    distributed_type: DistributedType,
 ) -> None:
-    """What an update asks for exists: whole gradients on every process, and risks of single environments."""
+    """What an update asks for exists: whole gradients on every process, risks of single environments, and
+    derivatives of gradients."""
+    if update.differentiates_gradients and args.torch_compile:
+        raise ValueError(
+            f"{update.name} differentiates gradients, which those of a compiled network do not allow: leave "
+            "--torch_compile out."
+        )
     if distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
         raise ValueError(
             f"{update.name} needs every process to hold all weights, which {distributed_type.value} divides: "
@@ -77,6 +97,11 @@ def check_data(
     counts = dataset.environment_counts()
     num_labels = getattr(getattr(model, "config", None), "num_labels", None)
     if dataset.labels.is_floating_point():
+        if objective.needs_classes:
+            raise ValueError(
+                f"{objective.name} compares samples of one class, and a regression has none: use another "
+                "method."
+            )
         if num_labels != 1:
             raise ValueError(f"Labels are floats, which needs num_labels=1; the model has {num_labels}.")
     elif num_labels is not None and int(dataset.labels.max()) >= num_labels:
@@ -117,6 +142,11 @@ def check_mixing(mixing: Mixing, objective: Objective, dataset: EnvironmentDatas
         raise ValueError(
             f"{mixing.name} takes weighted means of inputs, and there is nothing between two tokens "
             f"(input_ids): train without {mixing.name}, or on images."
+        )
+    if mixing.needs_classes and dataset.labels.is_floating_point():
+        raise ValueError(
+            f"{mixing.name} pairs samples by their classes, and a regression has none: use mixup, which "
+            "mixes the targets."
         )
     if objective.needs_classes:
         raise ValueError(

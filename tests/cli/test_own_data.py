@@ -138,6 +138,25 @@ def test_groups_and_a_whole_validation_environment(place: Path) -> None:
     assert results["hyperparameters"]["training"]["training_images"] == 120
 
 
+@pytest.mark.parametrize(("inference", "options"), [("eiil", "--eiil.steps 0"), ("kmeans", "")])
+def test_environments_of_texts_are_inferred(place: Path, inference: str, options: str) -> None:
+    flags = (
+        "--dataset_name reports.csv --text_column text --environment_column hospital --test_environments C "
+        "--model_name_or_path reader --per_device_train_batch_size 12"
+    )
+    train(f"{flags} --output_dir reference")
+    results = train(
+        f"{flags} --method irm --start_from reference --infer_environments {inference} {options} "
+        "--upweight_errors 3 --output_dir run"
+    )
+    inferred, total = results["inferred"], results["hyperparameters"]["training"]["training_images"]
+    entries = [inferred["inferred_0"], inferred["inferred_1"]]
+    assert sum(entry["count"] for entry in entries) == total
+    assert sum(entry["environments"]["A"] for entry in entries) == total / 2
+    right = sum(entry["reference_accuracy"] * entry["count"] for entry in entries)
+    assert results["upweighted"] == {"factor": 3, "errors": round(total - right), "of": total}
+
+
 @pytest.mark.parametrize("memory", ["always", "never"])
 def test_a_folder_of_images(place: Path, memory: str) -> None:
     results = train(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from itertools import permutations, product
@@ -41,7 +42,7 @@ class Tiny(nn.Module):
         self.normalised = False
 
     def forward(self, pixel_values: Tensor, labels: Tensor | None = None) -> Any:
-        seen = F.adaptive_avg_pool2d(pixel_values.double(), 2).flatten(1)
+        seen = F.adaptive_avg_pool2d(pixel_values.to(self.hidden.weight.dtype), 2).flatten(1)
         seen = self.batch_norm(seen) if self.normalised else 4 * seen
         return SimpleNamespace(logits=self.head(self.dropout(self.hidden(seen).tanh())))
 
@@ -58,9 +59,9 @@ class Keep(TrainerCallback):
     trainer: OODTrainer
 
 
-def make_tiny() -> Tiny:
+def make_tiny(model_class: type[Tiny] = Tiny) -> Tiny:
     set_seed(3)
-    model = Tiny()
+    model = model_class()
     model.batch_norm.requires_grad_(False)
     return model
 
@@ -287,6 +288,42 @@ def test_a_loss_scale_changes_nothing_else(name: str, tmp_path: Path) -> None:
     scaled.train()
     assert same(weights_of(scaled), weights_of(plain))
     assert not same(weights_of(scaled), start())
+
+
+class Half(Tiny):
+    """The network in float32, its layers in float16, as a GPU would run it."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        with torch.autocast("cpu", torch.float16):
+            return super().forward(*args, **kwargs)
+
+
+@pytest.mark.parametrize("name", UPDATES)
+def test_what_float16_cannot_hold_is_differentiated_again(name: str, tmp_path: Path) -> None:
+    """A loss scale at which gradients overflow gives the step that one gives at which none does."""
+    args = train(tmp_path, name)[0].args
+    found = {}
+    for scale in (2.0**4, 2.0**24):
+        model, keep = make_tiny(Half).float(), Keep()
+        trainer = OODTrainer(
+            model, args, **vars(build_method(name)), train_dataset=make_data(), callbacks=[keep]
+        )
+        scaler = trainer.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        keep.trainer = trainer
+        trainer.train()
+        assert (scaler.get_scale() < scale) == (scale == 2.0**24)
+        assert keep.counted == list(COUNTS)
+        assert all(math.isfinite(value) for value in trainer.state.log_history[0].values())
+        found[scale] = torch.cat([weight.flatten() for weight in weights_of(trainer).values()])
+    start_at = torch.cat([weight.flatten() for weight in start().values()]).float()
+    ways = [weights - start_at for weights in found.values()]
+    assert ways[0].norm() > 0
+    assert torch.nn.functional.cosine_similarity(*ways, dim=0) > 0.99
+
+
+def test_float16_is_refused_where_it_would_do_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"fp16 does nothing on a CPU.*Use --bf16"):
+        OODTrainer(make_tiny(), make_args(tmp_path, fp16=True), train_dataset=make_data())
 
 
 @pytest.mark.parametrize("name", [name for name, cls in UPDATES.items() if cls.by_environment])
