@@ -7,10 +7,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Search:
-    """The space of an option: `low` to `high`, evenly, or evenly in its logarithm."""
+    """The space of an option: `low` to `high`, evenly, or evenly in its logarithm; `source`: whose it is."""
 
     low: float
     high: float
+    source: str
     log: bool = False
 
 

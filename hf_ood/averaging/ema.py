@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..options import option
+from ..options import Search, option
 from .base import Averaging, copied, move
 
 
@@ -32,9 +32,15 @@ class EMA(Averaging):
   year = {2017}
 }"""
 
-    decay: float = option(0.999, "Share of the past in the average (Tarvainen & Valpola: 0.999).")
+    decay: float = option(
+        0.999,
+        "Share of the past in the average (Tarvainen & Valpola: 0.999).",
+        search=Search(0.99, 0.999, "Tarvainen & Valpola: early and late in training"),
+    )
     warmup: bool = option(
-        True, "Let the decay rise to its value as (1 + t) / (10 + t) over steps t: the start is forgotten."
+        True,
+        "Let the decay rise to its value as (1 + t) / (10 + t) over steps t, as TensorFlow's averages: the "
+        "start is forgotten.",
     )
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..options import option
+from ..options import Search, option
 from .base import Averaging, copied, move
 
 
@@ -34,7 +34,11 @@ class SWA(Averaging):
 }"""
     selection: ClassVar[str] = "mean of weights (swa)"
 
-    start: float = option(0.75, "Share of the training after which weights are averaged (paper: 0.75).")
+    start: float = option(
+        0.75,
+        "Share of the training after which weights are averaged (paper: 0.75).",
+        search=Search(0.5, 0.9, "ours"),
+    )
     every: int = option(1, "Optimizer steps from one averaged weight to the next (paper: those of an epoch).")
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from ..options import option
+from ..options import Search, option
 from .base import Averaging, Weights, copied, move, prefixed, unprefixed
 
 
@@ -76,7 +76,11 @@ class SWAD(Averaging):
 
     n_converge: int = option(3, "Evaluations of which the first must be lowest to begin (paper: 3).")
     n_tolerance: int = option(6, "Evaluations in a row above the tolerance that end it (paper: 6).")
-    tolerance_ratio: float = option(0.3, "Tolerated rise over the mean loss at the beginning (paper: 0.3).")
+    tolerance_ratio: float = option(
+        0.3,
+        "Tolerated rise over the mean loss at the beginning (paper: 0.3, on VLCS 0.2).",
+        search=Search(0.2, 0.3, "the paper's two values"),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -17,10 +17,11 @@ from ..data import collate
 from ..explain import attribute, default_layer, find_layer, summarize
 from ..reporting.attributions import ATTRIBUTIONS_FILE, draw_attributions
 from .arguments import recorded_arguments
+from .cores import cores_per_process
 from .datasets import load_splits
 from .output_folder import ARGUMENTS_FILE
 from .parser import UsageError
-from .train import RESULTS_FILE, cores_per_process
+from .train import RESULTS_FILE
 
 REPORT_FILE = "attribution.json"
 

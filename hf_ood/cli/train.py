@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -29,6 +28,7 @@ from ..trainer import OODConfig, OODTrainer
 from ..trainer.checkpoints import last_whole_checkpoint
 from ..trainer.methods import Method, build_method
 from .arguments import Arguments, UsageError, parse_arguments
+from .cores import cores_per_process
 from .datasets import describe_data, load_splits, training_datasets
 from .interpolation import check_line, end_on_line, selection_on_line
 from .models import build_model, describe_model, input_processor
@@ -171,11 +171,6 @@ def resume_from(training: OODConfig) -> str | bool | None:
     """True: the latest whole checkpoint; a checkpoint's folder; None: start."""
     asked = training.resume_from_checkpoint
     return True if str(asked).lower() in ("true", "last") else asked or None
-
-
-def cores_per_process() -> int:
-    """This machine's cores, shared out evenly among its processes."""
-    return max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def collect_results(

@@ -22,8 +22,8 @@ class EIIL(EnvironmentInference):
     holds and where it fails. Source: Creager, Jacobsen & Zemel 2021, arXiv:2010.07249.
     """
 
-    steps: int = option(10_000, "Adam steps on the assignment (paper's code); 0: the exact maximum.")
-    learning_rate: float = option(0.001, "Adam's learning rate (paper's code).")
+    steps: int = option(10_000, "Adam steps on the assignment (paper's code: 10000); 0: the exact maximum.")
+    learning_rate: float = option(0.001, "Adam's learning rate (paper's code: 0.001).")
 
     name: ClassVar[str] = "eiil"
     equation: ClassVar[str] = (
@@ -34,8 +34,9 @@ class EIIL(EnvironmentInference):
     citation: ClassVar[str] = """\
 @inproceedings{creager2021environment,
   title = {Environment Inference for Invariant Learning},
-  author = {Creager, Elliot and Jacobsen, J{\"o}rn-Henrik and Zemel, Richard},
+  author = {Creager, Elliot and Jacobsen, J{\\"o}rn-Henrik and Zemel, Richard},
   booktitle = {International Conference on Machine Learning},
+  note = {arXiv:2010.07249},
   year = {2021}
 }"""
 

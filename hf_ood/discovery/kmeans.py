@@ -29,8 +29,9 @@ class KMeansEnvironments(EnvironmentInference):
     citation: ClassVar[str] = """\
 @inproceedings{sohoni2020subclass,
   title = {No Subclass Left Behind: Fine-Grained Robustness in Coarse-Grained Classification Problems},
-  author = {Sohoni, Nimit and Dunnmon, Jared and Angus, Geoffrey and Gu, Albert and R{\'e}, Christopher},
+  author = {Sohoni, Nimit and Dunnmon, Jared and Angus, Geoffrey and Gu, Albert and R{\\'e}, Christopher},
   booktitle = {Advances in Neural Information Processing Systems},
+  note = {arXiv:2011.12945},
   year = {2020}
 }"""
     needs_features: ClassVar[bool] = True

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..options import option
+from ..options import Search, option
 from .base import FeatureTransform, Head
 
 
@@ -23,10 +23,10 @@ class MixStyle(FeatureTransform):
     """Gives every sample a style between its own and that of a random sample of the batch.
 
     Reference: Zhou et al. 2021, arXiv:2104.02008, in the variant that shuffles the whole batch. Style is the
-    mean and deviation of each channel; no gradient passes through it. The paper acts after early layers;
-    here it acts where every feature transform does, between features and head, so on a LeNet after the
-    second convolution, but on a deep network late, unless `feature_layer` names an early one. It needs maps
-    [B, C, H, W] of more than one cell.
+    mean and deviation of each channel; no gradient passes through it. The paper acts after early layers,
+    and advises against the last; here it acts where every feature transform does, between features and
+    head, so on a LeNet after the second convolution, but on a deep network late, unless `feature_layer`
+    names an early one. It needs maps [B, C, H, W] of more than one cell.
     """
 
     name: ClassVar[str] = "mixstyle"
@@ -44,7 +44,11 @@ class MixStyle(FeatureTransform):
 }"""
 
     p: float = option(0.5, "Probability that a batch is mixed at all (paper: 0.5).")
-    alpha: float = option(0.1, "Both parameters of the Beta distribution of the shares (paper: 0.1).")
+    alpha: float = option(
+        0.1,
+        "Both parameters of the Beta distribution of the shares (paper: 0.1).",
+        search=Search(0.1, 0.3, "the authors' two codes", log=True),
+    )
 
     def __post_init__(self) -> None:
         if not 0 <= self.p <= 1:

@@ -25,7 +25,10 @@ SCHEDULES = ("constant", "linear", "cosine")
 
 
 def channel_importance(gradients: Tensor) -> Tensor:
-    """Mean absolute gradient of each channel: [B, C, H, W] -> [B, C] (report, equation 2)."""
+    """Mean absolute gradient of each channel: [B, C, H, W] -> [B, C] (report, equation 2).
+
+    The authors' code takes the mean with its sign.
+    """
     return gradients.abs().mean(dim=(2, 3))
 
 
@@ -37,7 +40,7 @@ def spatial_importance(gradients: Tensor) -> Tensor:
 def cam_importance(gradients: Tensor, features: Tensor) -> Tensor:
     """Class activation map, channels weighted by their mean gradient: [B, C, H, W] twice -> [B, H, W].
 
-    Report, equation 4 (Grad-CAM, Selvaraju et al. 2017).
+    Report, equation 4 (Grad-CAM, Selvaraju et al. 2017); the authors' code keeps negative values too.
     """
     weights = gradients.mean(dim=(2, 3), keepdim=True)
     return (weights * features).sum(1).relu()
@@ -95,7 +98,9 @@ class RSC(FeatureTransform):
 }"""
 
     drop_rate: float = option(
-        1 / 3, "Share of channels or cells that is suppressed (paper: 1/3).", search=Search(0.0, 0.5)
+        1 / 3,
+        "Share of channels or cells that is suppressed (paper: 1/3).",
+        search=Search(0.0, 0.5, "DomainBed"),
     )
     mask: str = option(
         "either",
@@ -112,7 +117,9 @@ class RSC(FeatureTransform):
         "drop, as the authors) | threshold (a drop below tau; report 4.1.5) | none.",
     )
     batch_share: float = option(
-        1 / 3, "Share of the batch that stays challenged with 'share' (paper: 1/3).", search=Search(0.0, 0.5)
+        1 / 3,
+        "Share of the batch that stays challenged with 'share' (paper: 1/3).",
+        search=Search(0.0, 0.5, "DomainBed"),
     )
     tau: float = option(1e-4, "Smallest significant drop of the true class's probability with 'threshold'.")
     restoration_strength: float = option(

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..options import option
+from ..options import Search, option
 from .base import Mixing
 
 
@@ -34,9 +34,16 @@ class LISA(Mixing):
 
     needs_classes: ClassVar[bool] = True
 
-    alpha: float = option(2.0, "Both parameters of the Beta distribution of the shares (paper: 2).")
+    alpha: float = option(
+        2.0,
+        "Both parameters of the Beta distribution of the shares (paper: 2).",
+        search=Search(0.1, 10.0, "DomainBed's mixup", log=True),
+    )
     p_sel: float = option(
-        0.5, "Probability of mixing one label over environments instead of labels in one environment."
+        0.5,
+        "Probability of mixing one label over environments instead of labels in one environment (authors' "
+        "code: 0.5 where groups are small, 1 where environments are new).",
+        search=Search(0.5, 1.0, "the authors' code: 0.5 or 1"),
     )
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..options import option
+from ..options import Search, option
 from .base import Mixing
 
 
@@ -31,7 +31,11 @@ class Mixup(Mixing):
   year = {2018}
 }"""
 
-    alpha: float = option(0.2, "Both parameters of the Beta distribution of the shares (DomainBed: 0.2).")
+    alpha: float = option(
+        0.2,
+        "Both parameters of the Beta distribution of the shares (DomainBed: 0.2).",
+        search=Search(0.1, 10.0, "DomainBed", log=True),
+    )
 
     def pairs(self, labels: Tensor, environments: Tensor) -> tuple[Tensor, Tensor]:
         present, own, counts = environments.unique(return_inverse=True, return_counts=True)

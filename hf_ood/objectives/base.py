@@ -74,6 +74,10 @@ class Objective(ABC):
         """The initial learning rate of its own parameters, given the network's."""
         return main
 
+    def players(self, step: int) -> tuple[bool, bool]:
+        """Who moves in step `step`: the network, its own parameters."""
+        return True, True
+
     def sums(self, outputs: Outputs) -> Sums:
         """Per-environment sums over this micro-batch's samples: `count` [E], `loss` [E], and what the
         method needs."""

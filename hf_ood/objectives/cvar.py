@@ -34,7 +34,9 @@ class CVaR(Objective):
     min_environments: ClassVar[int] = 2
 
     share: float = option(
-        0.5, "Share of the environments, the worst ones, that count (1: ERM).", search=Search(0.1, 1.0)
+        0.5,
+        "Share of the environments, the worst ones, that count (1: ERM).",
+        search=Search(0.1, 1.0, "ours"),
     )
 
     def __post_init__(self) -> None:

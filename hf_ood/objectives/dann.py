@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from ..options import option
+from ..options import Search, option
 from .base import Objective, Outputs, Sums, features_of, risks
 from .discriminator import Discriminator, ReverseGradient, rising_strength
 from .functional import environment_means, environment_sums, mean_over_present, sample_losses
@@ -22,9 +22,10 @@ class DANN(Objective):
     training.
 
     Reference: Ganin et al. 2016, arXiv:1505.07818. Size of the discriminator, weight and learning rates are
-    DomainBed's, which uses Adam with a beta1 of 0.5 (`--adam_beta1`) and no decay of the discriminator's
-    weights, as here. DomainBed alternates steps of the two players; here both move in every step, as in the
-    paper: under one optimizer a player that is to stand still would be carried on by its moments.
+    DomainBed's, which uses Adam with betas of 0.5 and 0.9 (`--adam_beta1`, `--adam_beta2`) and no decay of
+    the discriminator's weights, as here. Both players move in every step, as in the paper; with
+    `discriminator_steps` they take turns, as in DomainBed, and the player that rests has no gradient, so its
+    moments do not carry it on.
     """
 
     name: ClassVar[str] = "dann"
@@ -48,20 +49,44 @@ class DANN(Objective):
     conditional: ClassVar[bool] = False
     """Whether the discriminator knows a sample's class."""
 
-    weight: float = option(1.0, "Weight of the reversed gradient at full strength (DomainBed: 1).")
+    weight: float = option(
+        1.0,
+        "Weight of the reversed gradient at full strength (DomainBed: 1).",
+        search=Search(0.01, 100.0, "DomainBed", log=True),
+    )
     schedule: str = option(
         "rising",
         "Strength of the reversal over the training's progress p: rising (2 / (1 + exp(-10 p)) - 1, as the "
         "paper) | constant (1, as DomainBed).",
     )
-    width: int = option(256, "Width of the discriminator (DomainBed: 256).")
-    depth: int = option(3, "Linear layers of the discriminator, at least 2 (DomainBed: 3).")
-    dropout: float = option(0.0, "Dropout in the discriminator (DomainBed: 0).")
+    width: int = option(
+        256, "Width of the discriminator (DomainBed: 256).", search=Search(64, 1024, "DomainBed", log=True)
+    )
+    depth: int = option(
+        3, "Linear layers of the discriminator, at least 2 (DomainBed: 3).", search=Search(3, 5, "DomainBed")
+    )
+    dropout: float = option(
+        0.0,
+        "Dropout in the discriminator (DomainBed: 0).",
+        search=Search(0.0, 0.5, "DomainBed: 0, 0.1 or 0.5"),
+    )
     learning_rate_factor: float = option(
-        1.0, "The discriminator's learning rate, in multiples of the network's (DomainBed: 1)."
+        1.0,
+        "The discriminator's learning rate, in multiples of the network's (DomainBed: 1).",
+        search=Search(0.1, 10.0, "ours; DomainBed draws both rates apart, from two decades", log=True),
+    )
+    discriminator_steps: int = option(
+        0,
+        "Steps of the discriminator alone before each of the network alone, all counted (DomainBed: 1); 0: "
+        "both move in every step.",
+        search=Search(0, 7, "DomainBed: 1 to 7; 0 is ours"),
     )
 
     def __post_init__(self) -> None:
+        if self.discriminator_steps < 0:
+            raise ValueError(
+                f"{self.name}.discriminator_steps must be 0 or more, not {self.discriminator_steps}."
+            )
         if self.schedule not in SCHEDULES:
             raise ValueError(
                 f"{self.name}.schedule must be one of {', '.join(SCHEDULES)}, not {self.schedule!r}."
@@ -85,6 +110,12 @@ class DANN(Objective):
 
     def learning_rate(self, main: float) -> float:
         return self.learning_rate_factor * main
+
+    def players(self, step: int) -> tuple[bool, bool]:
+        if not self.discriminator_steps:
+            return True, True
+        network = step % (self.discriminator_steps + 1) == self.discriminator_steps
+        return network, not network
 
     def strength(self) -> float:
         """What the gradient of the discriminator's risk in the features is multiplied by, reversed."""

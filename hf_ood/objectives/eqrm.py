@@ -18,7 +18,8 @@ class EQRM(Objective):
 
     Reference: Eastwood et al. 2022, arXiv:2207.09944, with a Gaussian kernel density. Defaults are
     DomainBed's. Its learning rate of 1e-6 after the burn-in is a matter of the trainer's schedule here, and
-    every risk has a gradient: differentiating the bisection, as it does, reaches the extreme ones only.
+    every risk has its own gradient: differentiating the bisection, as it does, reaches all but the two
+    extreme ones through the bandwidth alone.
     """
 
     name: ClassVar[str] = "eqrm"
@@ -37,12 +38,18 @@ class EQRM(Objective):
     min_environments: ClassVar[int] = 2
 
     quantile: float = option(
-        0.75, "Quantile of the risks that is minimised (DomainBed: 0.75).", search=Search(0.5, 0.99)
+        0.75,
+        "Quantile of the risks that is minimised (DomainBed: 0.75).",
+        search=Search(0.5, 0.99, "DomainBed"),
     )
     burn_in_steps: int = option(
-        2500, "Optimizer steps of plain ERM before (DomainBed: 2500).", search=Search(316, 3162, log=True)
+        2500,
+        "Optimizer steps of plain ERM before (DomainBed: 2500).",
+        search=Search(316, 3162, "DomainBed", log=True),
     )
-    reset_optimizer: bool = option(False, "Clear the optimizer's moments when the burn-in ends (DomainBed).")
+    reset_optimizer: bool = option(
+        False, "Clear the optimizer's moments when the burn-in ends (DomainBed: yes)."
+    )
 
     def __post_init__(self) -> None:
         if not 0 < self.quantile < 1:

@@ -18,12 +18,12 @@ from .penalty import PenaltyObjective
 class Fishr(PenaltyObjective):
     """`mean_e R_e + weight * mean_e ||v_e - mean v||^2`, v_e the variance of the samples' head gradients.
 
-    Reference: Rame et al. 2022, arXiv:2109.02934, with their code's mean over coordinates. On a linear head
-    a sample's gradient is an outer product, so the variances are functions of sums. They are smoothed over
-    steps by a moving average that starts at the first step's; the gradient is that of the penalty at the
-    smoothed variances, with slope 1 in this step's, so the weight means the same at every `ema`. (The
-    reference starts at zero and divides by 1 - ema: its penalty grows to 400 times at 0.95.) Defaults are
-    DomainBed's.
+    Reference: Rame et al. 2022, arXiv:2109.02934, with the mean over coordinates of their DomainBed code
+    (that for Colored MNIST adds up). On a linear head a sample's gradient is an outer product, so the
+    variances are functions of sums. They are smoothed over steps by a moving average that starts at the
+    first step's; the gradient is that of the penalty at the smoothed variances, with slope 1 in this step's,
+    so the weight means the same at every `ema`. (Theirs starts at zero and divides by 1 - ema: its penalty
+    grows to 400 times at 0.95.) Defaults are DomainBed's.
     """
 
     name: ClassVar[str] = "fishr"
@@ -44,16 +44,18 @@ class Fishr(PenaltyObjective):
     penalty_weight: float = option(
         1000.0,
         "Weight of the penalty after the warm-up (DomainBed: 1000).",
-        search=Search(10.0, 1e4, log=True),
+        search=Search(10.0, 1e4, "DomainBed", log=True),
     )
     warmup_steps: int = option(
-        1500, "Optimizer steps before the penalty gets its weight (DomainBed: 1500).", search=Search(0, 5000)
+        1500,
+        "Optimizer steps before the penalty gets its weight (DomainBed: 1500).",
+        search=Search(0, 5000, "DomainBed"),
     )
     warmup_penalty_weight: float = option(0.0, "Weight of the penalty during the warm-up (DomainBed: 0).")
     ema: float = option(
         0.95,
         "Share of the past in the moving average of variances (DomainBed: 0.95).",
-        search=Search(0.9, 0.99),
+        search=Search(0.9, 0.99, "DomainBed"),
     )
 
     def __post_init__(self) -> None:

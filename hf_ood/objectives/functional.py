@@ -184,7 +184,7 @@ def risk_quantile(risks: Tensor, quantile: float) -> Tensor:
 
 
 def spectral_decoupling_penalty(logits: Tensor) -> Tensor:
-    """Mean of the squared logits -> [] (Pezeshki et al. 2021, arXiv:2011.09468, equation 8, as DomainBed)."""
+    """Mean of the squared logits -> [] (Pezeshki et al. 2021, arXiv:2011.09468, and its code)."""
     return at_least_float32(logits).square().mean()
 
 

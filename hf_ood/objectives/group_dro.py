@@ -29,7 +29,8 @@ class GroupDRO(Objective):
     )
     citation: ClassVar[str] = """\
 @inproceedings{sagawa2020distributionally,
-  title = {Distributionally Robust Neural Networks for Group Shifts},
+  title = {Distributionally Robust Neural Networks for Group Shifts: On the Importance of Regularization for
+           Worst-Case Generalization},
   author = {Sagawa, Shiori and Koh, Pang Wei and Hashimoto, Tatsunori B. and Liang, Percy},
   booktitle = {International Conference on Learning Representations},
   note = {arXiv:1911.08731},
@@ -38,7 +39,9 @@ class GroupDRO(Objective):
     min_environments: ClassVar[int] = 2
 
     step_size: float = option(
-        0.01, "Step size of the weights (paper's code, DomainBed: 0.01).", search=Search(1e-3, 0.1, log=True)
+        0.01,
+        "Step size of the weights (paper's code, DomainBed: 0.01).",
+        search=Search(1e-3, 0.1, "DomainBed", log=True),
     )
 
     def __post_init__(self) -> None:

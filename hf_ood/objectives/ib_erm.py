@@ -18,7 +18,7 @@ class IBERM(PenaltyObjective):
     """`mean_e R_e + weight * mean_e,d Var_e(feature d)`: features that vary no more than they need.
 
     Reference: Ahuja et al. 2021, arXiv:2106.06607. Defaults of weight and warm-up are DomainBed's; the
-    variance is the population's, which one sample has too.
+    variance is the population's, which one sample has too, where DomainBed's is the unbiased one.
     """
 
     name: ClassVar[str] = "ib_erm"
@@ -38,7 +38,9 @@ class IBERM(PenaltyObjective):
     min_environments: ClassVar[int] = 1
 
     penalty_weight: float = option(
-        100.0, "Weight of the variance after the warm-up (DomainBed: 100).", search=Search(0.1, 1e5, log=True)
+        100.0,
+        "Weight of the variance after the warm-up (DomainBed: 100).",
+        search=Search(0.1, 1e5, "DomainBed", log=True),
     )
     warmup_penalty_weight: float = option(0.0, "Weight of the variance during the warm-up (DomainBed: 0).")
 

@@ -29,7 +29,9 @@ class IBIRM(IRM):
     needs_features: ClassVar[bool] = True
 
     bottleneck_weight: float = option(
-        100.0, "Weight of the variance after the warm-up (DomainBed: 100).", search=Search(0.1, 1e5, log=True)
+        100.0,
+        "Weight of the variance after the warm-up (DomainBed: 100).",
+        search=Search(0.1, 1e5, "DomainBed", log=True),
     )
 
     def sums(self, outputs: Outputs) -> Sums:

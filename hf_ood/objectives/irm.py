@@ -20,8 +20,9 @@ class IRM(PenaltyObjective):
 
     Reference: Arjovsky et al. 2019, arXiv:1907.02893, and the report, equation 9. The slope has a closed
     form in the logits, so an IRM step costs what an ERM step costs. Defaults of weight and warm-up are
-    DomainBed's; the paper's own for its Colored MNIST, chosen on the test environment, are weight 91257,
-    warm-up 190 of 501 steps, l2 0.0011.
+    DomainBed's, which multiplies the slopes of two halves of a batch instead of squaring that of the whole;
+    the paper's own for its Colored MNIST, chosen on the test environment, are weight 91257, warm-up 190 of
+    501 steps, l2 0.0011.
     """
 
     name: ClassVar[str] = "irm"
@@ -38,7 +39,9 @@ class IRM(PenaltyObjective):
 }"""
 
     penalty_weight: float = option(
-        100.0, "Weight of the penalty after the warm-up (DomainBed: 100).", search=Search(0.1, 1e5, log=True)
+        100.0,
+        "Weight of the penalty after the warm-up (DomainBed: 100).",
+        search=Search(0.1, 1e5, "DomainBed", log=True),
     )
 
     def sums(self, outputs: Outputs) -> Sums:

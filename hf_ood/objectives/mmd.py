@@ -37,7 +37,7 @@ class MMD(PenaltyObjective):
     needs_features: ClassVar[bool] = True
 
     penalty_weight: float = option(
-        1.0, "Weight of the discrepancy (DomainBed: 1).", search=Search(0.1, 10.0, log=True)
+        1.0, "Weight of the discrepancy (DomainBed: 1).", search=Search(0.1, 10.0, "DomainBed", log=True)
     )
     warmup_steps: int = option(0, "Optimizer steps before the penalty gets its weight.")
     gammas: list[float] = option(

@@ -23,15 +23,19 @@ class PenaltyObjective(Objective):
     warmup_steps: int = option(
         500,
         "Optimizer steps before the penalty gets its weight (DomainBed: 500).",
-        search=Search(1, 10_000, log=True),
+        search=Search(1, 10_000, "DomainBed", log=True),
     )
-    warmup_penalty_weight: float = option(1.0, "Weight of the penalty during the warm-up (IRM's code: 1).")
+    warmup_penalty_weight: float = option(
+        1.0, "Weight of the penalty during the warm-up (IRM's code, DomainBed: 1)."
+    )
     divisor: float = option(
         0.0,
-        "Divide the whole loss by this after the warm-up; 0: by the penalty's weight where that exceeds 1, as "
-        "IRM's code does. Adam remembers the warm-up's gradients, so it matters.",
+        "Divide the whole loss by this after the warm-up; 0: by the penalty's weight if that exceeds 1, as "
+        "IRM's code does (DomainBed: 1, never). Adam remembers the warm-up's gradients, so it matters.",
     )
-    reset_optimizer: bool = option(False, "Clear the optimizer's moments when the warm-up ends (DomainBed).")
+    reset_optimizer: bool = option(
+        False, "Clear the optimizer's moments when the warm-up ends (IRM's code: no; DomainBed: yes)."
+    )
 
     @abstractmethod
     def penalty(self, totals: Sums) -> Tensor:

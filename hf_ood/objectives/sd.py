@@ -38,7 +38,9 @@ class SD(PenaltyObjective):
     min_environments: ClassVar[int] = 1
 
     penalty_weight: float = option(
-        0.1, "Weight of the mean squared logit (DomainBed: 0.1).", search=Search(1e-5, 0.1, log=True)
+        0.1,
+        "Weight of the mean squared logit (DomainBed: 0.1).",
+        search=Search(1e-5, 0.1, "DomainBed", log=True),
     )
     warmup_steps: int = option(0, "Optimizer steps before the penalty gets its weight.")
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..options import option
+from ..options import Search, option
 from .base import Outputs, Sums, features_of
 from .functional import at_least_float32
 from .penalty import PenaltyObjective
@@ -46,9 +46,17 @@ class SupCon(PenaltyObjective):
     needs_classes: ClassVar[bool] = True
     min_environments: ClassVar[int] = 1
 
-    penalty_weight: float = option(1.0, "Weight of the contrastive loss.")
+    penalty_weight: float = option(
+        1.0,
+        "Weight of the contrastive loss (ours: the paper has no classifier's risk beside it).",
+        search=Search(1e-4, 100.0, "DomainBed's CAD", log=True),
+    )
     warmup_steps: int = option(0, "Optimizer steps before the contrastive loss gets its weight.")
-    temperature: float = option(0.1, "What similarities are divided by (paper: 0.1).")
+    temperature: float = option(
+        0.1,
+        "What similarities are divided by (paper: 0.1).",
+        search=Search(0.05, 0.1, "DomainBed's CAD: 0.05 or 0.1", log=True),
+    )
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:

@@ -17,7 +17,8 @@ from .penalty import PenaltyObjective
 class VREx(PenaltyObjective):
     """`mean_e R_e + weight * Var_e R_e` (Krueger et al. 2021, arXiv:2003.00688, equation 8).
 
-    Defaults of weight and warm-up are DomainBed's.
+    The paper adds the risks up, so its weight is E times ours. Weight and warm-up are by default those of
+    DomainBed, which takes the mean too.
     """
 
     name: ClassVar[str] = "vrex"
@@ -33,7 +34,9 @@ class VREx(PenaltyObjective):
 }"""
 
     penalty_weight: float = option(
-        10.0, "Weight of the variance after the warm-up (DomainBed: 10).", search=Search(0.1, 1e5, log=True)
+        10.0,
+        "Weight of the variance after the warm-up (DomainBed: 10).",
+        search=Search(0.1, 1e5, "DomainBed", log=True),
     )
 
     def penalty(self, totals: Sums) -> Tensor:

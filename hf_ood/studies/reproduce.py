@@ -9,11 +9,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from ..cli.cores import cores
 from ..data.configurations import unknown_name
 from .collect import finished
 from .dispatch import ExecutorUnavailable, describe
 from .estimate import estimate, kind, makespan
-from .executors import EXECUTORS, cores
+from .executors import EXECUTORS
 from .progress import duration, follow
 from .results import keep, show, write_cards
 from .study import BUDGETS, Run, Study, load_study, study_files

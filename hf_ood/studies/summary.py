@@ -68,8 +68,11 @@ def _differences(claim: Claim, wide: pd.DataFrame) -> list[float]:
 
 def _judge(claim: Claim, wide: pd.DataFrame) -> ClaimRow:
     difference, judgement = verdict(_differences(claim, wide))
-    compared = f"{claim.measure} - {claim.than_measure}" if claim.than_measure else claim.measure
-    return ClaimRow(claim.text, claim.better, claim.than, compared, difference, judgement)
+    if claim.than_measure is None:
+        return ClaimRow(claim.text, claim.better, claim.than, claim.measure, difference, judgement)
+    compared = f"{claim.measure} - {claim.than_measure}"
+    better, than = f"{claim.better}: {claim.measure}", f"{claim.than}: {claim.than_measure}"
+    return ClaimRow(claim.text, better, than, compared, difference, judgement)
 
 
 def _choices(selection: Selection, wide: pd.DataFrame, arms: list[str]) -> Iterator[ChoiceRow]:

@@ -14,7 +14,7 @@ from rich.table import Table
 from ..studies.study import merge
 from .outcome import best_values, candidates, chosen, cost, worth
 from .plan import Plan
-from .space import as_settings
+from .space import as_settings, space_table
 from .trials import Trials
 
 CANDIDATES_FILE, TABLE_FILE, COST_FILE, RECIPES = "candidates.csv", "sweep.md", "cost.csv", "recipes"
@@ -36,7 +36,8 @@ def report(
     for protocol, rows in accuracies.groupby(level="protocol", sort=False):
         console.print(_shown(str(protocol), rows.droplevel("protocol"), str(protocol) in oracles))
     console.print(_shown("cost", costs.astype(str), oracle=False))
-    (folder / TABLE_FILE).write_text(_markdown(plan, accuracies, costs, oracles))
+    spaces = space_table(methods, plan.settings)
+    (folder / TABLE_FILE).write_text(_markdown(plan, accuracies, costs, spaces, oracles))
     _write_recipes(plan, methods, trials, table, folder / RECIPES)
     return folder / TABLE_FILE
 
@@ -52,7 +53,9 @@ def _shown(title: str, rows: pd.DataFrame, oracle: bool) -> Table:
     return table
 
 
-def _markdown(plan: Plan, accuracies: pd.DataFrame, costs: pd.DataFrame, oracles: set[str]) -> str:
+def _markdown(
+    plan: Plan, accuracies: pd.DataFrame, costs: pd.DataFrame, spaces: pd.DataFrame, oracles: set[str]
+) -> str:
     text = [
         "# Accuracy in held-out environments, by selection protocol",
         "",
@@ -64,11 +67,19 @@ def _markdown(plan: Plan, accuracies: pd.DataFrame, costs: pd.DataFrame, oracles
         if protocol in oracles:
             heading = f"## 🟥 {protocol} ({ORACLE_NOTE})"
         text += ["", heading, "", _table(rows.droplevel("protocol"))]
-    return "\n".join([*text, "## cost", "", _table(costs)])
+    text += [
+        "## cost",
+        "",
+        _table(costs),
+        "## where hyper-parameters were looked for",
+        "",
+        _table(spaces, "option"),
+    ]
+    return "\n".join(text)
 
 
-def _table(rows: pd.DataFrame) -> str:
-    lines = [["method", *map(str, rows.columns)], ["---", *["---:"] * len(rows.columns)]]
+def _table(rows: pd.DataFrame, of: str = "method") -> str:
+    lines = [[of, *map(str, rows.columns)], ["---", *["---:"] * len(rows.columns)]]
     lines += [[str(name), *map(str, cells.fillna("-"))] for name, cells in rows.iterrows()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from typing import Any
 
-from optuna import Trial
+import pandas as pd
+from optuna.trial import BaseTrial
 
 from ..options import Search
 from ..studies.study import Settings
@@ -13,36 +15,46 @@ from ..trainer import OODConfig
 from ..trainer.methods import METHODS, method_parts
 
 
-def search_space(method: str) -> dict[str, tuple[Search, Any]]:
-    """`{"learning_rate": (space, default), "irm.penalty_weight": ...}` for a method such as `irm+rsc`."""
-    owners = {"": OODConfig} | {f"{part}.": METHODS[part] for part in method_parts(method)}
-    return {
-        f"{prefix}{field.name}": (field.metadata["search"], field.default)
-        for prefix, owner in owners.items()
-        for field in fields(owner)
-        if "search" in field.metadata
-    }
-
-
-def suggest(trial: Trial, method: str, fixed: Settings) -> dict[str, Any]:
-    """Values from the trial for every option that `fixed` leaves open.
+def search_space(method: str, fixed: Settings | None = None) -> dict[str, tuple[Search, Any]]:
+    """`{"learning_rate": (space, default), "irm.penalty_weight": ...}` for a method such as `irm+rsc`:
+    every option that `fixed` leaves open.
 
     Where `fixed` has `max_steps`, options that count steps stay below it: a penalty that never acts is no
     candidate.
     """
+    fixed = fixed or {}
+    owners = {"": OODConfig} | {part: METHODS[part] for part in method_parts(method)}
+    spaces: dict[str, tuple[Search, Any]] = {}
+    for section, owner in owners.items():
+        for field in fields(owner):
+            if "search" not in field.metadata or field.name in (fixed.get(section, {}) if section else fixed):
+                continue
+            space = field.metadata["search"]
+            if field.name.endswith("_steps") and "max_steps" in fixed:
+                space = replace(space, high=max(space.low, min(space.high, fixed["max_steps"])))
+            spaces[f"{section}.{field.name}" if section else field.name] = (space, field.default)
+    return spaces
+
+
+def suggest(trial: BaseTrial, method: str, fixed: Settings) -> dict[str, Any]:
+    """Values from the trial for every option that `fixed` leaves open; whole numbers for whole numbers."""
     values: dict[str, Any] = {}
-    for name, (space, default) in search_space(method).items():
-        section, _, option = name.rpartition(".")
-        if option in (fixed.get(section, {}) if section else fixed):
-            continue
-        high = space.high
-        if option.endswith("_steps") and "max_steps" in fixed:
-            high = max(space.low, min(high, fixed["max_steps"]))
+    for name, (space, default) in search_space(method, fixed).items():
         if isinstance(default, int):
-            values[name] = trial.suggest_int(name, round(space.low), round(high), log=space.log)
+            values[name] = trial.suggest_int(name, round(space.low), round(space.high), log=space.log)
         else:
-            values[name] = trial.suggest_float(name, space.low, high, log=space.log)
+            values[name] = trial.suggest_float(name, space.low, space.high, log=space.log)
     return values
+
+
+def space_table(methods: Sequence[str], fixed: Settings) -> pd.DataFrame:
+    """Where a sweep of these methods looks: a row for each option, and whose range it is."""
+    spaces = {name: space for method in methods for name, (space, _) in search_space(method, fixed).items()}
+    rows = {
+        name: [f"{space.low:.4g}", f"{space.high:.4g}", "logarithm" if space.log else "even", space.source]
+        for name, space in spaces.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["from", "to", "spread", "source"])
 
 
 def as_settings(values: dict[str, Any]) -> Settings:

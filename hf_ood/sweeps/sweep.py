@@ -11,12 +11,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..cli.arguments import UsageError, parse_arguments
+from ..cli.cores import cores
 from ..cli.datasets import load_splits
 from ..data.configurations import unknown_name
 from ..evaluation.selection import PROTOCOLS, GivenEnvironment, Protocol
 from ..studies.collect import finished
 from ..studies.dispatch import ExecutorUnavailable
-from ..studies.executors import EXECUTORS, cores
+from ..studies.executors import EXECUTORS
 from ..studies.progress import follow
 from ..studies.reproduce import INTERRUPTED, positive, print_estimate
 from ..studies.study import Run, Settings
@@ -176,9 +177,9 @@ def _tell(plan: Plan, arguments: argparse.Namespace, console: Console) -> int:
     """What a sweep would look for and how long it would take."""
     for method in arguments.methods:
         console.print(f"[bold]{method}[/]")
-        for name, (space, default) in search_space(method).items():
-            scale = " log" if space.log else ""
-            console.print(f"  {name}: {space.low:g} .. {space.high:g}{scale} (default {default:g})")
+        for name, (space, default) in search_space(method, plan.settings).items():
+            looked = f"{space.low:g} .. {space.high:g}{' log' if space.log else ''}, {space.source}"
+            console.print(f"  {name}: {escape(looked)} (default {default:g})")
     runs = {
         (run.folder(arguments.runs_dir), trial): run
         for method in arguments.methods

@@ -40,12 +40,16 @@ class OODConfig(TrainingArguments):
     )
 
     learning_rate: float = option(
-        1e-3, "Initial learning rate (DomainBed: 1e-3).", search=Search(10**-4.5, 10**-2.5, log=True)
+        1e-3,
+        "Initial learning rate (DomainBed: 1e-3).",
+        search=Search(10**-4.5, 10**-2.5, "DomainBed, small images", log=True),
     )
     lr_scheduler_type: str = option("constant", "Learning-rate schedule, as in TrainingArguments.")
     max_grad_norm: float = option(0.0, "Largest gradient norm; 0 never clips.")
     per_device_train_batch_size: int = option(
-        192, "Batch size per process (DomainBed: 64 per environment).", search=Search(24, 1536, log=True)
+        192,
+        "Batch size per process (DomainBed: 64 per environment).",
+        search=Search(24, 1536, "DomainBed, small images of three environments", log=True),
     )
     per_device_eval_batch_size: int = option(1000, "Evaluation batch size per process.")
     num_train_epochs: float = option(5.0, "Passes over the training images.")

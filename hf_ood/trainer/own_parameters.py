@@ -61,11 +61,21 @@ class OwnParametersTrainer(Trainer):
             optimizer.add_param_group({"params": own, "lr": rate, "weight_decay": 0.0})
         return optimizer
 
-    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        loss = super().training_step(*args, **kwargs)
-        if self.accelerator.sync_gradients and self.accelerator.num_processes > 1:
-            self._average_gradients()
+    def training_step(self, model: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
+        loss = super().training_step(model, *args, **kwargs)
+        if self.accelerator.sync_gradients:
+            if self.accelerator.num_processes > 1:
+                self._average_gradients()
+            self._rest(model)
         return loss
+
+    def _rest(self, model: nn.Module) -> None:
+        """Take the gradients of the parameters whose turn it is not: an optimizer skips what has none."""
+        players = self.objective.players(self.state.global_step)
+        for moves, parameters in zip(players, (model.parameters(), self.objective.parameters()), strict=True):
+            if not moves:
+                for parameter in parameters:
+                    parameter.grad = None
 
     def _average_gradients(self) -> None:
         own = self.objective.parameters()

@@ -7,17 +7,17 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..options import option
+from ..options import Search, option
 from .base import Direction, Update, Window
 from .masks import masked_direction, sign_agreement
 
 
 def and_mask(gradients: Tensor, tau: float) -> Tensor:
-    """1 where at least `tau` of the signs agree, else 0: [E, ...] -> [...].
+    """1 where the absolute mean sign is at least `tau`, else 0: [E, ...] -> [...].
 
     Source: Parascandolo et al. 2021, arXiv:2009.00329, section 3.
     """
-    # The slack keeps 3 of 5 signs at 0.6: a mean of signs one rounding below the threshold is that threshold.
+    # The slack keeps 4 signs against 1 at 0.6: a mean one rounding below the threshold is that threshold.
     return (sign_agreement(gradients) >= tau - 1e-6).to(gradients)
 
 
@@ -47,7 +47,11 @@ class ANDMask(Update):
     by_environment: ClassVar[bool] = True
     min_environments: ClassVar[int] = 2
 
-    tau: float = option(1.0, "Absolute mean sign that lets a gradient through (DomainBed: 1, unanimity).")
+    tau: float = option(
+        1.0,
+        "Absolute mean sign that lets a gradient through (DomainBed: 1, unanimity).",
+        search=Search(0.5, 1.0, "DomainBed"),
+    )
 
     def __post_init__(self) -> None:
         if not 0 <= self.tau <= 1:

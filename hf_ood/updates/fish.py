@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..options import option
+from ..options import Search, option
 from .base import Direction, Update, Window
 
 
@@ -39,7 +39,12 @@ class Fish(Update):
     by_environment: ClassVar[bool] = True
     min_environments: ClassVar[int] = 2
 
-    meta_lr: float = option(0.5, "Part of the way of the inner steps that is taken (DomainBed: 0.5).")
+    meta_lr: float = option(
+        0.5,
+        "Part of the way of the inner steps that is taken (DomainBed: 0.5; the authors' code divides its "
+        "own by the number of inner steps).",
+        search=Search(0.05, 0.5, "DomainBed: 0.05, 0.1 or 0.5", log=True),
+    )
 
     def __post_init__(self) -> None:
         if not 0 < self.meta_lr <= 1:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from ..options import option
+from ..options import Search, option
 from .base import Direction, Update, Window, environment_slopes, mean_gradient
 
 
@@ -39,7 +39,11 @@ class IGA(Update):
     differentiates_gradients: ClassVar[bool] = True
     min_environments: ClassVar[int] = 2
 
-    penalty_weight: float = option(1000.0, "Weight of the gradients' variance (DomainBed: 1000).")
+    penalty_weight: float = option(
+        1000.0,
+        "Weight of the gradients' variance (DomainBed: 1000, of a sum over environments).",
+        search=Search(10.0, 1e5, "DomainBed", log=True),
+    )
 
     def __call__(self, window: Window) -> Direction:
         losses, gradients = environment_slopes(window)

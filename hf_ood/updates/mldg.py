@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from ..options import option
+from ..options import Search, option
 from .base import Direction, Gradient, Slope, Update, Window, mean_gradient
 
 
@@ -17,9 +17,10 @@ class MLDG(Update):
 
     Reference: Li et al. 2018, arXiv:1710.03463, algorithm 1, first order: `grad F(w) + beta * grad G(w')`, F
     the mean risk of the environments kept, G that of the `held_out` ones, w' the weights after an inner step
-    on F. As in DomainBed the inner step is the first one of a fresh Adam at the trainer's learning rate:
-    every weight moves by it. At least one environment is kept (DomainBed holds out 2, and of two
-    environments learns nothing). With fewer than two in the batch it is ERM.
+    on F (DomainBed takes one for each kept environment apart). As there the inner step is the first one of a
+    fresh Adam at the trainer's learning rate: every weight moves by it. At least one environment is kept
+    (DomainBed holds out 2, and of two environments learns nothing). With fewer than two in the batch it is
+    ERM.
     """
 
     name: ClassVar[str] = "mldg"
@@ -38,8 +39,16 @@ class MLDG(Update):
     by_environment: ClassVar[bool] = True
     min_environments: ClassVar[int] = 2
 
-    beta: float = option(1.0, "Weight of the held-out environments' risk (DomainBed: 1).")
-    held_out: int = option(1, "Environments held out in a step (DomainBed: 2; its sweeps: 1 or 2).")
+    beta: float = option(
+        1.0,
+        "Weight of the held-out environments' risk (DomainBed: 1).",
+        search=Search(0.1, 10.0, "DomainBed", log=True),
+    )
+    held_out: int = option(
+        1,
+        "Environments held out in a step (DomainBed: 2; its sweeps: 1 or 2).",
+        search=Search(1, 2, "DomainBed"),
+    )
 
     def __post_init__(self) -> None:
         if self.held_out < 1:

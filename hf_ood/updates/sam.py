@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from ..options import option
+from ..options import Search, option
 from .base import Direction, Update, Window
 
 
@@ -35,7 +35,11 @@ class SAM(Update):
   year = {2021}
 }"""
 
-    rho: float = option(0.05, "How far away the worst weights are sought (paper: 0.05).")
+    rho: float = option(
+        0.05,
+        "How far away the worst weights are sought (paper: 0.05).",
+        search=Search(0.01, 0.1, "SWAD's code: 0.01, 0.02, 0.05 or 0.1", log=True),
+    )
 
     def __post_init__(self) -> None:
         if not self.rho >= 0:

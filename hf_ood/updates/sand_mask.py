@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..options import option
+from ..options import Search, option
 from .base import Direction, Update, Window
 from .masks import masked_direction, sign_agreement
 
@@ -52,8 +52,16 @@ class SANDMask(Update):
     by_environment: ClassVar[bool] = True
     min_environments: ClassVar[int] = 2
 
-    tau: float = option(0.5, "Absolute mean sign above which a gradient is let through (below 1).")
-    k: float = option(10.0, "How fast agreement opens the mask (DomainBed: 10).")
+    tau: float = option(
+        0.5,
+        "Absolute mean sign above which a gradient is let through (below 1, which is DomainBed's).",
+        search=Search(0.0, 0.99, "DomainBed, below 1"),
+    )
+    k: float = option(
+        10.0,
+        "How fast agreement opens the mask (DomainBed: 10).",
+        search=Search(1e-3, 1e5, "DomainBed", log=True),
+    )
 
     def __post_init__(self) -> None:
         if not 0 <= self.tau < 1:

@@ -10,6 +10,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from hf_ood import LeNetConfig, LeNetForImageClassification, LeNetImageProcessor
+from hf_ood.discovery import INFERENCES
 from hf_ood.hub import build_model_card, write_model_card
 from hf_ood.trainer.methods import METHODS, build_method
 
@@ -57,9 +58,10 @@ def test_every_method_has_a_card_with_its_results(method: str, tmp_path: Path) -
 
 
 def test_citations_are_entries_with_balanced_braces() -> None:
-    for method in METHODS.values():
+    for method in (*METHODS.values(), *INFERENCES.values()):
         for entry in filter(None, method.citation.split("\n@")):
             assert re.match(r"@?\w+\{\w+,\n", entry) and entry.count("{") == entry.count("}")
+            assert not re.search(r"""\{["'`^]""", entry), "an accent needs its backslash"
 
 
 def test_the_card_has_no_unrendered_template() -> None:

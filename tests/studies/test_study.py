@@ -98,6 +98,7 @@ def test_a_claim_may_compare_two_measures_of_one_arm() -> None:
     ]
     summary = summarize(study, pd.DataFrame(rows, columns=COLUMNS), "quick", Path("nowhere"))
     assert summary.claims[0].measure == "pretrain/mean_accuracy - mean_accuracy"
+    assert (summary.claims[0].better, summary.claims[0].than) == (f"VAE: {before}", f"VAE: {after}")
     assert summary.claims[0].difference.mean == pytest.approx(29 / 3)
     assert summary.claims[0].verdict == "replicated"
     assert [set(row.measures) for row in summary.rows] == [{before, after}, {after}]

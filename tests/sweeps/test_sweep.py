@@ -90,6 +90,7 @@ def test_a_sweep_leaves_tables_recipes_and_costs(whole: Path) -> None:
     assert set(table.loc[table["oracle"], "protocol"]) == {"oracle"}
     text = (whole / "out" / "sweep" / TABLE_FILE).read_text()
     assert "🟥 oracle" in text and "± " in text and "average" in text
+    assert "| learning_rate | 3.162e-05 | 0.003162 | logarithm | DomainBed, small images |" in text
     assert text.index("training-environment") < text.index("oracle")
     costs = pd.read_csv(whole / "out" / "sweep" / COST_FILE, index_col=0)
     # 3 pairs of environments and 2 held-out ones, with 2 seeds: pairs are shared

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from conftest import make_args, make_dataset, make_model
 from safetensors.torch import load_file
+from torch.nn.utils import parameters_to_vector
+from transformers import TrainerCallback
 
 from hf_ood import CDANN, DANN, ERM, OODTrainer
 from hf_ood.data import EnvironmentDataset
@@ -111,3 +115,37 @@ def test_engines_that_shard_are_refused(dataset: EnvironmentDataset, tmp_path: P
     trainer.is_fsdp_enabled = True
     with pytest.raises(ValueError, match="dann trains a network of its own"):
         trainer.build_objective(dataset, Penultimate(trainer.model).classifier)
+
+
+def test_players_take_turns_and_the_one_that_rests_stands_still(
+    dataset: EnvironmentDataset, tmp_path: Path
+) -> None:
+    objective = DANN(width=8, discriminator_steps=2, schedule="constant")
+    trainer = OODTrainer(
+        make_model(),
+        make_args(tmp_path, max_steps=7, weight_decay=0.1),
+        objective=objective,
+        train_dataset=dataset,
+        callbacks=[seen := _Weights(objective)],
+    )
+    trainer.train()
+    network, discriminator = (
+        [not torch.equal(a, b) for a, b in pairwise(history)] for history in (seen.network, seen.own)
+    )
+    assert network == [False, False, True, False, False, True, False]
+    assert discriminator == [True, True, False, True, True, False, True]
+
+
+class _Weights(TrainerCallback):
+    """The weights of both players before training and after every step."""
+
+    def __init__(self, objective: DANN):
+        self.objective = objective
+        self.network: list[torch.Tensor] = []
+        self.own: list[torch.Tensor] = []
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        self.network.append(parameters_to_vector(model.parameters()).detach().clone())
+        self.own.append(parameters_to_vector(self.objective.parameters()).detach().clone())
+
+    on_step_end = on_train_begin
