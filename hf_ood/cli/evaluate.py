@@ -24,7 +24,7 @@ from ..data.environment_column import numbered
 from ..data.processors import takes_text
 from ..evaluation import confusion_matrices, environment_report, load_results, save_results
 from ..evaluation.labels import map_labels
-from ..evaluation.metrics import log_softmax, mean_accuracy, worst_accuracy
+from ..evaluation.metrics import EnvironmentReport, log_softmax, mean_accuracy, worst_accuracy
 from ..evaluation.modules.environment_report.environment_measures import (
     MIN_COUNT,
     calibration_bins,
@@ -162,7 +162,7 @@ def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
         "command": command,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    draw(samples, logits, id2label, folder)
+    draw(samples, logits, report, id2label, folder)
     save_results(results, folder)
     print_evaluation(results, folder)
     return results
@@ -217,11 +217,12 @@ def model_labels(dataset: Dataset, column: str, id2label: dict[int, str]) -> tup
     return mapping[labels], how
 
 
-def draw(samples: Samples, logits: np.ndarray, id2label: dict[int, str], folder: Path) -> None:
+def draw(
+    samples: Samples, logits: np.ndarray, report: EnvironmentReport, id2label: dict[int, str], folder: Path
+) -> None:
     """Confusion matrices over the classes that occur, and reliability diagrams."""
     predictions = logits.argmax(1)
     environments, names = samples.environments, samples.environment_names
-    report = environment_report(logits, samples.references, environments, names)
     classes, position = np.unique(np.concatenate([predictions, samples.references]), return_inverse=True)
     predicted, true = np.split(position, 2)
     matrices = confusion_matrices(predicted, true, environments, len(names), len(classes))

@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from rich.console import Console
 from rich.table import Table
 from transformers import AutoModelForImageClassification
 
 from ..data import collate
+from ..evaluation.results import RESULTS_FILE
 from ..explain import attribute, default_layer, find_layer, summarize
+from ..files import all_or_nothing
 from ..reporting.attributions import ATTRIBUTIONS_FILE, draw_attributions
 from .arguments import recorded_arguments
 from .cores import cores_per_process
 from .datasets import load_splits
 from .output_folder import ARGUMENTS_FILE
 from .parser import UsageError
-from .train import RESULTS_FILE
 
 REPORT_FILE = "attribution.json"
 
@@ -66,15 +68,18 @@ def explain_run(
     arguments = recorded_arguments(folder / ARGUMENTS_FILE)
     if arguments.run.text_column:
         raise ValueError(f"Grad-CAM looks at images; the run of {folder} reads texts.")
-    model = AutoModelForImageClassification.from_pretrained(folder)
+    model = AutoModelForImageClassification.from_pretrained(folder).to(PartialState().device)
     if layer:
         find_layer(model, layer)  # a mistake shows before the data are loaded
     dataset = load_splits(arguments, arguments.run.dataset_config)["test"]
-    layer = layer or default_layer(model, collate(dataset.__getitems__(range(8)))["pixel_values"])
+    if layer is None:
+        few = collate(dataset.__getitems__(range(min(8, len(dataset)))))["pixel_values"]
+        layer = default_layer(model, few.to(model.device))
     attributions = attribute(model, dataset, samples, layer=layer)
     report = {"layer": layer, "environments": summarize(dataset, attributions)}
-    (folder / REPORT_FILE).write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
-    draw_attributions(dataset, attributions).savefig(folder / ATTRIBUTIONS_FILE, dpi=150)
+    with all_or_nothing(folder, last=REPORT_FILE) as files:
+        (files / REPORT_FILE).write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
+        draw_attributions(dataset, attributions).savefig(files / ATTRIBUTIONS_FILE, dpi=150)
     _print_report(report, folder)
     return report
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from ..files import replace_text
 from .arguments import Arguments
 
 ARGUMENTS_FILE = "arguments.yaml"
@@ -40,7 +41,7 @@ def claim_output_dir(folder: Path, comparable: dict[str, Any], resume: bool) -> 
     elif resume:
         raise ValueError(f"There is nothing to resume in {folder}: check --output_dir.")
     folder.mkdir(parents=True, exist_ok=True)
-    note.write_text(yaml.safe_dump(ours, sort_keys=True))
+    replace_text(note, yaml.safe_dump(ours, sort_keys=True))
 
 
 def comparable_arguments(arguments: Arguments) -> dict[str, Any]:

@@ -1,9 +1,14 @@
-"""Columns of a `datasets.Dataset` as ids and names."""
+"""Columns of a `datasets.Dataset` as ids and names, and as images."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import torch
 from datasets import ClassLabel, Dataset, Image
+from PIL import Image as PILImage
+from torch import Tensor
 
 
 def require_columns(dataset: Dataset, *columns: str) -> None:
@@ -48,3 +53,15 @@ def column_ids(dataset: Dataset, column: str) -> np.ndarray:
         position = {name: number for number, name in enumerate(column_names(dataset, column))}
         values = [position[str(value)] for value in values]
     return np.asarray(values, dtype=np.int64)
+
+
+def stack_images(images: Sequence[PILImage.Image]) -> Tensor:
+    """RGB images of one size -> uint8 [B, 3, H, W]. Raises `ValueError` for several sizes."""
+    arrays = [np.asarray(image) for image in images]
+    sizes = {array.shape for array in arrays}
+    if len(sizes) > 1:
+        raise ValueError(
+            f"Images must have one size to be stacked, found {sorted(sizes)[:3]}; resize them first, "
+            "or train a model that has an image processor."
+        )
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()

@@ -68,8 +68,7 @@ def _with_environments(
         if ENVIRONMENT in data.column_names and not replaced:
             raise ValueError(
                 f"The split {split} has a column 'environment' already: use it (column='environment'), or "
-                f"rename it "
-                "first (dataset.rename_column)."
+                "rename it first (dataset.rename_column)."
             )
     ids, names = _number(values, columns, "environment")
     added = {}

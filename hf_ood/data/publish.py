@@ -170,8 +170,7 @@ def push_dataset_folder(
         if lost:
             raise ValueError(
                 f"{repo_id} also holds the configuration(s) {', '.join(sorted(lost))}, which this push "
-                f"would drop. "
-                "Build them too (--config all), or push to another repository or --revision."
+                "would drop. Build them too (--config all), or push to another repository or --revision."
             )
 
     patterns = [CARD_FILE, f"{SAMPLES_FOLDER}/*.png", *(f"{name}/*.parquet" for name in configurations)]

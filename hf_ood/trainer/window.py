@@ -81,7 +81,7 @@ class StepWindow:
             for total, part in zip(totals, parts, strict=True):
                 total += part
             value += loss.detach()
-        return self._mean_over_processes([value, *(total / self._scale() for total in totals)])
+        return self._mean_over_processes([value, *self._unscaled(totals)])
 
     def curvature(self, environment: int, vector: Gradient) -> Gradient:
         return self._within_range(lambda: self._curvature(environment, vector))
@@ -96,7 +96,7 @@ class StepWindow:
             parts = torch.autograd.grad(along, self.parameters, materialize_grads=True)
             for total, part in zip(totals, parts, strict=True):
                 total += part
-        return self._mean_over_processes([total / self._scale() for total in totals])
+        return self._mean_over_processes(self._unscaled(totals))
 
     def _within_range(self, differentiate: Callable[[], list[Tensor]]) -> list[Tensor]:
         """Again with a smaller loss scale while float16 overflows: an update moves weights along a gradient,
@@ -119,13 +119,19 @@ class StepWindow:
     def leave(self, gradient: Gradient) -> None:
         """Put a gradient where the optimizer looks for it."""
         for parameter, part in zip(self.parameters, gradient, strict=True):
-            parameter.grad = (part * self._scale()).to(parameter.dtype)
+            # A copy: clipping and the optimizer's unscaling change it in place.
+            parameter.grad = self._scale(part).to(parameter.dtype, copy=True)
 
-    def _scale(self, tensor: Tensor | None = None) -> Tensor:
-        """`tensor` (1 if not given) times the loss scale of float16 training; the optimizer divides by it."""
-        tensor = torch.ones((), device=self.trainer.args.device) if tensor is None else tensor
+    def _scale(self, tensor: Tensor) -> Tensor:
+        """`tensor` times the loss scale of float16 training; the optimizer divides by it."""
         scaler = self.trainer.accelerator.scaler
         return tensor if scaler is None else scaler.scale(tensor)
+
+    def _unscaled(self, gradient: Gradient) -> Gradient:
+        if self.trainer.accelerator.scaler is None:
+            return gradient
+        scale = self._scale(torch.ones((), device=self.trainer.args.device))
+        return [part / scale for part in gradient]
 
     def _losses(self, environment: int | None) -> Iterator[Tensor]:
         """This process's share of the loss of each micro-batch, with graph: as `compute_loss` gives it."""

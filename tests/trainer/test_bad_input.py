@@ -126,6 +126,13 @@ def test_a_file_cut_in_half_is_named_and_the_earlier_checkpoint_taken(file: str,
         assert torch.equal(ours, theirs)
 
 
+def test_a_checkpoint_of_another_objective_is_refused(tmp_path: Path) -> None:
+    train_with_checkpoints(tmp_path)
+    resumed = OODTrainer(make_model(), make_args(tmp_path), train_dataset=make_dataset())
+    with pytest.raises(ValueError, match="trained with irm, not with erm"):
+        resumed.train(resume_from_checkpoint=True)
+
+
 def test_resuming_without_a_checkpoint_says_so(tmp_path: Path, dataset: EnvironmentDataset) -> None:
     with pytest.raises(ValueError, match="no whole checkpoint"):
         OODTrainer(make_model(), make_args(tmp_path), train_dataset=dataset).train(

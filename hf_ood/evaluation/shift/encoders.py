@@ -60,7 +60,8 @@ class CheckpointEncoder:
     @torch.inference_mode()
     def __call__(self, images: Images) -> np.ndarray:
         """Features float32 [B, D]."""
-        inputs = self.processor(images=list(images), return_tensors="pt").to(self.model.device)
+        inputs = self.processor(images=list(images), return_tensors="pt")
+        inputs = inputs.to(self.model.device, self.model.dtype)
         if self.penultimate is not None:
             with self.penultimate:
                 self.model(**inputs)
