@@ -122,7 +122,8 @@ def test_a_method_in_a_script_of_ones_own() -> None:
         with pytest.raises(ValueError, match="a word in lower case that no method has, not 'risk_range'"):
             register(type(objective))
     finally:
-        del METHODS["risk_range"], OBJECTIVES["risk_range"]
+        METHODS.pop("risk_range", None)
+        OBJECTIVES.pop("risk_range", None)
     with pytest.raises(ValueError, match="int is no method: it must be a dataclass"):
         register(int)
 
