@@ -220,6 +220,12 @@ class OODTrainer(CheckpointTrainer, AveragingTrainer, OwnParametersTrainer, Upda
             self._optimizer_step = None
         return (loss, outputs) if return_outputs else loss
 
+    def prediction_step(self, *args: Any, **kwargs: Any) -> tuple[Any, Any, Any]:
+        """Keeps the logits alone, the first of what a network gives beside its loss: hidden states of a whole
+        data set would be gathered too."""
+        loss, outputs, labels = super().prediction_step(*args, **kwargs)
+        return loss, outputs[0] if isinstance(outputs, tuple) else outputs, labels
+
     def _begin(self, model: nn.Module, step: OptimizerStep) -> None:
         """What has to be known of the whole step before its first micro-batch."""
         if step.counts is not None:
