@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice, repeat
+
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler
@@ -129,14 +132,15 @@ def fit_head(
             f"features have {int(present.sum())}."
         )
     objective.build(inputs.shape[1], head.out_features, present)
-    optimizer = torch.optim.Adam([*head.parameters(), *objective.parameters()], lr=learning_rate)
-    generator = torch.Generator().manual_seed(seed)
-    rows = [(environments == e).nonzero().squeeze(1) for e in present.nonzero().squeeze(1).tolist()]
-    for step in range(steps):
+    # Fused: a step of a small head is mostly the calls that it takes.
+    optimizer = torch.optim.Adam([*head.parameters(), *objective.parameters()], lr=learning_rate, fused=True)
+    every_row = (inputs, labels, environments)
+    batches = repeat(every_row) if batch_size is None else draw(*every_row, batch_size, seed)
+    for step, (x, y, where) in enumerate(islice(batches, steps)):
         objective.progress = step / steps
-        chosen = slice(None) if batch_size is None else draw(rows, batch_size, generator)
-        x, where = inputs[chosen], environments[chosen]
-        sums = objective.sums(Outputs(head(x), labels[chosen], where, number, x))
+        if objective.resets_optimizer(step):
+            optimizer.state.clear()
+        sums = objective.sums(Outputs(head(x), y, where, number, x))
         objective.update({name: total.detach() for name, total in sums.items()}, step)
         loss, _ = objective.loss(sums, step)
         penalty = objective.parameter_penalty(head.parameters(), step)
@@ -146,8 +150,23 @@ def fit_head(
     return head
 
 
-def draw(rows: list[Tensor], batch_size: int, generator: torch.Generator) -> Tensor:
-    """Row numbers, with replacement, in equal parts of each environment's rows."""
-    share = max(batch_size // len(rows), 1)
-    parts = [own[torch.randint(len(own), (share,), generator=generator).to(own.device)] for own in rows]
-    return torch.cat(parts)
+def draw(
+    inputs: Tensor, labels: Tensor, environments: Tensor, batch_size: int, seed: int, at_once: int = 64
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Batches for ever: rows with replacement, as many from each environment that is there.
+
+    Drawn for many batches at once: one by one, drawing would take as long as learning.
+    """
+    order = environments.argsort(stable=True)
+    counts = environments.bincount()
+    counts = counts[counts > 0].double()
+    starts = (counts.cumsum(0) - counts).long()
+    share = max(batch_size // len(counts), 1)
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        numbers = torch.rand(at_once, share, len(counts), generator=generator, dtype=torch.float64)
+        rows = order[((numbers.to(counts.device) * counts).long() + starts).flatten(1)]
+        for own, y, where in zip(
+            rows.unbind(), labels[rows].unbind(), environments[rows].unbind(), strict=True
+        ):
+            yield inputs.index_select(0, own), y, where
