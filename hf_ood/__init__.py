@@ -35,7 +35,7 @@ from .objectives import (
     SupCon,
     VREx,
 )
-from .trainer import IRMRSCTrainer, IRMTrainer, OODConfig, OODTrainer, RSCTrainer
+from .trainer import IRMRSCTrainer, IRMTrainer, OODConfig, OODTrainer, RSCTrainer, register
 from .updates import IGA, MLDG, SAM, ANDMask, Fish, SANDMask
 
 __version__ = "0.1.0"
@@ -93,5 +93,6 @@ __all__ = [
     "SupCon",
     "VREx",
     "load_colored_mnist",
+    "register",
     "write_environments",
 ]

@@ -31,3 +31,10 @@ def all_or_nothing(folder: Path, last: str) -> Iterator[Path]:
         raise OSError(f"Could not save to {folder}, which keeps the files that it had: {error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def replace_text(file: Path, text: str) -> None:
+    """Write a text file in one move."""
+    partial = file.with_name(f"{file.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, file)

@@ -28,8 +28,7 @@ def prepare_repository(
     if private and not info.private:
         raise ValueError(
             f"{repo_id} exists and is public; nothing was pushed. Make it private on the Hub, or push "
-            f"without "
-            "private."
+            "without private."
         )
     return str(info.sha)
 

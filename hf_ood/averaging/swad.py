@@ -106,8 +106,7 @@ class SWAD(Averaging):
     def evaluated(self, loss: float) -> None:
         if not self.running:
             return
-        segment = Segment({name: value.cpu() for name, value in self.running.items()}, self.count)
-        self.segments[len(self.losses)] = segment
+        self.segments[len(self.losses)] = _on_cpu(self.running, self.count)
         self.running, self.count = {}, 0
         self.losses.append(loss)
         decided = self._valley(over=False)
@@ -138,8 +137,8 @@ class SWAD(Averaging):
             if name.endswith("/")
         }
         self.running, self.count = parts.pop("running")
-        self.valley = parts.pop("valley")
-        self.segments = {int(name.removeprefix("segment ")): segment for name, segment in parts.items()}
+        self.valley = _on_cpu(*parts.pop("valley"))
+        self.segments = {int(name.removeprefix("segment ")): _on_cpu(*part) for name, part in parts.items()}
 
     def _valley(self, over: bool) -> range:
         return loss_valley(self.losses, self.n_converge, self.n_tolerance, self.tolerance_ratio, over)
@@ -154,3 +153,7 @@ class SWAD(Averaging):
                 mean = mean or copied(weights)
                 move(mean, weights, steps / total)
         return Segment(mean, total)
+
+
+def _on_cpu(mean: Weights, steps: int) -> Segment:
+    return Segment({name: value.cpu() for name, value in mean.items()}, steps)

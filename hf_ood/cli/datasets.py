@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
+from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import CONFIG_MAPPING
 
 from ..data import (
     AUGMENTATIONS,
@@ -101,6 +103,16 @@ def input_processor(arguments: Arguments) -> Any:
     name = run.processor_name or backbone(run)
     if name is None or (run.from_scratch and not run.processor_name and not run.text_column):
         return None
+    if (
+        name == run.config_name
+        and name in CONFIG_MAPPING
+        and not run.processor_name
+        and not Path(name).is_dir()
+    ):
+        raise ValueError(
+            f"--config_name {name} names a kind of network, which has no tokenizer: add --processor_name "
+            "with the Hub id or folder of one."
+        )
     return load_processor(name, revision=run.model_revision, trust_remote_code=run.trust_remote_code)
 
 

@@ -18,13 +18,13 @@ from transformers.utils import logging
 
 from ..data import load_colored_mnist, read_dataset
 from ..data.colored_mnist import DEFAULT_CONFIGURATION
-from ..data.columns import column_ids, column_names, find_image_column, require_columns
+from ..data.columns import find_image_column, require_columns
 from ..data.configurations import unknown_name
 from ..data.environment_column import numbered
 from ..data.processors import takes_text
 from ..evaluation import confusion_matrices, environment_report, load_results, save_results
 from ..evaluation.labels import map_labels
-from ..evaluation.metrics import log_softmax, mean_accuracy, worst_accuracy
+from ..evaluation.metrics import EnvironmentReport, log_softmax, mean_accuracy, worst_accuracy
 from ..evaluation.modules.environment_report.environment_measures import (
     MIN_COUNT,
     calibration_bins,
@@ -55,7 +55,8 @@ class EvaluationArguments:
     dataset_config: str | None = option(None, "The dataset's configuration.")
     split: str = option("test", "The split.")
     environment_column: list[str] = option(
-        ["environment"], "The column that says where a sample is from; several make product groups."
+        ["environment"],
+        "The column that says where a sample is from; several make one environment of each combination.",
     )
     label_column: str = option("label", "The column of the true classes.")
     image_column: str | None = option(None, "The column of images; not needed when there is only one.")
@@ -105,7 +106,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 def make_parser() -> ArgumentParser:
     return _Parser(
         EvaluationArguments,  # type: ignore[arg-type]
-        description="Evaluate a classifier of images or texts in every environment of a dataset.",
+        description="Evaluate a classifier of images or texts in every environment of a dataset.\n\n"
+        "  %(prog)s --model user/scan-vit --dataset user/scans --environment_column hospital\n"
+        "  %(prog)s --model runs/mine --dataset scans.csv --split train --environment_column hospital\n\n"
+        "A single file has one split, train.",
         formatter_class=_HelpFormatter,
         allow_abbrev=False,
     )
@@ -162,7 +166,7 @@ def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
         "command": command,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    draw(samples, logits, id2label, folder)
+    draw(samples, logits, report, id2label, folder)
     save_results(results, folder)
     print_evaluation(results, folder)
     return results
@@ -202,13 +206,20 @@ def model_labels(dataset: Dataset, column: str, id2label: dict[int, str]) -> tup
     Raises `ValueError` for a label that is no class.
     """
     feature = dataset.features[column]
+    kinds = ("int", "uint", "bool", "float", "string", "large_string")
     if not isinstance(feature, ClassLabel) and not (
-        isinstance(feature, Value) and feature.dtype.startswith(("int", "uint", "string", "large_string"))
+        isinstance(feature, Value) and feature.dtype.startswith(kinds)
     ):
         raise ValueError(f"Column {column!r} must hold one class a sample, not {feature}.")
-    named = isinstance(feature, ClassLabel) or "string" in feature.dtype
-    labels = column_ids(dataset, column) if named else np.asarray(dataset[column][:])
-    mapping, how = map_labels(column_names(dataset, column) if named else None, id2label)
+    by_split, names = numbered(DatasetDict(all=dataset), [column], "label")
+    ids, known = by_split["all"], {*id2label.values()}
+    # Numbers are names where they name the model's classes: of a network trained on 1, 2, 3 class 0 is "1".
+    named = isinstance(feature, ClassLabel) or "string" in feature.dtype or bool(known.intersection(names))
+    mapping, how = map_labels(names if named else None, id2label)
+    try:
+        labels = ids if named else np.array(names).astype(np.int64)[ids]
+    except ValueError as error:
+        raise ValueError(f"Column {column!r} must hold one class a sample, not {names[0]}.") from error
     if labels.min() < 0 or labels.max() >= len(mapping):
         raise ValueError(
             f"Column {column!r} must hold classes 0 to {len(mapping) - 1}, "
@@ -217,11 +228,12 @@ def model_labels(dataset: Dataset, column: str, id2label: dict[int, str]) -> tup
     return mapping[labels], how
 
 
-def draw(samples: Samples, logits: np.ndarray, id2label: dict[int, str], folder: Path) -> None:
+def draw(
+    samples: Samples, logits: np.ndarray, report: EnvironmentReport, id2label: dict[int, str], folder: Path
+) -> None:
     """Confusion matrices over the classes that occur, and reliability diagrams."""
     predictions = logits.argmax(1)
     environments, names = samples.environments, samples.environment_names
-    report = environment_report(logits, samples.references, environments, names)
     classes, position = np.unique(np.concatenate([predictions, samples.references]), return_inverse=True)
     predicted, true = np.split(position, 2)
     matrices = confusion_matrices(predicted, true, environments, len(names), len(classes))

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from ..averaging import interpolate
-from ..evaluation.metrics import EnvironmentReport, mean_accuracy, worst_accuracy
+from ..evaluation.metrics import EnvironmentReport, is_regression, mean_measure, worst_accuracy
 from ..models import MODELS
 from .parser import RunArguments
 
@@ -37,25 +37,22 @@ def end_on_line(
     shares: Sequence[float],
     report: Callable[[str], EnvironmentReport],
 ) -> list[dict[str, Any]]:
-    """Leave `model` at the share of its way from `start` with the highest mean validation accuracy; the first
-    of equals. Returns the accuracies (0..1) at every share, and which was `chosen`.
+    """Leave `model` at the share of its way from `start` with the highest mean validation accuracy, or the
+    lowest mean squared error of a regression; the first of equals. Returns what was measured at every share
+    (accuracies in 0..1), and which was `chosen`.
 
     `report` measures the model as it is on a split.
     """
-    end, line = copy.deepcopy(model), list[dict[str, Any]]()
+    end, line, measured = copy.deepcopy(model), list[dict[str, Any]](), list[float]()
     for share in shares:
         model.load_state_dict(interpolate(start, end, share).state_dict())
         validation, test = report("validation"), report("test")
-        line.append(
-            {
-                "share": share,
-                "validation_mean_accuracy": mean_accuracy(validation) if validation else None,
-                "mean_accuracy": mean_accuracy(test),
-                "worst_accuracy": worst_accuracy(test),
-            }
-        )
-    accuracies = [point["validation_mean_accuracy"] or 0.0 for point in line]
-    best = accuracies.index(max(accuracies))
+        ((measure, value),) = mean_measure(test).items()
+        chosen_by = mean_measure(validation)[measure] if validation else None
+        worst = {} if is_regression(test) else {"worst_accuracy": worst_accuracy(test)}
+        line.append({"share": share, f"validation_{measure}": chosen_by, measure: value, **worst})
+        measured.append((chosen_by or 0.0) * (-1 if is_regression(test) else 1))
+    best = measured.index(max(measured))
     model.load_state_dict(interpolate(start, end, shares[best]).state_dict())
     return [{**point, "chosen": number == best} for number, point in enumerate(line)]
 

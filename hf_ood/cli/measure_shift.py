@@ -43,7 +43,8 @@ Measure how the test split has moved away from the training split, in two number
   python trainers/measure_shift.py --all                       the six configurations of Colored MNIST
   python trainers/measure_shift.py --dataset_config unseen_colors --encoder runs/my-run
   python trainers/measure_shift.py --dataset user/scans --train_environments paris --test_environments rome
-  python trainers/measure_shift.py --dataset user/scans --pairs_of train      every pair of environments
+  python trainers/measure_shift.py --dataset scans.csv --environment_column hospital --pairs_of train
+                                                               every pair of environments
 
 Each number comes with the interval of the rows drawn, with what the same rows read when they are dealt
 out to the two splits at random (null), and with how often they then read as much (p_value). The kind of
@@ -63,7 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
     data.add_argument(
         "--dataset",
         default="colored_mnist",
-        help="colored_mnist (built in, the default), a Hub dataset, or a local folder of images or parquet",
+        help="colored_mnist (built in, the default), a Hub dataset, a local folder, or files as in train.py",
     )
     data.add_argument(
         "--dataset_config", nargs="+", metavar="NAME", help="configurations; one point each in the plot"

@@ -150,6 +150,20 @@ def input_processor(model: PreTrainedModel, height: int, width: int) -> Any:
     return ViTImageProcessorPil(size={"height": height, "width": width}, do_normalize=False)
 
 
+def check_image_size(model: PreTrainedModel, name: str, size: tuple[int, ...]) -> None:
+    """Raise `ValueError` when a network of this package is built for images of another size than `size`.
+
+    `name`: of the network; `size`: height and width, nothing where there are no images.
+    """
+    expected = getattr(model.config, "image_size", None)
+    if name in MODELS and size and expected and size != (expected, expected):
+        way = f"set --{name}.image_size {size[0]}" if size[0] == size[1] else "resize them"
+        raise ValueError(
+            f"The images have {size[0]} x {size[1]} pixels, {name} takes {expected} x {expected}: {way}, or "
+            "use a model with an image processor (--model_name_or_path), which resizes them."
+        )
+
+
 def take_model_config(tokens: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """Part `--model_config.FIELD VALUE ...` from the other flags -> those, and the values by field.
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ..files import replace_text
 from .arguments import Arguments
 
 ARGUMENTS_FILE = "arguments.yaml"
@@ -24,11 +27,8 @@ def default_output_dir(arguments: Arguments) -> str:
 def claim_output_dir(folder: Path, comparable: dict[str, Any], resume: bool) -> None:
     """Note the run's arguments in its folder; refuse a folder that belongs to a run with other arguments."""
     note = folder / ARGUMENTS_FILE
-    ours = yaml.safe_load(yaml.safe_dump(comparable))
     if note.exists():
-        theirs = yaml.safe_load(note.read_text())
-        if theirs != ours:
-            different = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
+        if different := _different(note, comparable):
             raise ValueError(
                 f"{folder} holds another run: {', '.join(different)} differ "
                 f"({note}). Choose another --output_dir, or delete the folder."
@@ -40,7 +40,35 @@ def claim_output_dir(folder: Path, comparable: dict[str, Any], resume: bool) -> 
     elif resume:
         raise ValueError(f"There is nothing to resume in {folder}: check --output_dir.")
     folder.mkdir(parents=True, exist_ok=True)
-    note.write_text(yaml.safe_dump(ours, sort_keys=True))
+    replace_text(note, yaml.safe_dump(comparable, sort_keys=True))
+
+
+@contextmanager
+def released_when_unused(folder: Path) -> Iterator[None]:
+    """A folder that a run claimed and left empty, because of a mistake in its flags, is free again."""
+    try:
+        yield
+    except BaseException:
+        if folder.is_dir() and [file.name for file in folder.iterdir()] == [ARGUMENTS_FILE]:
+            (folder / ARGUMENTS_FILE).unlink()
+            folder.rmdir()
+        raise
+
+
+def refuse_foreign_checkpoint(checkpoint: Path, comparable: dict[str, Any]) -> None:
+    """Raise `ValueError` when the checkpoint to resume from belongs to a run with other arguments."""
+    note = checkpoint.resolve().parent / ARGUMENTS_FILE
+    if note.is_file() and (different := _different(note, comparable)):
+        raise ValueError(
+            f"{checkpoint} belongs to another run: {', '.join(different)} differ ({note}). To begin with its "
+            f"weights only, use --start_from {checkpoint}."
+        )
+
+
+def _different(note: Path, comparable: dict[str, Any]) -> list[str]:
+    """The arguments in which the run that left `note` differs."""
+    ours, theirs = yaml.safe_load(yaml.safe_dump(comparable)), yaml.safe_load(note.read_text())
+    return sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
 
 
 def comparable_arguments(arguments: Arguments) -> dict[str, Any]:

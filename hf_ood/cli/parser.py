@@ -36,6 +36,8 @@ Train a classifier on several environments and report it on each of them.
 
   accelerate launch trainers/train.py --config trainers/recipes/quickstart.yaml
   accelerate launch trainers/train.py --method irm+rsc --irm.penalty_weight 100 --dataset_config unseen_colors
+  accelerate launch trainers/train.py --dataset_name scans.csv --environment_column hospital \\
+      --test_environments C --model_name_or_path google/vit-base-patch16-224 --method irm
   torchrun --nproc_per_node 2 trainers/train.py --config my.yaml --use_cpu true --ddp_backend gloo
 
 Flags override the recipe. In a recipe a dotted flag is a section: `irm: {penalty_weight: 100}`. A recipe may
@@ -60,7 +62,10 @@ class RunArguments:
         f"Its configuration. Colored MNIST: {', '.join(CONFIGURATIONS)}; by default {DEFAULT_CONFIGURATION}; "
         f"linear unit tests: {', '.join(EXAMPLES)}.",
     )
-    image_column: str | None = option(None, "The column of images; not needed when there is only one.")
+    image_column: str | None = option(
+        None,
+        "The column of images, or of names of image files in a table; not needed when there is only one.",
+    )
     text_column: list[str] | None = option(
         None, "Classify texts: their column, or two columns for sentence pairs."
     )
@@ -147,7 +152,7 @@ class RunArguments:
     )
     upweight_errors: int = option(
         1,
-        "How often a training image counts that the reference model (the stage before's, or --start_from's) "
+        "How often a training sample counts that the reference model (the stage before's, or --start_from's) "
         "gets wrong (JTT).",
     )
     interpolate_with_start: list[float] | None = option(

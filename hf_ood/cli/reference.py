@@ -1,4 +1,4 @@
-"""What the model of the stage before decides about a stage's training images."""
+"""What the model of the stage before decides about a stage's training samples."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from ..data import EnvironmentDataset
 from ..data.configurations import unknown_name
 from ..discovery import INFERENCES, EnvironmentInference, Reference, replace_environments
+from ..objectives.functional import are_targets
 from .arguments import Arguments
 
 Datasets = dict[str, EnvironmentDataset]
@@ -50,23 +51,30 @@ def rehearse(arguments: Arguments, datasets: Datasets) -> Datasets:
     """The data as the stage will have them, in so many environments as it will infer: all that can be checked
     before there is a reference model."""
     inference, train = build_inference(arguments), datasets["train"]
-    if arguments.run.upweight_errors < 1:
-        raise ValueError(f"upweight_errors must be at least 1, not {arguments.run.upweight_errors}.")
+    _check_factor(arguments.run.upweight_errors, train)
     if inference is None:
         return datasets
     return replace_environments(datasets, torch.arange(len(train)) % inference.number, inference.number)
 
 
+def _check_factor(factor: int, train: EnvironmentDataset) -> None:
+    if factor < 1:
+        raise ValueError(f"upweight_errors must be at least 1, not {factor}.")
+    if factor > 1 and are_targets(train.labels):
+        raise ValueError("upweight_errors repeats misclassified samples, and a regression has no classes.")
+
+
 def judge(
     arguments: Arguments, datasets: Datasets, model: PreTrainedModel | None
 ) -> tuple[Datasets, dict[str, Any]]:
-    """The training images in inferred environments, and those that the reference model misclassifies
+    """The training samples in inferred environments, and those that the reference model misclassifies
     repeated, as asked; and what was found, for the results.
 
     One process decides for all, so that they agree to the last sample. Raises `ValueError` when the inferred
     environments are fewer than asked for.
     """
     inference, factor, train = build_inference(arguments), arguments.run.upweight_errors, datasets["train"]
+    _check_factor(factor, train)
     if inference is None and factor == 1:
         return datasets, {}
     state, decided = PartialState(), torch.zeros(2, len(train), dtype=torch.long)
@@ -78,14 +86,15 @@ def judge(
         found |= {"upweighted": {"factor": factor, "errors": int(wrong.sum()), "of": len(train)}}
         datasets = {**datasets, "train": train.with_repeats(1 + (factor - 1) * wrong)}
     if inference is not None:
-        found |= {"inferred": _describe(train, environments, inference, wrong if model else None)}
+        known = model is not None and not are_targets(train.labels)
+        found |= {"inferred": _describe(train, environments, inference, wrong if known else None)}
         datasets = replace_environments(datasets, environments, inference.number)
         counts = datasets["train"].environment_counts()
         if len(counts) < inference.number:
             raise ValueError(
-                f"{inference.name} put all {len(train)} training images into {', '.join(counts)}: the "
+                f"{inference.name} put all {len(train)} training samples into {', '.join(counts)}: the "
                 "reference model does not tell them apart. Train the stage before for longer or on more "
-                "images, or infer in another way (--infer_environments)."
+                "data, or infer in another way (--infer_environments)."
             )
     return datasets, found
 
@@ -105,22 +114,24 @@ def _decide(
         reference = Reference.of(model.to(PartialState().device), train, features, batch_size)
     none = torch.zeros(len(train), dtype=torch.long)
     environments = none if inference is None else inference.infer(reference, arguments.training.seed)
-    return torch.stack([environments, none if model is None else reference.wrong.long()])
+    judges = model is not None and not are_targets(train.labels)
+    return torch.stack([environments, reference.wrong.long() if judges else none])
 
 
 def _describe(
     train: EnvironmentDataset, environments: Tensor, inference: EnvironmentInference, wrong: Tensor | None
 ) -> dict[str, Any]:
-    """Of each inferred environment: images by label and by the environment they are really in, and the
-    reference model's accuracy."""
+    """Of each inferred environment: samples by class and by the environment they are really in, and the
+    reference model's accuracy; of a regression no classes and no accuracy."""
     found: dict[str, Any] = {"method": inference.name}
     for number in range(inference.number):
         rows = environments == number
-        entry = {
+        entry: dict[str, Any] = {
             "count": int(rows.sum()),
-            "labels": _counts(train.labels[rows], train.label_names),
             "environments": _counts(train.environments[rows], train.environment_names),
         }
+        if not are_targets(train.labels):
+            entry["labels"] = _counts(train.labels[rows], train.label_names)
         if wrong is not None and rows.any():
             entry["reference_accuracy"] = 1 - wrong[rows].double().mean().item()
         found[f"inferred_{number}"] = entry
@@ -139,7 +150,7 @@ def recorded_inference(arguments: Arguments) -> dict[str, dict[str, Any]]:
 
 
 def recorded_options(arguments: Arguments) -> dict[str, Any]:
-    """How the training images were chosen and weighted, where that is not the usual way."""
+    """How the training samples were chosen and weighted, where that is not the usual way."""
     run, proportions = arguments.run, arguments.training.environment_proportions
     asked = {
         "hold_out": run.hold_out or None,

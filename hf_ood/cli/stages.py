@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import PreTrainedModel
 
 from ..data.configurations import unknown_name
+from ..models import batch_norms
+from ..trainer.renamed_weights import load_by_from_pretrained
 from .parser import TOPICS
 
 if TYPE_CHECKING:
@@ -96,9 +97,9 @@ def freeze_all_but(model: PreTrainedModel, patterns: Sequence[str] | None) -> No
             raise ValueError(unknown_name("parameter pattern", pattern, shortened(names)))
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(patterns is None or any(fnmatchcase(name, pattern) for pattern in patterns))
-    for module in model.modules():
-        if isinstance(module, _BatchNorm) and not any(own.requires_grad for own in module.parameters()):
-            module.register_forward_pre_hook(_use_running_statistics)
+    for norm in batch_norms(model):
+        if not any(own.requires_grad for own in norm.parameters()):
+            norm.register_forward_pre_hook(_use_running_statistics)
 
 
 def _use_running_statistics(module: nn.Module, inputs: Any) -> None:
@@ -115,7 +116,7 @@ def load_weights(model: PreTrainedModel, folder: Path) -> None:
     if not (folder / "config.json").exists():
         raise ValueError(f"start_from: {folder} holds no checkpoint (config.json and *.safetensors).")
     try:
-        model.load_state_dict(type(model).from_pretrained(folder).state_dict())
+        load_by_from_pretrained(model, folder)
     except RuntimeError as error:
         raise ValueError(f"start_from: {folder} holds another network's weights. {error}") from error
 

@@ -6,6 +6,7 @@ import copy
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,14 @@ from .cores import cores_per_process
 from .datasets import describe_data, load_splits, training_datasets
 from .frozen import as_the_trained_part_takes, choose_trainable
 from .interpolation import check_line, end_on_line, selection_on_line
-from .models import build_model, describe_model, input_processor
-from .output_folder import claim_output_dir, comparable_arguments, default_output_dir
+from .models import backbone, build_model, check_image_size, describe_model, input_processor
+from .output_folder import (
+    claim_output_dir,
+    comparable_arguments,
+    default_output_dir,
+    refuse_foreign_checkpoint,
+    released_when_unused,
+)
 from .parser import make_parser
 from .push import take_publication
 from .reference import judge, recorded_inference, recorded_options, reference_folder, rehearse
@@ -67,9 +74,24 @@ def run(arguments: Arguments) -> dict[str, Any]:
     stages = place_stages(arguments, folder)
     publication = take_publication(training)
     if training.process_index == 0:
-        claim_output_dir(folder, comparable_arguments(arguments), resume is not None)
+        comparable = comparable_arguments(arguments)
+        if isinstance(resume, str):
+            refuse_foreign_checkpoint(Path(resume), comparable)
+        claim_output_dir(folder, comparable, resume is not None)
         for stage in arguments.stages.values() if resume is None else ():
             shutil.rmtree(stage.folder, ignore_errors=True)  # a later resume must not find an earlier run's
+    with released_when_unused(folder) if training.process_index == 0 else nullcontext():
+        results = _train_stages(arguments, stages, folder, resume)
+    if publication is not None and training.process_index == 0:
+        print(f"published:  {publication.push(folder)}")  # noqa: T201
+    return results
+
+
+def _train_stages(
+    arguments: Arguments, stages: Sequence[Arguments], folder: Path, resume: str | bool | None
+) -> dict[str, Any]:
+    """All stages, or the run that has none, and what they leave together. Returns the results."""
+    training = arguments.training
     torch.set_num_threads(arguments.run.num_threads or cores_per_process())
     datasets = load_splits(arguments, arguments.run.dataset_config)
     for stage in stages[1:]:  # a mistake in a later stage is found before the first one trains
@@ -92,8 +114,6 @@ def run(arguments: Arguments) -> dict[str, Any]:
     if training.process_index == 0:
         print_results(results, str(folder))
     PartialState().wait_for_everyone()
-    if publication is not None and training.process_index == 0:
-        print(f"published:  {publication.push(folder)}")  # noqa: T201
     return results
 
 
@@ -170,6 +190,8 @@ def build_network(
     run = arguments.run
     set_seed(arguments.training.seed)
     model = build_model(arguments, datasets["train"].label_names)
+    if backbone(run) is None:
+        check_image_size(model, run.model, image_size(datasets["train"]))
     source = {"scratch": None, "previous": previous}.get(run.start_from, Path(run.start_from))
     if source is not None:
         load_weights(model, source)

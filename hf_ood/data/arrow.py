@@ -10,6 +10,7 @@ from datasets import Dataset as HFDataset
 from torch import Tensor
 
 from .environments import Batch, EnvironmentDataset, Step
+from .reading_images import read_images
 
 READ_AT_ONCE = 256  # rows decoded together while loading into memory
 
@@ -54,7 +55,7 @@ class ArrowEnvironmentDataset(EnvironmentDataset):
 
     def _rows(self, index: Tensor) -> Batch:
         batch = super()._rows(index)
-        return {**self.read(self.table[batch.pop("position").tolist()]), **batch}
+        return {**self.read(read_images(self.table, batch.pop("position").tolist())), **batch}
 
     def load(self) -> EnvironmentDataset:
         """The same images in memory."""

@@ -195,11 +195,15 @@ def painters(config: ColoredMNISTConfig, split: str) -> list[Painter]:
     raise ValueError(unknown_name("configuration", config.name, list(CONFIGURATIONS)))
 
 
+MOST_NAMED = 40  # an error of pages hides what it says
+
+
 def unknown_name(kind: str, name: str, known: list[str]) -> str:
     """The message for a name that does not exist, with the nearest one that does."""
     near = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"Unknown {kind} {name!r}.{hint} There are: {', '.join(known)}."
+    more = f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
+    return f"Unknown {kind} {name!r}.{hint} There are: {', '.join(known[:MOST_NAMED])}{more}."
 
 
 def make_config(name: str, **options: Any) -> ColoredMNISTConfig:

@@ -63,14 +63,12 @@ def colored_mnist_text(configurations: Sequence[str], options: Mapping[str, Any]
     return CardText(
         title="Colored MNIST under distribution shift",
         license="cc-by-sa-3.0",
-        introduction="Real MNIST digits in colour. Every image belongs to an `environment`, which tells "
-        "how its "
-        "colours were chosen: a model is trained in some environments and tested in others.",
+        introduction="Real MNIST digits in colour. Every image belongs to an `environment`, which tells how "
+        "its colours were chosen: a model is trained in some environments and tested in others.",
         details=f"Colours (RGB): {palette}. A pair is written `<digit>_on_<background>`. Seed {seed}; "
         f"options: {given or 'the defaults'}. Columns: `image`, `label`, `environment`, `digit` (0-9), "
-        "`digit_color`, `background_color`, `source_index` (position in MNIST, training images first). "
-        "The split "
-        "`validation` is held out from the training environments.",
+        "`digit_color`, `background_color`, `source_index` (position in MNIST, training images first). The "
+        "split `validation` is held out from the training environments.",
         descriptions=CONFIGURATIONS if options else with_shifts(CONFIGURATIONS),
         command=shlex.join(command),
         license_notice="CC BY-SA 3.0, as MNIST, made by Yann LeCun and Corinna Cortes from NIST's databases.",

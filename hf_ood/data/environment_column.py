@@ -68,8 +68,7 @@ def _with_environments(
         if ENVIRONMENT in data.column_names and not replaced:
             raise ValueError(
                 f"The split {split} has a column 'environment' already: use it (column='environment'), or "
-                f"rename it "
-                "first (dataset.rename_column)."
+                "rename it first (dataset.rename_column)."
             )
     ids, names = _number(values, columns, "environment")
     added = {}
@@ -88,7 +87,7 @@ def numbered(
     occur, numbers in their order before strings in theirs. `what`: what the column tells, for errors. Raises
     `ValueError` as `add_environments` does.
     """
-    values = {split: _combine(data, columns) for split, data in dataset.items()}
+    values = {split: _combine(data, columns, f"{what} column") for split, data in dataset.items()}
     ids, names = _number(values, columns, what)
     own = [data.features[column] for data in dataset.values() for column in columns]
     if len(columns) == 1 and isinstance(own[0], ClassLabel) and all(other == own[0] for other in own):
@@ -100,12 +99,14 @@ def numbered(
 def _number(
     values: Mapping[str, list[Value]], columns: Sequence[str], what: str
 ) -> tuple[dict[str, np.ndarray], list[str]]:
+    where = f" in column {' or '.join(columns)}" if columns else ""
     for split, found in values.items():
         missing = [number for number, value in enumerate(found) if _is_missing(value)]
         if missing:
             raise ValueError(
-                f"{len(missing)} of {len(found)} rows of the split {split} have no {what}, the first is row "
-                f"{missing[0]}. Leave them out (dataset.filter), or give them one."
+                f"{len(missing)} of {len(found)} rows of the split {split} have no {what}{where}, the first "
+                f"is row {missing[0]} (from 0). Leave them out (dataset.filter), or give them one; in a "
+                ".csv, NA, None, nan and null mean none."
             )
     kinds = sorted({value for found in values.values() for value in found}, key=_order)
     position = {value: number for number, value in enumerate(kinds)}
@@ -116,11 +117,11 @@ def _number(
     return ids, [_name(value, columns) for value in kinds]
 
 
-def _combine(data: Dataset, columns: Sequence[str]) -> list[Value]:
+def _combine(data: Dataset, columns: Sequence[str], kind: str = "column") -> list[Value]:
     """The value of one column, or the tuple of several, for each row; None where one is missing."""
     for column in columns:
         if column not in data.column_names:
-            raise ValueError(unknown_name("column", column, data.column_names))
+            raise ValueError(unknown_name(kind, column, data.column_names))
     readable = [_readable(data, column) for column in columns]
     if len(columns) == 1:
         return readable[0]
@@ -136,6 +137,10 @@ def _readable(data: Dataset, column: str) -> list[Value]:
         raise ValueError(
             f"Column {column!r} holds {feature}: an environment is told by a string or a number."
         )
+    if feature.dtype.startswith("float") and all(
+        _is_missing(value) or value == int(value) for value in values
+    ):
+        return [None if _is_missing(value) else int(value) for value in values]  # pandas made them floats
     return values
 
 

@@ -12,7 +12,8 @@ from datasets import Dataset as HFDataset
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from .columns import column_ids, column_names, find_image_column, require_columns
+from .columns import column_ids, column_names, find_image_column, require_columns, stack_images
+from .reading_images import as_rgb
 
 Batch = dict[str, Any]  # tensors; before `finish`, texts are lists of tokens of different lengths
 Step = Callable[[Batch], Batch]
@@ -107,19 +108,13 @@ class EnvironmentDataset(Dataset):
         """
         require_columns(dataset, image_column, label_column, environment_column)
         find_image_column(dataset, image_column)
-        images = [np.asarray(image.convert("RGB")) for image in dataset[image_column]]
-        sizes = {image.shape for image in images}
-        if len(sizes) > 1:
-            raise ValueError(
-                f"Images must have one size to be stacked, found {sorted(sizes)[:3]}; resize them first."
-            )
         extras = {
             name: torch.tensor(dataset[name][:], dtype=torch.uint8)
             for name in EXTRAS
             if name in dataset.column_names
         }
         return cls(
-            pixel_values=torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(),
+            pixel_values=stack_images([as_rgb(image) for image in dataset[image_column]]),
             labels=torch.tensor(dataset[label_column][:]),
             environments=torch.from_numpy(column_ids(dataset, environment_column)),
             label_names=column_names(dataset, label_column),

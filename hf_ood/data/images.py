@@ -11,7 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from .columns import stack_images
 from .environments import Batch
+from .reading_images import as_rgb
 
 SHAPING = ("do_resize", "do_center_crop", "do_pad")  # what a processor does to the size of an image
 
@@ -36,13 +38,13 @@ class ImageReader:
     def __call__(self, rows: dict[str, list[Any]]) -> Batch:
         if None in rows[self.column]:
             raise ValueError(f"Column {self.column!r} has rows without an image: leave them out.")
-        images = [image.convert("RGB") for image in rows[self.column]]
+        images = [as_rgb(image) for image in rows[self.column]]
         extras = {name: torch.tensor(rows[name], dtype=torch.uint8) for name in self.extras}
         return {"pixel_values": self._pixels(images), **extras}
 
     def _pixels(self, images: list[Image.Image]) -> Tensor:
         if self.processor is None:
-            return stack(images)
+            return stack_images(images)
         if self.whole:
             return self.processor(images=images, return_tensors="pt")["pixel_values"]
         return shape(self.processor, images)
@@ -64,18 +66,6 @@ class Process:
         if images.is_floating_point():
             off["do_rescale"] = False
         return {**batch, **self.processor(images=list(images), return_tensors="pt", **off)}
-
-
-def stack(images: Sequence[Image.Image]) -> Tensor:
-    """RGB images of one size -> uint8 [B, 3, H, W]. Raises `ValueError` for several sizes."""
-    arrays = [np.asarray(image) for image in images]
-    sizes = {array.shape for array in arrays}
-    if len(sizes) > 1:
-        raise ValueError(
-            f"Images must have one size to be stacked, found {sorted(sizes)[:3]}; resize them first, "
-            "or train a model that has an image processor."
-        )
-    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
 
 
 def shape(processor: Any, images: Sequence[Any]) -> Tensor:

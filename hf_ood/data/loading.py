@@ -16,6 +16,7 @@ from .arrow import ArrowEnvironmentDataset, Reader
 from .columns import find_image_column
 from .environment_column import numbered
 from .environments import EXTRAS, EnvironmentDataset, Step
+from .image_paths import open_image_paths
 from .images import ImageReader, Process, is_separable
 from .processors import takes_text
 from .splits import ROLES, Protocol, divide
@@ -29,6 +30,7 @@ FORMATS = {
     ".parquet": "parquet",
     ".arrow": "arrow",
 }
+MANY_CLASSES = 20  # more than these, and than half of the rows, are no classes
 SHARE_OF_MEMORY = 0.25  # of what is available: images that fill no more of it are kept there
 
 
@@ -50,14 +52,15 @@ def read_dataset(name: str, configuration: str | None = None) -> DatasetDict:
     """A dataset of the Hub, a local folder, one file or a pattern of files, as its splits.
 
     A folder is whatever `datasets.load_dataset` or `Dataset.save_to_disk` makes of one; files are .csv, .tsv,
-    .json, .jsonl, .parquet or .arrow, and make one split `train`.
+    .json, .jsonl, .parquet or .arrow, and make one split `train`; a column in them that names image files is
+    one of images.
     """
     path = Path(name)
     if path.suffix in FORMATS and not path.is_dir():
         if not list(path.parent.glob(path.name)):
             raise FileNotFoundError(f"There is no file {name}.")
         options = {"sep": "\t"} if path.suffix == ".tsv" else {}
-        return load_dataset(FORMATS[path.suffix], data_files=name, **options)
+        return open_image_paths(load_dataset(FORMATS[path.suffix], data_files=name, **options), path.parent)
     if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
         loaded = load_from_disk(name)
         return loaded if isinstance(loaded, DatasetDict) else DatasetDict(train=loaded)
@@ -88,6 +91,7 @@ def environment_datasets(
     if "train" in dataset:
         dataset = DatasetDict({split: dataset[split] for split in ROLES if split in dataset})
     labels, label_names = numbered(dataset, [columns.label], "label")
+    _check_classes(labels, label_names, columns.label)
     environments, environment_names = numbered(dataset, columns.environment, "environment")
     label_ids, environment_ids = _joined(labels), _joined(environments)
     sizes = {split: len(data) for split, data in dataset.items()}
@@ -113,6 +117,16 @@ def environment_datasets(
             role: part.load() for role, part in divided.items() if isinstance(part, ArrowEnvironmentDataset)
         }
     return divided
+
+
+def _check_classes(labels: Mapping[str, np.ndarray], names: Sequence[str], column: str) -> None:
+    """Raise `ValueError` for a column that tells samples apart, or measures them, rather than classes."""
+    rows = sum(map(len, labels.values()))
+    if len(names) > max(MANY_CLASSES, rows / 2):
+        raise ValueError(
+            f"Column {column!r} holds {len(names)} different values in {rows} rows, such as {names[0]}: name "
+            "the column of classes as the label column."
+        )
 
 
 def _joined(ids: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -51,15 +51,15 @@ def load_grey_images(source: str = EMBEDDED) -> GreyImages:
     reads. A dataset needs an image column, a label column with at most ten classes, and the splits
     `train` and `test`; other image sizes are resized.
 
-    Raises `CorruptDataError` for damaged embedded files, `ConnectionError` when a Hub id cannot be
-    reached, and
-    `ValueError` when the dataset does not have what is needed.
+    Raises `CorruptDataError` for damaged embedded files, `ConnectionError` when a Hub id cannot be reached,
+    and `ValueError` when the dataset does not have what is needed.
     """
     return _load_embedded() if source == EMBEDDED else _load_with_datasets(source)
 
 
 def source_fingerprint(source: str) -> str:
-    """A string that changes when the content behind `source` does, without decoding any image."""
+    """A string that changes when the content behind `source` does; of the embedded digits and of a folder
+    without decoding any image."""
     if source == EMBEDDED:
         return _PIXEL_SHA256["train"][:8] + _PIXEL_SHA256["test"][:8]
     folder = Path(source)
@@ -104,7 +104,7 @@ def read_digit_file(path: Path, pixel_sha256: str) -> tuple[np.ndarray, np.ndarr
 def _load_with_datasets(source: str) -> GreyImages:
     try:
         dataset = load_dataset(source)
-    except (ConnectionError, OSError) as error:
+    except OSError as error:
         raise ConnectionError(
             f"Cannot load the image source {source!r}: {error}\n"
             "It is neither a local folder nor a dataset that the Hub delivers just now. Offline, use the "

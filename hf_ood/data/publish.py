@@ -131,17 +131,18 @@ def write_dataset_folder(
 
 def _write_split(dataset: Dataset, folder: Path, split: str, max_shard_bytes: int) -> int:
     """Parquet files of about equal size. Returns the number of bytes they hold uncompressed."""
-    embedded = dataset.with_format("arrow").map(
-        embed_table_storage, batched=True, batch_size=1000, load_from_cache_file=False, keep_in_memory=True
-    )
-    embedded = embedded.with_format(None)
-    count = max(1, -(-embedded.data.nbytes // max_shard_bytes))
-    return sum(
-        embedded.shard(count, index, contiguous=True).to_parquet(
-            folder / f"{split}-{index:05d}-of-{count:05d}.parquet"
+    with tempfile.TemporaryDirectory() as room:  # on disk: the split may be larger than memory
+        embedded = dataset.with_format("arrow").map(
+            embed_table_storage, batched=True, batch_size=1000, cache_file_name=f"{room}/embedded.arrow"
         )
-        for index in range(count)
-    )
+        embedded = embedded.with_format(None)
+        count = max(1, -(-embedded.data.nbytes // max_shard_bytes))
+        return sum(
+            embedded.shard(count, index, contiguous=True).to_parquet(
+                folder / f"{split}-{index:05d}-of-{count:05d}.parquet"
+            )
+            for index in range(count)
+        )
 
 
 def _task(info: DatasetInfo) -> str:
@@ -170,8 +171,7 @@ def push_dataset_folder(
         if lost:
             raise ValueError(
                 f"{repo_id} also holds the configuration(s) {', '.join(sorted(lost))}, which this push "
-                f"would drop. "
-                "Build them too (--config all), or push to another repository or --revision."
+                "would drop. Build them too (--config all), or push to another repository or --revision."
             )
 
     patterns = [CARD_FILE, f"{SAMPLES_FOLDER}/*.png", *(f"{name}/*.parquet" for name in configurations)]

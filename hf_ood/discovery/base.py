@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,13 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from ..data import EnvironmentDataset, collate
+from ..data.environments import INPUTS
 from ..models import Penultimate
+from ..objectives.functional import are_targets
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A reference model's view of N samples: `logits` float [N, C], `labels` int64 [N], and `features`
-    float [N, D], which only some inferences need."""
+    """A reference model's view of N samples: `logits` float [N, C], `labels` int64 [N] (a regression's
+    targets: float), and `features` float [N, D], which only some inferences need."""
 
     logits: Tensor
     labels: Tensor
@@ -24,7 +27,9 @@ class Reference:
 
     @property
     def wrong(self) -> Tensor:
-        """Whether the model misclassifies each sample, bool [N]."""
+        """Whether the model misclassifies each sample, bool [N]. Raises `ValueError` for a regression."""
+        if are_targets(self.labels):
+            raise ValueError("A regression has errors of every size, none of which is a wrong class.")
         return self.logits.argmax(1) != self.labels
 
     @classmethod
@@ -42,12 +47,11 @@ class Reference:
         model.eval()
         logits, seen = [], []
         for rows in torch.arange(len(plain)).split(batch_size):
-            images = collate(plain.__getitems__(rows.tolist()))["pixel_values"].to(device)
-            if penultimate is None:
-                logits.append(model(pixel_values=images).logits.float().cpu())
-            else:
-                with penultimate:
-                    logits.append(model(pixel_values=images).logits.float().cpu())
+            batch = collate(plain.__getitems__(rows.tolist()))
+            inputs = {name: batch[name].to(device) for name in INPUTS if name in batch}
+            with penultimate or nullcontext():
+                logits.append(model(**inputs).logits.float().cpu())
+            if penultimate is not None:
                 seen.append(penultimate.take().float().cpu())
         model.train(training)
         return cls(torch.cat(logits), plain.labels, torch.cat(seen) if features else None)

@@ -18,6 +18,7 @@ from transformers import (
 from transformers.utils.logging import tqdm
 
 from ..data.processors import load_processor, takes_text
+from ..data.reading_images import as_rgb, unreadable
 from ..data.text import MAX_LENGTH
 
 
@@ -51,7 +52,7 @@ def predict_logits(
     """Logits float32 [N, C] in the data set's order, with a progress bar.
 
     `columns`: that of the images, or those of the texts: one, or two for sentence pairs. Raises
-    `ValueError` when some are not finite.
+    `ValueError` when some are not finite, and for an image that cannot be read.
     """
 
     def process(rows: list[dict[str, Any]]) -> Any:
@@ -59,7 +60,7 @@ def predict_logits(
             texts = [[row[column] for row in rows] for column in columns]
             limit = min(processor.model_max_length, MAX_LENGTH)
             return processor(*texts, truncation=True, max_length=limit, padding=True, return_tensors="pt")
-        images = [row[columns[0]].convert("RGB") for row in rows]
+        images = [as_rgb(row[columns[0]]) for row in rows]
         return processor(images=images, return_tensors="pt")
 
     batches = DataLoader(
@@ -68,10 +69,13 @@ def predict_logits(
         collate_fn=process,
         num_workers=num_workers,
     )
-    logits = [
-        model(**_placed(inputs, model)).logits.float().cpu().numpy()
-        for inputs in tqdm(batches, desc="Predicting", unit="batch")
-    ]
+    try:
+        logits = [
+            model(**_placed(inputs, model)).logits.float().cpu().numpy()
+            for inputs in tqdm(batches, desc="Predicting", unit="batch")
+        ]
+    except OSError as error:
+        raise ValueError(unreadable(dataset, range(len(dataset))) or str(error)) from error
     return _finite(np.concatenate(logits))
 
 

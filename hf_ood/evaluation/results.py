@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ..files import replace_text
 from .metrics import EnvironmentReport, is_regression, mean_accuracy, mean_measure, worst_accuracy
 
 RESULTS_FILE = "results.json"
@@ -22,9 +22,8 @@ def summarize(
 
     Training environments are reported on their held-out samples (split `validation`), test environments
     on the test split; a name in both is written `test/<name>` there. Mean and worst accuracy are over test
-    environments;
-    `train_accuracy` is the mean over training environments on the samples trained on; `gap` is the
-    difference. A regression has `mean_squared_error` and `train_squared_error` instead.
+    environments; `train_accuracy` is the mean over training environments on the samples trained on; `gap` is
+    the difference. A regression has `mean_squared_error` and `train_squared_error` instead.
     """
     environments = {name: {**entry, "split": "validation"} for name, entry in validation.items()}
     for name, entry in test.items():
@@ -79,9 +78,7 @@ def versions() -> dict[str, str]:
 def save_results(results: Mapping[str, Any], folder: str | Path) -> Path:
     """Write `results.json` in one move: it is either the old file or the whole new one."""
     path = Path(folder) / RESULTS_FILE
-    partial = path.with_suffix(".json.partial")
-    partial.write_text(json.dumps(results, indent=2, allow_nan=False) + "\n")
-    os.replace(partial, path)
+    replace_text(path, json.dumps(results, indent=2, allow_nan=False) + "\n")
     return path
 
 

@@ -72,11 +72,14 @@ def attribute(
 
 
 def summarize(dataset: EnvironmentDataset, attributions: Attributions) -> dict[str, dict[str, float | None]]:
-    """Means over each environment, as in `attribution_report`."""
+    """Means over each environment, as in `attribution_report`; None where the images are no coloured
+    digits."""
     rows = dataset.select(attributions.rows)
-    masks = digit_mask(rows.columns)
-    shares = digit_share(attributions.maps, masks)
-    areas = masks.float().mean((1, 2))
+    if {"digit_color", "background_color"} <= set(rows.columns):
+        masks = digit_mask(rows.columns)
+        shares, areas = digit_share(attributions.maps, masks), masks.float().mean((1, 2))
+    else:
+        shares = areas = torch.full((len(rows),), float("nan"))
     right = attributions.predictions == rows.labels
     report = {}
     for name in rows.environment_counts():

@@ -26,11 +26,11 @@ def grad_cam(
         from captum.attr import LayerGradCam
     except ImportError as error:
         raise ImportError('Grad-CAM needs captum: pip install "hf_ood[explain]"') from error
-    training = model.training
-    model.eval()
     images = pixel_values.detach().requires_grad_()
     places = Places()
     hook = show_places(find_layer(model, layer or default_layer(model, pixel_values[:8])), places)
+    training = model.training
+    model.eval()
     try:
         if targets is None:
             with torch.no_grad():

@@ -13,12 +13,8 @@ from ..data.configurations import unknown_name
 from ..models.feature_layer import find_feature_layer, trace
 from ..models.features import exchange, features_of
 
-EXTRA_TOKENS = (
-    0,
-    1,
-    2,
-    5,
-)  # before an image's: none, class, class and distillation, class and four registers
+# Tokens before an image's: none, class, class and distillation, class and four registers.
+EXTRA_TOKENS = (0, 1, 2, 5)
 
 
 def grid_size(output: object) -> int | None:

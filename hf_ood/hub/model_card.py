@@ -47,7 +47,7 @@ def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelC
         tags=["hf_ood", "out-of-distribution", "domain-generalization", *results["method"].split("+")],
         datasets=hub_datasets(results["dataset"]),
         metrics=["accuracy"],
-        eval_results=_eval_results(results),
+        eval_results=_eval_results(results, task),
     )
     return ModelCard.from_template(
         data,
@@ -137,7 +137,7 @@ def _limits(results: Results) -> dict[str, Any]:
     }
 
 
-def _eval_results(results: Results) -> list[EvalResult]:
+def _eval_results(results: Results, task: str) -> list[EvalResult]:
     values = {
         f"accuracy on {name}": (entry["split"], entry["accuracy"])
         for name, entry in results["environments"].items()
@@ -147,7 +147,7 @@ def _eval_results(results: Results) -> list[EvalResult]:
     dataset = dataset_name(results["dataset"])
     return [
         EvalResult(
-            task_type="image-classification",
+            task_type=task,
             dataset_type=dataset,
             dataset_name=f"{dataset} ({results['config']})",
             dataset_config=results["config"],

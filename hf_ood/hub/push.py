@@ -22,6 +22,14 @@ PUBLISHED = (
     "model*.safetensors",
     "model.safetensors.index.json",
     "preprocessor_config.json",
+    "tokenizer*.json",
+    *(
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "vocab.*",
+        "merges.txt",
+        "*.model",
+    ),  # of slow tokenizers
     "*.png",
 )
 

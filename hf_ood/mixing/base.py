@@ -31,6 +31,8 @@ class Mixing(ABC):
     citation: ClassVar[str] = ""
     """The paper, as a BibTeX entry."""
     min_environments: ClassVar[int] = 2
+    needs_classes: ClassVar[bool] = False
+    """True: partners are found by their classes, so the targets of a regression are refused."""
 
     alpha: float = option(1.0, "Both parameters of the Beta distribution of the shares.")
 
@@ -40,18 +42,22 @@ class Mixing(ABC):
 
     @abstractmethod
     def pairs(self, labels: Tensor, environments: Tensor) -> tuple[Tensor, Tensor]:
-        """`labels` and `environments` int64 [B] -> each sample's partner, int64 [B], and its own share of
-        the mixture, float [B] in 0..1. Randomness comes from torch's global generators."""
+        """`labels` (int64, or targets, float) and `environments` int64 [B] -> each sample's partner, int64
+        [B], and its own share of the mixture, float [B] in 0..1. Randomness comes from torch's global
+        generators."""
 
     def __call__(self, batch: dict[str, Any], classes: int) -> dict[str, Any]:
         """A batch {inputs [B, ...], labels int64 [B], environment int64 [B]} -> the same with mixed
-        floating-point inputs and, as labels, shares of `classes` classes, float32 [B, classes]."""
-        partners, shares = self.pairs(batch["labels"], batch["environment"])
+        floating-point inputs and, as labels, shares of `classes` classes, float32 [B, classes]. A
+        regression's targets, float [B], are mixed themselves."""
+        labels = batch["labels"]
+        partners, shares = self.pairs(labels, batch["environment"])
         mixed = {
             name: _mix(value, partners, shares) if value.is_floating_point() else value
             for name, value in batch.items()
         }
-        return {**mixed, "labels": _mix(F.one_hot(batch["labels"], classes).float(), partners, shares)}
+        parts = labels if labels.is_floating_point() else F.one_hot(labels, classes).float()
+        return {**mixed, "labels": _mix(parts, partners, shares)}
 
     def beta(self, count: int, device: torch.device) -> Tensor:
         """Shares drawn from Beta(alpha, alpha) -> float [count]."""

@@ -32,6 +32,8 @@ class LISA(Mixing):
   year = {2022}
 }"""
 
+    needs_classes: ClassVar[bool] = True
+
     alpha: float = option(
         2.0,
         "Both parameters of the Beta distribution of the shares (paper: 2).",

@@ -1,6 +1,6 @@
 """What is minimised. A new objective is one file here, and its name in `OBJECTIVES`."""
 
-from .base import Objective, Outputs, Sums
+from .base import Objective, Outputs, Sums, risks
 from .cdann import CDANN
 from .coral import CORAL
 from .cvar import CVaR
@@ -45,4 +45,5 @@ __all__ = [
     "Sums",
     "SupCon",
     "VREx",
+    "risks",
 ]

@@ -176,7 +176,7 @@ def risk_quantile(risks: Tensor, quantile: float) -> Tensor:
             grid = low + (high - low) * fractions
             reached = torch.special.ndtr((grid[:, None] - risks) / width).mean(1) >= quantile
             upper = (~reached).sum().clamp(1, len(grid) - 1)
-            low, high = grid[upper - 1], grid[upper]
+            low, high = grid.take(upper - 1), grid.take(upper)  # an index [] would be read on the CPU
         middle = (low + high) / 2
         density = torch.exp(-((middle - risks) / width).square() / 2).mean() / ((2 * torch.pi) ** 0.5 * width)
     excess = torch.special.ndtr((middle - risks) / width).mean() - quantile

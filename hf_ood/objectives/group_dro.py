@@ -49,8 +49,9 @@ class GroupDRO(Objective):
 
     def update(self, totals: Sums, step: int) -> None:
         weights, present = self._weights(totals), totals["count"] > 0
-        moved = group_dro_weights(torch.where(present, weights, 0), risks(totals), self.step_size)
-        self.weights = torch.where(present, moved * weights[present].sum(), weights)
+        there = torch.where(present, weights, 0)
+        moved = group_dro_weights(there, risks(totals), self.step_size)
+        self.weights = torch.where(present, moved * there.sum(), weights)
 
     def loss(self, totals: Sums, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         weights = torch.where(totals["count"] > 0, self._weights(totals), 0)

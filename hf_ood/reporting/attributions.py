@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from ..data import EnvironmentDataset, collate
 from ..explain import Attributions
@@ -33,9 +34,15 @@ def draw_attributions(dataset: EnvironmentDataset, attributions: Attributions, e
             for axes, row in zip(half, chosen.nonzero()[:, 0].tolist(), strict=False):
                 heat = attributions.maps[row]
                 strength = (heat / heat.max().clamp_min(torch.finfo(heat.dtype).tiny)).numpy()
-                image = collate(rows.__getitems__([row]))["pixel_values"][0]
+                image = _shown(collate(rows.__getitems__([row]))["pixel_values"][0])
                 axes.imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest")
                 axes.imshow(strength, cmap="turbo", vmin=0, vmax=1, alpha=0.6 * strength)
                 predicted, true = attributions.predictions[row], rows.labels[row]
                 axes.set_title(f"{rows.label_names[predicted]} / {rows.label_names[true]}", fontsize=7)
     return figure
+
+
+def _shown(image: Tensor) -> Tensor:
+    """The image in 0..1: stretched if the model's processor has moved it elsewhere."""
+    low, high = image.min(), image.max()
+    return image if low >= 0 and high <= 1 else (image - low) / (high - low)

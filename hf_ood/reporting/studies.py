@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from matplotlib.figure import Figure
 
+from ..files import replace_text
 from .statistics import RULE
 from .study_figure import draw_study
 from .summaries import Illustration, StudySummary
@@ -29,8 +29,9 @@ def write_page(
     for picture in (*illustrations, *(picture for summary in summaries for picture in summary.pictures)):
         images[picture.name] = _inline(picture.content)
     page = folder / "report.html"
-    _write(page, _render("studies.html", **context, images=images))
-    _write(folder / "report.md", _render("studies.md", **context))
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_text(page, _render("studies.html", **context, images=images))
+    replace_text(folder / "report.md", _render("studies.md", **context))
     return page
 
 
@@ -39,11 +40,11 @@ def write_readme(summaries: Sequence[StudySummary], readme: Path) -> None:
 
     Raises `ValueError` when there are none.
     """
-    text = readme.read_text()
+    text = readme.read_text(encoding="utf-8")
     if not README_BLOCK.search(text):
         raise ValueError(f"{readme} has no <!-- studies --> ... <!-- /studies --> marks.")
     table = _render("claims.md", summaries=summaries)
-    _write(readme, README_BLOCK.sub(lambda marks: marks[1] + table + marks[2], text))
+    replace_text(readme, README_BLOCK.sub(lambda marks: marks[1] + table + marks[2], text))
 
 
 def _render(template: str, **context: object) -> str:
@@ -54,13 +55,6 @@ def _render(template: str, **context: object) -> str:
         lstrip_blocks=True,
     )
     return environment.get_template(template).render(**context)
-
-
-def _write(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(file.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, file)
 
 
 def _inline(content: Figure | Path) -> str:

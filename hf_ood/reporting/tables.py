@@ -81,17 +81,20 @@ def evaluation_table(results: dict[str, Any]) -> Table:
 
 
 def interpolation_table(line: list[dict[str, Any]]) -> Table:
-    """Accuracies on the line from the starting weights (share 0) to the trained ones (share 1); a star at the
-    chosen share."""
+    """Accuracies, or a regression's squared errors, on the line from the starting weights (share 0) to the
+    trained ones (share 1); a star at the chosen share."""
     table = Table(title="from the starting to the trained weights", title_justify="left")
-    columns = ("validation_mean_accuracy", "mean_accuracy", "worst_accuracy")
-    for heading in ("share", "validation mean", "test mean", "test worst"):
-        table.add_column(heading, justify="right")
+    columns = [name for name in line[0] if name not in ("share", "chosen")]
+    for name in ("share", *columns):
+        table.add_column(name.replace("_accuracy", "").replace("_", " "), justify="right")
     for point in line:
-        accuracies = (point[column] for column in columns)
+        values = {name: point[name] for name in columns if point[name] is not None}
+        shown = {
+            name: f"{value:.2%}" if name.endswith("accuracy") else f"{value:.3f}"
+            for name, value in values.items()
+        }
         table.add_row(
-            f"{point['share']:g}{'*' if point['chosen'] else ''}",
-            *("" if value is None else f"{value:.2%}" for value in accuracies),
+            f"{point['share']:g}{'*' if point['chosen'] else ''}", *(shown.get(name, "") for name in columns)
         )
     return table
 
@@ -103,7 +106,7 @@ def print_results(results: dict[str, Any], folder: str) -> None:
         console.print(interpolation_table(results["interpolation"]))
     console.print(
         f"selection: {results['selection']}; {results['steps']} steps, {results['seconds']:.0f} s, "
-        f"{results['samples_per_second']:,.0f} images/s",
+        f"{results['samples_per_second']:,.0f} samples/s",
         highlight=False,
     )
     _print_files(
@@ -125,7 +128,7 @@ def print_evaluation(results: dict[str, Any], folder: Path) -> None:
         console.print(f"* too few samples to trust: {', '.join(small)}", highlight=False)
     console.print(
         f"labels matched {results['label_mapping']}; {results['seconds']:.0f} s, "
-        f"{results['samples_per_second']:,.0f} images/s",
+        f"{results['samples_per_second']:,.0f} samples/s",
         highlight=False,
     )
     _print_files(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
@@ -12,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..evaluation.results import load_results
+from ..files import replace_text
 from ..hub.model_card import build_model_card
 from ..reporting.studies import write_page, write_readme
 from ..reporting.summaries import StudySummary
@@ -27,9 +27,7 @@ def keep(study: Study, runs: Sequence[Run], runs_dir: Path, folder: Path) -> Non
     """Write the study's table, and what its first seed's runs left to be looked at, into `folder`."""
     table = collect(study, runs, runs_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{study.name}.partial"
-    table.to_csv(partial, index=False, float_format="%.6g")
-    os.replace(partial, folder / f"{study.name}.csv")
+    replace_text(folder / f"{study.name}.csv", table.to_csv(index=False, float_format="%.6g"))
     for picture in study.pictures:
         run = next((run for run in runs if run.arm == picture.arm), None)
         if run is not None and (run.folder(runs_dir) / picture.file).exists():

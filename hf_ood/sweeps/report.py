@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..files import replace_text
 from ..studies.study import merge
 from .outcome import best_values, candidates, chosen, cost, worth
 from .plan import Plan
@@ -37,7 +38,7 @@ def report(
         console.print(_shown(str(protocol), rows.droplevel("protocol"), str(protocol) in oracles))
     console.print(_shown("cost", costs.astype(str), oracle=False))
     spaces = space_table(methods, plan.settings)
-    (folder / TABLE_FILE).write_text(_markdown(plan, accuracies, costs, spaces, oracles))
+    replace_text(folder / TABLE_FILE, _markdown(plan, accuracies, costs, spaces, oracles))
     _write_recipes(plan, methods, trials, table, folder / RECIPES)
     return folder / TABLE_FILE
 
@@ -100,4 +101,4 @@ def _write_recipes(
                 settings = plan.without(method, values, set(plan.held_out[held_out]), 0).settings
                 name = f"{method}-without-{held_out}.yaml".replace("+", "-")
                 content = yaml.safe_dump(merge(settings, as_settings(values)), sort_keys=False)
-                (folder / name).write_text(f"# Chosen by {honest.name}.\n{content}")
+                replace_text(folder / name, f"# Chosen by {honest.name}.\n{content}")

@@ -6,14 +6,18 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import yaml
+from datasets import DatasetDict
 from rich.console import Console
 from rich.markup import escape
 
 from ..cli.arguments import UsageError, parse_arguments
 from ..cli.cores import cores
-from ..cli.datasets import load_splits
+from ..cli.datasets import BUILT_IN, load_splits
+from ..data import read_dataset
 from ..data.configurations import unknown_name
+from ..data.environment_column import numbered
 from ..evaluation.selection import PROTOCOLS, GivenEnvironment, Protocol
 from ..studies.collect import finished
 from ..studies.dispatch import ExecutorUnavailable
@@ -134,14 +138,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def make_plan(arguments: argparse.Namespace) -> Plan:
     """Raises `ValueError` for unknown names of methods, environments and protocols."""
+    if not arguments.config.is_file():
+        raise ValueError(f"There is no recipe {arguments.config}.")
     settings: Settings = yaml.safe_load(arguments.config.read_text())
     for key in ("method", "train_environments", "test_environments", "seed"):
         settings.pop(key, None)  # what the sweep varies
     environments, own = environments_of(arguments.config)
+    choice = [*environments, TEST_SPLIT] if own else environments
     held_out = {}
     for name in arguments.held_out or environments:
-        if name not in (*environments, TEST_SPLIT):
-            raise ValueError(unknown_name("environment", name, [*environments, TEST_SPLIT]))
+        if name not in choice:
+            raise ValueError(unknown_name("environment", name, choice))
         held_out[name] = [name] if name in environments else own
     protocols = [make_protocol(name, environments) for name in arguments.protocols]
     plan = Plan(settings, environments, held_out, protocols)
@@ -167,8 +174,18 @@ def make_protocol(name: str, environments: Sequence[str]) -> Protocol:
 
 
 def environments_of(recipe: Path) -> tuple[list[str], list[str]]:
-    """Names of the environments that a recipe's training and test splits have."""
+    """Names of the environments that a recipe's training and test splits have.
+
+    Of a table without a test split all environments are training ones, unless the recipe names the tested.
+    """
     run = parse_arguments(["--config", str(recipe)])
+    if run.run.dataset_name not in BUILT_IN and not (run.run.test_environments or run.run.train_environments):
+        data = read_dataset(run.run.dataset_name, run.run.dataset_config)
+        if "test" not in data:
+            whole = DatasetDict(train=data["train"]) if "train" in data else data
+            ids, names = numbered(whole, run.run.environment_column, "environment")
+            present = np.unique(np.concatenate(list(ids.values())))
+            return [names[number] for number in present], []
     splits = load_splits(run, run.run.dataset_config)
     return list(splits["train"].environment_counts()), list(splits["test"].environment_counts())
 

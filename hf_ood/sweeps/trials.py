@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import socket
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -100,14 +99,6 @@ class Trials:
 
     def ended(self, method: str, held_out: str) -> list[FrozenTrial]:
         return [trial for trial in self.study(method, held_out).get_trials() if trial.state in ENDED]
-
-    def counts(self, method: str, held_out: Sequence[str]) -> dict[str, int]:
-        """Trials by state, over held-out environments."""
-        found: dict[str, int] = {}
-        for environment in held_out:
-            for trial in self.study(method, environment).get_trials(deepcopy=False):
-                found[trial.state.name.lower()] = found.get(trial.state.name.lower(), 0) + 1
-        return found
 
 
 def random_sampler(method: str, number: int) -> BaseSampler:

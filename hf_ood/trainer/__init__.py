@@ -4,6 +4,7 @@ from .checkpoints import CorruptCheckpointError
 from .irm_rsc_trainer import IRMRSCTrainer
 from .irm_trainer import IRMTrainer
 from .linear_probe import cached_features, fit_head
+from .methods import register
 from .ood_config import OODConfig
 from .ood_trainer import OODTrainer
 from .record import NonFiniteLossError
@@ -19,4 +20,5 @@ __all__ = [
     "RSCTrainer",
     "cached_features",
     "fit_head",
+    "register",
 ]

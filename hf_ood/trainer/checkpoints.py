@@ -75,6 +75,15 @@ def save_objective(objective: Objective, checkpoint: str | Path) -> None:
 
 
 def load_objective(objective: Objective, checkpoint: str | Path) -> None:
+    """Restore what `save_objective` saved. Raises `ValueError` when it is the state of another objective."""
     file = Path(checkpoint) / OBJECTIVE_FILE
-    if file.exists():
-        objective.load_state_dict(load_file(file))
+    if not file.exists():
+        return
+    with safetensors.safe_open(file, framework="pt") as saved:
+        name = (saved.metadata() or {}).get("objective", objective.name)
+    if name != objective.name:
+        raise ValueError(
+            f"{checkpoint} was trained with {name}, not with {objective.name}: start again, or resume with "
+            f"{name}."
+        )
+    objective.load_state_dict(load_file(file))

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from accelerate.utils import DistributedType
 from torch import nn
+from transformers.utils import logging
 
 from ..data import EnvironmentDataset
 from ..mixing import Mixing
 from ..objectives import Objective
 from ..updates import Update
 from .ood_config import OODConfig
+
+logger = logging.get_logger(__name__)
 
 
 def check_class(trainer: str, method: Any, expected: type) -> None:
@@ -29,6 +33,15 @@ def takes_transform(model: nn.Module) -> bool:
     return "feature_transform" in inspect.signature(model.forward).parameters
 
 
+def check_precision(precision: str, device: torch.device) -> None:
+    """Accelerate leaves float16 out on a CPU, without a word: everything would be in float32."""
+    if precision == "fp16" and device.type == "cpu":
+        raise ValueError(
+            "fp16 does nothing on a CPU: Accelerate has no loss scale there and would train in "
+            "float32. Use --bf16 true, which a CPU can, or leave --fp16 out."
+        )
+
+
 def check_divisible(objective: Objective, args: OODConfig, processes: int) -> None:
     if not objective.additive and (args.gradient_accumulation_steps > 1 or processes > 1):
         raise ValueError(
@@ -39,9 +52,19 @@ def check_divisible(objective: Objective, args: OODConfig, processes: int) -> No
 
 
 def check_update(
-    update: Update, objective: Objective, mixing: Mixing | None, distributed_type: DistributedType
+    update: Update,
+    objective: Objective,
+    mixing: Mixing | None,
+    args: OODConfig,
+    distributed_type: DistributedType,
 ) -> None:
-    """What an update asks for exists: whole gradients on every process, and risks of single environments."""
+    """What an update asks for exists: whole gradients on every process, risks of single environments, and
+    derivatives of gradients."""
+    if update.differentiates_gradients and args.torch_compile:
+        raise ValueError(
+            f"{update.name} differentiates gradients, which those of a compiled network do not allow: leave "
+            "--torch_compile out."
+        )
     if distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
         raise ValueError(
             f"{update.name} needs every process to hold all weights, which {distributed_type.value} divides: "
@@ -77,6 +100,11 @@ def check_data(
     counts = dataset.environment_counts()
     num_labels = getattr(getattr(model, "config", None), "num_labels", None)
     if dataset.labels.is_floating_point():
+        if objective.needs_classes:
+            raise ValueError(
+                f"{objective.name} compares samples of one class, and a regression has none: use another "
+                "method."
+            )
         if num_labels != 1:
             raise ValueError(f"Labels are floats, which needs num_labels=1; the model has {num_labels}.")
     elif num_labels is not None and int(dataset.labels.max()) >= num_labels:
@@ -102,8 +130,32 @@ def check_data(
         raise ValueError(
             f"{kind} {smallest!r} has {balanced[smallest]} samples, fewer than its {share} of a batch of "
             f"{batch}: lower per_device_train_batch_size, or set environment_proportions='natural' or "
-            "sample_with_replacement=True."
+            "sample_with_replacement=True, or leave it out."
         )
+    if not dataset.labels.is_floating_point():
+        for lack in lacking_classes(dataset):
+            logger.warning(lack)
+
+
+def lacking_classes(dataset: EnvironmentDataset) -> list[str]:
+    """What a training set cannot teach: classes that it has no sample of, in all or in some environments."""
+    names, places = dataset.label_names, dataset.environment_names
+    counts = torch.bincount(dataset.groups, minlength=len(names) * len(places)).view(len(names), len(places))
+    learned, present = counts.any(1), counts.any(0)
+    said = []
+    if not learned.all():
+        absent = _first([name for name, known in zip(names, learned.tolist(), strict=True) if not known])
+        said.append(f"No training sample belongs to {absent}: the model cannot learn it.")
+    poor = (counts[learned] == 0).any(0) & present
+    if poor.any():
+        where = _first([name for name, lacks in zip(places, poor.tolist(), strict=True) if lacks])
+        said.append(f"Not every class occurs in {where}: there the environment tells something of the label.")
+    return said
+
+
+def _first(names: Sequence[str]) -> str:
+    """The first three names, and how many more there are."""
+    return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def num_classes(model: nn.Module, dataset: EnvironmentDataset) -> int:
@@ -113,10 +165,15 @@ def num_classes(model: nn.Module, dataset: EnvironmentDataset) -> int:
 
 def check_mixing(mixing: Mixing, objective: Objective, dataset: EnvironmentDataset) -> None:
     """Mixtures of the inputs exist, the objective can take them, and there are environments to mix."""
-    if "input_ids" in dataset.columns:
+    if "input_ids" in dataset.__getitems__([0]):
         raise ValueError(
             f"{mixing.name} takes weighted means of inputs, and there is nothing between two tokens "
             f"(input_ids): train without {mixing.name}, or on images."
+        )
+    if mixing.needs_classes and dataset.labels.is_floating_point():
+        raise ValueError(
+            f"{mixing.name} pairs samples by their classes, and a regression has none: use mixup, which "
+            "mixes the targets."
         )
     if objective.needs_classes:
         raise ValueError(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from typing import Any, TypeVar
 
 from ..averaging import AVERAGINGS, Averaging
 from ..data.configurations import unknown_name
@@ -16,7 +16,7 @@ from ..updates import UPDATES, Update
 Part = Objective | FeatureTransform | Mixing | Update | Averaging
 
 # Where a part acts -> the parts that there are; the places are the fields of `Method`, in this order.
-PLACES: dict[str, Mapping[str, type[Part]]] = {
+PLACES: dict[str, dict[str, Any]] = {
     "objective": OBJECTIVES,
     "feature_transform": FEATURE_TRANSFORMS,
     "mixing": MIXINGS,
@@ -24,6 +24,34 @@ PLACES: dict[str, Mapping[str, type[Part]]] = {
     "averaging": AVERAGINGS,
 }
 METHODS: dict[str, type[Part]] = {name: cls for register in PLACES.values() for name, cls in register.items()}
+
+BASES: dict[str, type[Part]] = {
+    "objective": Objective,
+    "feature_transform": FeatureTransform,
+    "mixing": Mixing,
+    "update": Update,
+    "averaging": Averaging,
+}
+Cls = TypeVar("Cls", bound=type[Part])
+
+
+def register(cls: Cls) -> Cls:
+    """Class decorator: a method of one's own gets its name, for flags, recipes, cards, studies and sweeps.
+
+    `cls`: a dataclass, such as a subclass of `Objective`, with a `name` of lower-case letters. Raises
+    `ValueError` for a name that is taken or none, and for a class that is no method.
+    """
+    place = next((place for place, base in BASES.items() if issubclass(cls, base)), None)
+    name = getattr(cls, "name", "")
+    if place is None or not is_dataclass(cls):
+        bases = ", ".join(base.__name__ for base in BASES.values())
+        raise ValueError(f"{cls.__name__} is no method: it must be a dataclass, and a subclass of {bases}.")
+    if not name.isidentifier() or not name.islower() or name in METHODS:
+        raise ValueError(
+            f"{cls.__name__}.name must be a word in lower case that no method has, not {name!r}."
+        )
+    PLACES[place][name] = METHODS[name] = cls
+    return cls
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 import torch
 from transformers import TrainingArguments
+from transformers.utils import logging
 
 from ..options import Search, option
+
+logger = logging.get_logger(__name__)
 
 
 @dataclass
@@ -89,6 +92,12 @@ class OODConfig(TrainingArguments):
             raise ValueError("remove_unused_columns must stay False: it would drop the environment column.")
         if self.load_best_model_at_end is None:
             self.load_best_model_at_end = self._saves_what_it_evaluates()
+            if not self.load_best_model_at_end and "no" not in (self.eval_strategy, self.save_strategy):
+                logger.warning(
+                    f"Evaluating by {self.eval_strategy} and saving by {self.save_strategy} do not meet: the "
+                    "run ends with its last step, not with its best checkpoint. Set save_strategy to 'best', "
+                    "or both alike."
+                )
         self.label_names = ["labels", "environment"]
         super().__post_init__()
 

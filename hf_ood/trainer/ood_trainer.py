@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import torch
@@ -17,7 +16,6 @@ from ..data.environments import REPEATS
 from ..evaluation import EnvironmentMetrics
 from ..masking import FeatureTransform
 from ..mixing import Mixing
-from ..models import FeatureSplit, Penultimate, batch_norms, find_feature_layer
 from ..objectives import ERM, Objective, Outputs, Sums
 from ..objectives.functional import at_least_float32, environment_sums, largest_class
 from ..updates import Update
@@ -29,10 +27,11 @@ from .checks import (
     check_data,
     check_divisible,
     check_mixing,
+    check_precision,
     common_environment_names,
     num_classes,
-    takes_transform,
 )
+from .forward_trainer import ForwardTrainer, without_environment
 from .ood_config import OODConfig
 from .own_parameters import OwnParametersTrainer
 from .record import TrainingRecord
@@ -49,7 +48,7 @@ from .step import (
 from .update_trainer import UpdateTrainer
 
 
-class OODTrainer(CheckpointTrainer, AveragingTrainer, OwnParametersTrainer, UpdateTrainer):
+class OODTrainer(CheckpointTrainer, AveragingTrainer, OwnParametersTrainer, UpdateTrainer, ForwardTrainer):
     """`Trainer` for data with environments.
 
     The loss is the objective at the sums of the whole batch, whatever the number of gradient-accumulation
@@ -125,9 +124,7 @@ class OODTrainer(CheckpointTrainer, AveragingTrainer, OwnParametersTrainer, Upda
             self.add_callback(EnvironmentProgress())
         self.record = TrainingRecord(self.environment_names, self.args.device)
         self._optimizer_step: OptimizerStep | None = None
-        self._penultimate = Penultimate(self.model) if self.objective.needs_features else None
-        self._split = self._find_split()
-        self._frozen_norms = batch_norms(self.model) if self.args.freeze_batch_norm else []
+        self.prepare_forward()
         if self.train_dataset is not None:
             classifier = self._penultimate.classifier if self._penultimate else None
             self.build_objective(self.train_dataset, classifier)
@@ -138,28 +135,13 @@ class OODTrainer(CheckpointTrainer, AveragingTrainer, OwnParametersTrainer, Upda
             check_class(
                 type(self).__name__, self.feature_transform, self.feature_transform_class or FeatureTransform
             )
+        check_precision(self.accelerator.mixed_precision, self.accelerator.device)
         processes = self.accelerator.num_processes
         check_divisible(self.objective, self.args, processes)
         if self.train_dataset is not None:
             check_data(self.train_dataset, self.objective, self.model, self.args, processes)
             if self.mixing is not None:
                 check_mixing(self.mixing, self.objective, self.train_dataset)
-
-    def _find_split(self) -> FeatureSplit | None:
-        """How the feature transform gets into a network whose forward pass does not take one."""
-        layer = self.args.feature_layer
-        if self.feature_transform is None or self.train_dataset is None:
-            return None
-        if layer is None and takes_transform(self.model):
-            return None
-        if self.args.torch_compile:
-            raise ValueError(
-                f"{self.feature_transform.name} acts through hooks, which a compiled network does not run: "
-                "leave --torch_compile out."
-            )
-        two: Any = self.train_dataset.__getitems__([0, 1])
-        first = self._prepare_inputs(self.data_collator(two))
-        return FeatureSplit(self.model, find_feature_layer(self.model, _without_environment(first), layer))
 
     # Data
 
@@ -198,20 +180,7 @@ class OODTrainer(CheckpointTrainer, AveragingTrainer, OwnParametersTrainer, Upda
         if self.optimizer is not None and self.objective.resets_optimizer(self.state.global_step):
             self.optimizer.state.clear()  # in place: Accelerate's wrapper and the scheduler hold on to it
 
-    # The two seams: a method acts in one of them
-
-    def forward(self, model: nn.Module, inputs: dict[str, Any]) -> Any:
-        """Run the network, through the feature transform if there is one and the model is training."""
-        if not model.training:
-            return model(**inputs)
-        for norm in self._frozen_norms:
-            norm.eval()  # Trainer puts the whole model into training mode at every step
-        if self.feature_transform is None:
-            return model(**inputs)
-        if self._split is None:
-            return model(**inputs, feature_transform=self.feature_transform)
-        with self._split.transformed(self.feature_transform, inputs):
-            return model(**inputs)
+    # The seam of objectives; that of feature transforms is `forward`
 
     def compute_loss(
         self,
@@ -226,7 +195,7 @@ class OODTrainer(CheckpointTrainer, AveragingTrainer, OwnParametersTrainer, Upda
         In evaluation: the plain mean cross-entropy, comparable over methods.
         """
         if not model.training:
-            outputs = self.forward(model, _without_environment(inputs))
+            outputs = self.forward(model, without_environment(inputs))
             return (outputs.loss, outputs) if return_outputs else outputs.loss
         step = self._optimizer_step or OptimizerStep([inputs])
         if step.position == 0:
@@ -250,6 +219,12 @@ class OODTrainer(CheckpointTrainer, AveragingTrainer, OwnParametersTrainer, Upda
                 self.record.add_step({name: part * own for name, part in step.parts.items()})
             self._optimizer_step = None
         return (loss, outputs) if return_outputs else loss
+
+    def prediction_step(self, *args: Any, **kwargs: Any) -> tuple[Any, Any, Any]:
+        """Keeps the logits alone, the first of what a network gives beside its loss: hidden states of a whole
+        data set would be gathered too."""
+        loss, outputs, labels = super().prediction_step(*args, **kwargs)
+        return loss, outputs[0] if isinstance(outputs, tuple) else outputs, labels
 
     def _begin(self, model: nn.Module, step: OptimizerStep) -> None:
         """What has to be known of the whole step before its first micro-batch."""
@@ -279,10 +254,8 @@ class OODTrainer(CheckpointTrainer, AveragingTrainer, OwnParametersTrainer, Upda
             assert self.train_dataset is not None
             inputs = self.mixing(inputs, num_classes(self.model, self.train_dataset))
         # To the network, and to a feature transform in it, a mixed sample is of its largest share's class.
-        known = {**_without_environment(inputs), "labels": largest_class(inputs["labels"])}
-        with self._penultimate or nullcontext():
-            outputs = self.forward(model, known)
-        features = self._penultimate.take() if self._penultimate else None
+        known = {**without_environment(inputs), "labels": largest_class(inputs["labels"])}
+        outputs, features = self.forward_with_features(model, known)
         with torch.autocast(self.args.device.type, enabled=False):
             seen = Outputs(
                 at_least_float32(outputs.logits),
@@ -311,11 +284,6 @@ class OODTrainer(CheckpointTrainer, AveragingTrainer, OwnParametersTrainer, Upda
         trainable = (parameter for parameter in model.parameters() if parameter.requires_grad)
         penalty = self.objective.parameter_penalty(trainable, self.state.global_step)
         return loss if penalty is None else loss + penalty / len(step.batches)
-
-
-def _without_environment(inputs: dict[str, Any]) -> dict[str, Any]:
-    """What the network takes: it need not know environments."""
-    return {name: value for name, value in inputs.items() if name != "environment"}
 
 
 def _as_eval_datasets(eval_dataset: Any) -> dict[str, EnvironmentDataset]:

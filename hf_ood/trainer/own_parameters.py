@@ -31,14 +31,13 @@ class OwnParametersTrainer(Trainer):
         beside an update, which takes the gradients of the network alone.
         """
         counts = torch.bincount(dataset.environments, minlength=len(dataset.environment_names))
-        before = torch.get_rng_state()
-        torch.default_generator.manual_seed(self.args.seed)
-        self.objective.build(
-            classifier.in_features if classifier else 0,
-            classifier.out_features if classifier else len(dataset.label_names),
-            (counts > 0).to(self.args.device),
-        )
-        torch.set_rng_state(before)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(self.args.seed)
+            self.objective.build(
+                classifier.in_features if classifier else 0,
+                classifier.out_features if classifier else len(dataset.label_names),
+                (counts > 0).to(self.args.device),
+            )
         if not self.objective.parameters():
             return
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:

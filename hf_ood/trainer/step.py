@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import get_device_states, set_device_states
 
 from ..objectives import Objective, Sums
-from ..objectives.functional import environment_means, mean_over_present
+from ..objectives.functional import environment_means, environment_sums, mean_over_present
 
 AUXILIARY_LOSS = "auxiliary_loss"  # its name in a model's output, in the sums and in the log
 RandomState = tuple[Tensor, list[int], list[Tensor]]
@@ -71,7 +71,8 @@ def add(sums: list[Sums]) -> Sums:
 
 def environment_counts(environments: list[Tensor], num_environments: int) -> Tensor:
     """Samples of each environment over several micro-batches -> float [E]."""
-    return torch.bincount(torch.cat(environments), minlength=num_environments).float()
+    ids = torch.cat(environments)
+    return environment_sums(torch.ones(len(ids), device=ids.device), ids, num_environments)
 
 
 def reduce_sums(sums: Sums, reduce: Callable[[Tensor], Tensor]) -> Sums:

@@ -39,7 +39,7 @@ class UpdateTrainer(Trainer):
         super().__init__(*args, **kwargs)
         if self.update is None:
             return
-        check_update(self.update, self.objective, self.mixing, self.accelerator.distributed_type)
+        check_update(self.update, self.objective, self.mixing, self.args, self.accelerator.distributed_type)
         if self.train_dataset is not None:
             check_environments(self.train_dataset, self.update)
         self.add_callback(_AfterOptimizerStep(self.update))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ class StepWindow:
     Gradients come from `torch.autograd.grad` on the network without its DDP wrapper and are added up over
     processes once for each slope, not in every backward pass. Samples that are looked at again (at other
     weights) see the same dropout and leave batch statistics, logs and the objective's state alone. Under
-    float16, losses are scaled before they are differentiated and gradients scaled back.
+    float16, losses are scaled before they are differentiated and gradients scaled back; they are finite.
     """
 
     def __init__(self, trainer: UpdateTrainer, model: nn.Module, batches: list[dict[str, Any]]):
@@ -70,6 +70,10 @@ class StepWindow:
         )
 
     def slope(self, environment: int | None = None) -> Slope:
+        loss, *gradient = self._within_range(lambda: self._slope(environment))
+        return Slope(loss, gradient)
+
+    def _slope(self, environment: int | None) -> list[Tensor]:
         totals = [at_least_float32(torch.zeros_like(parameter)) for parameter in self.parameters]
         value = torch.zeros((), device=self.trainer.args.device)
         for loss in self._losses(environment):
@@ -77,10 +81,12 @@ class StepWindow:
             for total, part in zip(totals, parts, strict=True):
                 total += part
             value += loss.detach()
-        value, *gradient = self._mean_over_processes([value, *(total / self._scale() for total in totals)])
-        return Slope(value, gradient)
+        return self._mean_over_processes([value, *self._unscaled(totals)])
 
     def curvature(self, environment: int, vector: Gradient) -> Gradient:
+        return self._within_range(lambda: self._curvature(environment, vector))
+
+    def _curvature(self, environment: int, vector: Gradient) -> Gradient:
         totals = [at_least_float32(torch.zeros_like(parameter)) for parameter in self.parameters]
         for loss in self._losses(environment):
             gradient = torch.autograd.grad(
@@ -90,7 +96,17 @@ class StepWindow:
             parts = torch.autograd.grad(along, self.parameters, materialize_grads=True)
             for total, part in zip(totals, parts, strict=True):
                 total += part
-        return self._mean_over_processes([total / self._scale() for total in totals])
+        return self._mean_over_processes(self._unscaled(totals))
+
+    def _within_range(self, differentiate: Callable[[], list[Tensor]]) -> list[Tensor]:
+        """Again with a smaller loss scale while float16 overflows: an update moves weights along a gradient,
+        or masks it, before the optimizer looks whether it is finite."""
+        scaler = self.trainer.accelerator.scaler
+        found = differentiate()
+        while scaler is not None and scaler.get_scale() > 1 and not all(t.isfinite().all() for t in found):
+            scaler.update(scaler.get_scale() * scaler.get_backoff_factor())
+            found = differentiate()
+        return found
 
     def optimizer_step(self, gradient: Gradient) -> None:
         self.leave(gradient)
@@ -103,13 +119,19 @@ class StepWindow:
     def leave(self, gradient: Gradient) -> None:
         """Put a gradient where the optimizer looks for it."""
         for parameter, part in zip(self.parameters, gradient, strict=True):
-            parameter.grad = (part * self._scale()).to(parameter.dtype)
+            # A copy: clipping and the optimizer's unscaling change it in place.
+            parameter.grad = self._scale(part).to(parameter.dtype, copy=True)
 
-    def _scale(self, tensor: Tensor | None = None) -> Tensor:
-        """`tensor` (1 if not given) times the loss scale of float16 training; the optimizer divides by it."""
-        tensor = torch.ones((), device=self.trainer.args.device) if tensor is None else tensor
+    def _scale(self, tensor: Tensor) -> Tensor:
+        """`tensor` times the loss scale of float16 training; the optimizer divides by it."""
         scaler = self.trainer.accelerator.scaler
         return tensor if scaler is None else scaler.scale(tensor)
+
+    def _unscaled(self, gradient: Gradient) -> Gradient:
+        if self.trainer.accelerator.scaler is None:
+            return gradient
+        scale = self._scale(torch.ones((), device=self.trainer.args.device))
+        return [part / scale for part in gradient]
 
     def _losses(self, environment: int | None) -> Iterator[Tensor]:
         """This process's share of the loss of each micro-batch, with graph: as `compute_loss` gives it."""

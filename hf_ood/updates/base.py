@@ -74,6 +74,8 @@ class Update(ABC):
     """The paper, as a BibTeX entry."""
     by_environment: ClassVar[bool] = False
     """True: it asks for environments one by one, so the objective must be a mean over them (ERM's is)."""
+    differentiates_gradients: ClassVar[bool] = False
+    """True: it asks for curvature, which a compiled network does not give."""
     min_environments: ClassVar[int] = 1
 
     @abstractmethod

@@ -36,6 +36,7 @@ class IGA(Update):
   year = {2020}
 }"""
     by_environment: ClassVar[bool] = True
+    differentiates_gradients: ClassVar[bool] = True
     min_environments: ClassVar[int] = 2
 
     penalty_weight: float = option(

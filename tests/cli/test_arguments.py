@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from hf_ood.cli.arguments import UsageError, parse_arguments
-from hf_ood.trainer.methods import METHODS, build_method
+from hf_ood.objectives import OBJECTIVES
+from hf_ood.sweeps.space import search_space
+from hf_ood.trainer.methods import METHODS, build_method, register
 
 ROOT = Path(__file__).parents[2]
 RECIPES = [
@@ -103,6 +107,25 @@ def test_every_recipe_in_the_repository_parses(recipe: Path) -> None:
     arguments = parse_arguments(["--config", str(recipe)])
     for stage in arguments.stages.values() or [arguments]:
         build_method(stage.run.method, stage.options)
+
+
+def test_a_method_in_a_script_of_ones_own() -> None:
+    """The README's script, imported as workers of a sweep import it."""
+    (script,) = re.findall(r"```python\n(# own\.py.*?)```", (ROOT / "README.md").read_text(), re.S)
+    try:
+        exec(script, {"__name__": "__mp_main__"})
+        arguments = parse_arguments(["--method", "risk_range+sam", "--risk_range.weight", "3"])
+        objective = build_method(arguments.run.method, arguments.options).objective
+        totals = {"count": torch.tensor([2.0, 0.0, 4.0]), "loss": torch.tensor([2.0, 0.0, 8.0])}
+        assert objective.loss(totals, 0)[0] == 1.5 + 3 * 1
+        assert "risk_range.weight" in search_space("risk_range")
+        with pytest.raises(ValueError, match="a word in lower case that no method has, not 'risk_range'"):
+            register(type(objective))
+    finally:
+        METHODS.pop("risk_range", None)
+        OBJECTIVES.pop("risk_range", None)
+    with pytest.raises(ValueError, match="int is no method: it must be a dataclass"):
+        register(int)
 
 
 def test_help_teaches() -> None:

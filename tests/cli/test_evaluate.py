@@ -18,7 +18,7 @@ from PIL import Image
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor, ViTModel
 
 from hf_ood.cli.arguments import UsageError
-from hf_ood.cli.evaluate import main
+from hf_ood.cli.evaluate import main, model_labels
 from hf_ood.cli.train import main as train
 
 ROOT = Path(__file__).parents[2]
@@ -154,6 +154,18 @@ def test_ids_are_taken_where_there_are_no_names(foreign: Path, tmp_path: Path) -
     results = evaluate(foreign, tmp_path / "ids", "--output_dir", str(tmp_path / "out"))
     assert results["label_mapping"] == "by id"
     assert {name: entry["count"] for name, entry in results["environments"].items()} == {"0": 20, "1": 10}
+
+
+def test_numbers_name_the_classes_of_a_model_trained_on_numbers(tmp_path: Path) -> None:
+    """A network trained on 1, 2, 3 has class 0 for 1: taking numbers for ids would shift every class."""
+    trained_on = {0: "1", 1: "2", 2: "3"}
+    data = Dataset.from_dict({"whole": [2, 1, 2], "float": [2.0, 1.0, 2.0], "other": [0, 1, 2]})
+    for column in ("whole", "float"):
+        references, how = model_labels(data, column, trained_on)
+        assert references.tolist() == [1, 0, 1] and how == "by name"
+    with pytest.raises(ValueError, match="does not know 0"):
+        model_labels(data, "other", trained_on)
+    assert model_labels(data, "other", {0: "a", 1: "b", 2: "c"})[1] == "by id"
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from hf_ood.cli.interpolation import check_line, end_on_line, selection_on_line
 from hf_ood.cli.parser import RunArguments
+from hf_ood.evaluation import environment_report
+from hf_ood.reporting.tables import interpolation_table
 
 
 def network(weight: float) -> nn.Linear:
@@ -40,6 +43,36 @@ def test_the_validation_set_chooses_the_share() -> None:
         == "last step, then 0.3 of the way to it from the starting weights"
     )
     assert line[1]["validation_mean_accuracy"] == pytest.approx(0.75 * (1 - 0.1 / 4))
+
+
+def test_a_regression_ends_where_its_validation_error_is_lowest() -> None:
+    """The network is w x - w; of the targets -x + 1 and 3 x - 3 at x = 3, the errors are (2 w + 2)^2 and
+    (2 w - 6)^2, whose mean is lowest where w = 1, a quarter of the way."""
+    model, given, targets = network(4.0), torch.tensor([[3.0], [3.0]]), np.array([-2.0, 6.0], np.float32)
+
+    def report(split: str) -> dict[str, dict[str, Any]]:
+        values = (model(given) if split == "validation" else 2 * model(given)).detach().numpy()
+        return environment_report(values, targets, np.array([0, 1]), ["a", "b"])
+
+    line = end_on_line(model, network(0.0), [0.0, 0.25, 0.5, 1.0], report)
+    assert [point["share"] for point in line if point["chosen"]] == [0.25]
+    assert model.weight.item() == 1.0
+    assert [point["validation_mean_squared_error"] for point in line] == [
+        pytest.approx(((2 * w + 2) ** 2 + (2 * w - 6) ** 2) / 2) for w in (0.0, 1.0, 2.0, 4.0)
+    ]
+    assert line[3] == {
+        "share": 1.0,
+        "validation_mean_squared_error": pytest.approx(52.0),
+        "mean_squared_error": pytest.approx(((16 + 2) ** 2 + (16 - 6) ** 2) / 2),
+        "chosen": False,
+    }
+    table = interpolation_table(line)
+    assert [column.header for column in table.columns] == [
+        "share",
+        "validation mean squared error",
+        "mean squared error",
+    ]
+    assert list(table.columns[1].cells) == ["20.000", "16.000", "20.000", "52.000"]
 
 
 def test_a_line_that_leads_nowhere_is_refused() -> None:

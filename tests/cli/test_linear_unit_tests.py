@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hf_ood.cli.arguments import UsageError
 from hf_ood.cli.train import main
 from hf_ood.studies.study import Run
 
@@ -49,3 +50,24 @@ def test_an_unknown_example_names_the_nearest(tmp_path: Path, capsys: pytest.Cap
     with pytest.raises(SystemExit):
         main([*FLAGS, "--dataset_config", "exmaple_2", "--output_dir", str(tmp_path / "run")])
     assert "Did you mean 'example_2'" in capsys.readouterr().err
+
+
+def test_a_regression_goes_on_in_inferred_environments_and_ends_on_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [*FLAGS, "--dataset_config", "example_1"]
+    main([*flags, "--output_dir", str(tmp_path / "reference")])
+    flags += ["--start_from", str(tmp_path / "reference")]
+    eiil = "--infer_environments eiil --eiil.steps 0 --per_device_train_batch_size 60".split()
+    line = "--interpolate_with_start 0 0.5 1".split()
+    results = main([*flags, *eiil, *line, "--output_dir", str(tmp_path / "run")])
+    assert "validation mean squared error" in capsys.readouterr().out
+    (chosen,) = (point for point in results["interpolation"] if point["chosen"])
+    assert results["mean_squared_error"] == pytest.approx(chosen["mean_squared_error"])
+    inferred = results["inferred"]
+    entries = [inferred["inferred_0"], inferred["inferred_1"]]
+    assert sum(sum(entry["environments"].values()) for entry in entries) == 300
+    assert all(set(entry) == {"count", "environments"} for entry in entries)
+    with pytest.raises(UsageError):
+        main([*flags, "--upweight_errors", "3", "--output_dir", str(tmp_path / "other")])
+    assert "a regression has no classes" in capsys.readouterr().err

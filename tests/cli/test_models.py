@@ -14,7 +14,7 @@ from backbones import make_backbone
 from transformers import AutoModel, AutoModelForImageClassification, ResNetForImageClassification
 
 from hf_ood.cli.arguments import Arguments, UsageError, parse_arguments, recorded_arguments
-from hf_ood.cli.models import build_model, describe_model
+from hf_ood.cli.models import build_model, check_image_size, describe_model
 from hf_ood.cli.train import main
 
 LABELS = ["0-4", "5-9"]
@@ -100,6 +100,14 @@ def test_flags_that_do_not_go_together_are_refused(
     with pytest.raises(UsageError):
         parse(flags)
     assert message in capsys.readouterr().err
+
+
+def test_images_of_another_size_name_the_flag() -> None:
+    model = build_model(parse(""), LABELS)
+    check_image_size(model, "lenet", (28, 28))
+    check_image_size(model, "lenet", ())
+    with pytest.raises(ValueError, match=r"32 x 32 pixels, lenet takes 28 x 28: set --lenet\.image_size 32"):
+        check_image_size(model, "lenet", (32, 32))
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,11 @@ from tiny_models import save_image_model, save_text_model
 
 from hf_ood.cli.arguments import UsageError
 from hf_ood.cli.evaluate import main as evaluate
+from hf_ood.cli.explain import explain_run
 from hf_ood.cli.train import main
 from hf_ood.data.publish import write_colored_mnist
 from hf_ood.data.punctuated_text import Shift, punctuation_shortcut
+from hf_ood.sweeps.sweep import environments_of
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "README.md"
@@ -138,6 +140,49 @@ def test_groups_and_a_whole_validation_environment(place: Path) -> None:
     assert results["hyperparameters"]["training"]["training_images"] == 120
 
 
+def test_a_table_of_image_files_is_swept_and_explained(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Names relative to the table, with a byte-order mark and Windows' line ends; no split of its own."""
+    rows = [f"{i}.png,{'healthy' if i % 2 else 'ill'},{'ABC'[i % 3]}" for i in range(48)]
+    table = "\r\n".join(["scan,finding,hospital", *rows])
+    (place / "scans" / "table.csv").write_text(table, encoding="utf-8-sig")
+    flags = "--dataset_name scans/table.csv --label_column finding --environment_column hospital"
+    results = train(
+        f"{flags} --test_environments C --model_name_or_path viewer --per_device_train_batch_size 8 "
+        "--output_dir run"
+    )
+    assert counts(results) == {"A": ("validation", 3), "B": ("validation", 3), "C": ("test", 16)}
+    assert explain_run(place / "run", samples=4)["environments"]["C"]["count"] == 4
+    recipe = place / "recipe.yaml"
+    recipe.write_text("\n".join(flag.replace(" ", ": ") for flag in flags.removeprefix("--").split(" --")))
+    assert environments_of(recipe) == (["A", "B", "C"], [])
+    capsys.readouterr()
+    with pytest.raises(UsageError, match="2"):
+        train(f"{flags} --test_environments C --output_dir other")
+    said = capsys.readouterr().err
+    assert "found [(20, 18, 3), (21, 18, 3)" in said and not (place / "other").exists()
+
+
+@pytest.mark.parametrize(("inference", "options"), [("eiil", "--eiil.steps 0"), ("kmeans", "")])
+def test_environments_of_texts_are_inferred(place: Path, inference: str, options: str) -> None:
+    flags = (
+        "--dataset_name reports.csv --text_column text --environment_column hospital --test_environments C "
+        "--model_name_or_path reader --per_device_train_batch_size 12"
+    )
+    train(f"{flags} --output_dir reference")
+    results = train(
+        f"{flags} --method irm --start_from reference --infer_environments {inference} {options} "
+        "--upweight_errors 3 --output_dir run"
+    )
+    inferred, total = results["inferred"], results["hyperparameters"]["training"]["training_images"]
+    entries = [inferred["inferred_0"], inferred["inferred_1"]]
+    assert sum(entry["count"] for entry in entries) == total
+    assert sum(entry["environments"]["A"] for entry in entries) == total / 2
+    right = sum(entry["reference_accuracy"] * entry["count"] for entry in entries)
+    assert results["upweighted"] == {"factor": 3, "errors": round(total - right), "of": total}
+
+
 @pytest.mark.parametrize("memory", ["always", "never"])
 def test_a_folder_of_images(place: Path, memory: str) -> None:
     results = train(
@@ -167,6 +212,11 @@ def test_colored_digits_are_resized_for_a_model_that_wants_it(place: Path) -> No
         ("--test_environments C --augmentation random_color", "images, not texts"),
         ("--test_environments C --label_column lable", "Did you mean 'label'"),
         ("--test_environments C --in_memory sometimes", "invalid choice"),
+        (
+            "--test_environments C --method mixup --per_device_train_batch_size 24",
+            "nothing between two tokens",
+        ),
+        ("--test_environments C --environment_column hospitl", "environment column 'hospitl'. Did you mean"),
     ],
 )
 def test_mistakes_are_named_before_training(
@@ -178,3 +228,4 @@ def test_mistakes_are_named_before_training(
             f"--model_name_or_path reader --output_dir run {flags}"
         )
     assert re.search(message, raised.value.message)
+    assert not (place / "run").exists()  # the corrected command may have the folder

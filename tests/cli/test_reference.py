@@ -179,7 +179,7 @@ def test_a_model_that_tells_no_samples_apart_is_named(source: str, tmp_path: Pat
     data = data_of(arguments)
     model = build_model(arguments, data["train"].label_names)
     model.classifier.weight.data.zero_()
-    with pytest.raises(ValueError, match="eiil put all 750 training images into inferred_0"):
+    with pytest.raises(ValueError, match="eiil put all 750 training samples into inferred_0"):
         judge(arguments, data, model)
 
 

@@ -197,6 +197,11 @@ def test_the_folder_of_another_run_is_left_alone(
     (tmp_path / "diary.txt").write_text("mine")
     refused(f"--output_dir {tmp_path}", "is not empty", capsys)
     refused(f"--output_dir {tmp_path / 'new'} --resume_from_checkpoint true", "nothing to resume", capsys)
+    refused(
+        f"--method erm --output_dir {tmp_path / 'new'} --resume_from_checkpoint {folder / 'checkpoint-1'}",
+        "checkpoint-1 belongs to another run: irm.warmup_steps, run.method differ",
+        capsys,
+    )
 
 
 def test_the_token_is_never_written(tmp_path: Path) -> None:

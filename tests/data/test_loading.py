@@ -234,17 +234,45 @@ def test_files_and_folders(name: str, tmp_path: Path) -> None:
     assert read_dataset(str(tmp_path / name))["train"][:] == data[:]
 
 
+def test_names_of_image_files_become_images(tmp_path: Path) -> None:
+    for name, image in zip("ab", images(2)["picture"], strict=True):
+        image.save(tmp_path / f"{name}.png")
+    (tmp_path / "broken.png").write_bytes((tmp_path / "a.png").read_bytes()[:200])
+    Image.fromarray(np.zeros((20, 18), np.uint16)).save(tmp_path / "deep.png")
+
+    def table(*names: str) -> DatasetDict:
+        rows = [f"{name}.png,{number % 2},{'ac'[number % 2]}" for number, name in enumerate(names)]
+        (tmp_path / "table.csv").write_text("\n".join(["file,label,hospital", *rows]))
+        return read_dataset(str(tmp_path / "table.csv"))
+
+    found = table("a", "b", "a", "b")
+    assert [image.size for image in found["train"]["file"]] == [(18, 20), (18, 24)] * 2
+    assert table("none", "nowhere")["train"]["file"][0] == "none.png"  # a column of texts
+    for names, message in (
+        ("a b nowhere", r"1 of the 3 image files of column 'file' are not there, the first is nowhere\.png"),
+        ("a a a broken a", r"The image of row 3, .*broken\.png, cannot be read"),
+        ("a a deep a", r"more than 8 bits a pixel \(mode I;16\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load(table(*names.split()), None)
+
+
 def test_mistakes_are_named(text_model: Path, image_model: Path, tmp_path: Path) -> None:
     reader, viewer = load_processor(str(text_model)), load_processor(str(image_model))
     broken = Dataset.from_dict({**texts(3)[:], "text": ["good", None, "bad"]})
+    measured = Dataset.from_dict({**texts(60)[:], "label": [i / 60 for i in range(60)]})
     unlabelled = Dataset.from_dict({**texts(3)[:], "label": ["yes", None, "no"]})
     for call, message in (
         (lambda: load(texts(), reader), "name the text column, one of text, reply, label"),
         (lambda: load(texts(), reader, columns={"text": ["txt"]}), "no column 'txt'; its columns are text"),
         (lambda: load(texts(), reader, columns={"text": ["scanner"]}), "'scanner' holds 0, which is no text"),
         (lambda: load(broken, reader, columns={"text": ["text"]}), "'text' holds rows without text"),
-        (lambda: load(unlabelled, reader, columns={"text": ["text"]}), "1 of 3 rows .* no label, .* row 1"),
+        (
+            lambda: load(unlabelled, reader, columns={"text": ["text"]}),
+            "1 of 3 rows .* no label in column label, .* row 1",
+        ),
         (lambda: load(texts(), reader, columns={"environment": ["hospitl"]}), "Did you mean 'hospital'"),
+        (lambda: load(measured, reader, columns={"text": ["text"]}), "'label' holds 60 different values"),
         (lambda: load(texts(), None, columns={"text": ["text"]}), r"Texts \(text\) need a model"),
         (lambda: load(texts(), viewer), "Name the image column"),
         (lambda: load(images(), None), "Images must have one size"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from backbones import make_backbone
 from conftest import make_dataset, make_model
+from one_step import make_texts
 from torch import Tensor
 
 from hf_ood.data import EnvironmentDataset
@@ -133,3 +135,27 @@ def test_a_reference_is_the_model_in_evaluation_on_images_without_their_transfor
     torch.testing.assert_close(head(reference.features), logits, rtol=1e-4, atol=1e-5)
     assert torch.equal(reference.wrong, logits.argmax(1) != data.labels)
     assert Reference.of(model, data).features is None
+
+
+def test_a_reference_reads_texts_of_different_lengths() -> None:
+    data, model = make_texts((7, 4)), make_backbone("bert", num_labels=2)
+    reference = Reference.of(model, data, features=True, batch_size=4)
+    model.eval()
+    for row in range(len(data)):
+        ids = torch.tensor([data.table[row]["input_ids"]])
+        with torch.no_grad():
+            logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0]
+        torch.testing.assert_close(reference.logits[row], logits, rtol=1e-4, atol=1e-5)
+    assert reference.features is not None
+    torch.testing.assert_close(model.classifier(reference.features), reference.logits, rtol=1e-4, atol=1e-5)
+
+
+def test_a_regression_is_split_by_its_slopes_and_has_no_classes() -> None:
+    values, targets = torch.tensor([[1.0], [2.0], [-1.0]]), torch.tensor([0.5, 3.0, -2.0])
+    reference = Reference(values, targets, features=values)
+    # d/dw (w z - y)^2 = 2 z (z - y) at w = 1
+    assert EIIL(steps=0).infer(reference, seed=0).tolist() == [1, 0, 0]
+    with pytest.raises(ValueError, match="a regression has none: use eiil"):
+        KMeansEnvironments().infer(reference, seed=0)
+    with pytest.raises(ValueError, match="none of which is a wrong class"):
+        _ = reference.wrong

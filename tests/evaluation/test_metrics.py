@@ -52,6 +52,8 @@ def test_metrics_for_the_trainer_weigh_environments_equally() -> None:
     assert metrics["worst_accuracy"] == pytest.approx(1 / 2)
     assert metrics["c_accuracy"] == pytest.approx(2 / 3)
     assert "b_accuracy" not in metrics
+    named = EnvironmentMetrics(["worst", "b", "mean"])(EvalPrediction(LOGITS, (LABELS, ENVIRONMENTS)))
+    assert all(named[name] == metrics[name] for name in ("mean_accuracy", "worst_accuracy"))
 
 
 def entry(accuracy: float) -> dict[str, float]:

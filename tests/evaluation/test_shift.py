@@ -221,7 +221,9 @@ def test_pixels_of_tensors_and_of_pictures_are_the_same() -> None:
 
 def test_a_checkpoint_encodes(tmp_path: Path) -> None:
     make_model().save_pretrained(tmp_path / "own")
-    image_processor(28, 28).save_pretrained(tmp_path / "own")
+    make_model().to(torch.bfloat16).save_pretrained(tmp_path / "half")
+    for folder in ("own", "half"):
+        image_processor(28, 28).save_pretrained(tmp_path / folder)
     config = ViTConfig(
         hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=28,
         patch_size=14,
@@ -239,6 +241,9 @@ def test_a_checkpoint_encodes(tmp_path: Path) -> None:
     logits = encoder.penultimate.classifier(torch.from_numpy(features))
     torch.testing.assert_close(logits, expected)
     np.testing.assert_allclose(encode(as_hugging_face(tensors), encoder), features, atol=1e-5)
+    np.testing.assert_allclose(
+        encode(tensors, CheckpointEncoder(str(tmp_path / "half"))), features, atol=0.05
+    )
     assert encode(tensors, CheckpointEncoder(str(tmp_path / "headless"))).shape == (20, 16)
 
 

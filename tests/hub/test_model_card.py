@@ -126,3 +126,8 @@ def test_what_the_hub_needs_to_know(tmp_path: Path) -> None:
     local = build_model_card({**results, "dataset": str(tmp_path)})
     assert local.data.datasets is None
     assert str(tmp_path.parent) not in local.content and tmp_path.name in local.text
+    results["hyperparameters"]["data"] = {"text_column": "text"}
+    texts = build_model_card(results).data
+    assert (
+        {result.task_type for result in texts.eval_results} == {texts.pipeline_tag} == {"text-classification"}
+    )

@@ -17,7 +17,8 @@ from hub.clients import ROOT, TOKEN, Client
 from hub.loopback import LoopbackHub
 from hub.tiny import write_tiny_source
 from PIL import Image
-from transformers import AutoImageProcessor, PreTrainedModel, set_seed
+from tiny_models import save_text_model
+from transformers import AutoImageProcessor, PreTrainedModel, pipeline, set_seed
 
 from hf_ood.cli.train import main
 from hf_ood.evaluation.results import RESULTS_FILE
@@ -136,6 +137,19 @@ def test_what_is_published_and_what_never_is(hub: LoopbackHub, author: Client, r
     assert 'model="alice/run"' in card and 'model="."' not in card
     assert not any(TOKEN.encode() in body for body in hub.received)
     assert {path: path.read_bytes() for path in run_folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_published_text_classifier_reads_texts(tmp_path: Path) -> None:
+    folder = save_text_model(tmp_path / "run")
+    for name in ("README.md", RESULTS_FILE):
+        (folder / name).write_text("{}")
+    (tmp_path / "published").mkdir()
+    for file in published_files(folder):
+        shutil.copy(file, tmp_path / "published")
+    own, published = (
+        pipeline("text-classification", model=str(tmp_path / name)) for name in ("run", "published")
+    )
+    assert published("good film") == own("good film")
 
 
 def test_a_push_that_fails_says_how_to_go_on(

@@ -13,12 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from backbones import make_backbone
+from backbones import LANGUAGE, make_backbone
+from datasets import Dataset
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 from torch import nn
-from transformers import TrainerCallback, set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainerCallback, set_seed
 
 from hf_ood import RSC, LeNetConfig, LeNetForImageClassification, OODConfig, OODTrainer
 from hf_ood.data import EnvironmentDataset
+from hf_ood.data.arrow import ArrowEnvironmentDataset
+from hf_ood.data.text import Pad, TokenReader
 from hf_ood.objectives import OBJECTIVES, Objective
 from hf_ood.trainer.methods import build_method
 from hf_ood.updates import UPDATES, Update
@@ -51,7 +56,7 @@ UPDATED = [*UPDATES, "vrex+sam", "sd+mldg"]
 
 # Networks of transformers, under a method on features and a transform that treats each sample alone.
 BACKBONE_METHOD = ("fishr", {"mask": "channel", "restoration": "none"})
-DIVIDED_BACKBONES = ("resnet", "vit")
+DIVIDED_BACKBONES = ("resnet", "vit", "bert")
 # Also with a network that has a loss of its own; of these, IRM needs a pass in advance and ERM does not.
 WITH_OWN_LOSS = ("erm", "irm")
 
@@ -94,6 +99,35 @@ def make_data(counts: tuple[int, ...]) -> EnvironmentDataset:
         ["a", "b"],
         [f"environment_{number}" for number in range(len(counts))],
     )
+
+
+def make_texts(counts: tuple[int, ...]) -> EnvironmentDataset:
+    """The same labels and environments, of texts of 2 to 12 tokens: micro-batches are padded differently."""
+    generator, like = torch.Generator().manual_seed(2), make_data(counts)
+    lengths = torch.randint(2, 13, (len(like),), generator=generator).tolist()
+    ids = [torch.randint(1, 30, (length,), generator=generator).tolist() for length in lengths]
+    tokens = {"input_ids": ids, "attention_mask": [[1] * length for length in lengths]}
+    padding = Tokenizer(WordLevel({"[PAD]": 0}, "[PAD]"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=padding, pad_token="[PAD]")
+    return ArrowEnvironmentDataset(
+        Dataset.from_dict(tokens),
+        TokenReader(tuple(tokens)),
+        torch.arange(len(like)),
+        like.labels,
+        like.environments,
+        like.label_names,
+        like.environment_names,
+        finish=Pad(tokenizer),
+        processor=tokenizer,
+    )
+
+
+def make_divided(backbone: str, counts: tuple[int, ...]) -> tuple[PreTrainedModel, EnvironmentDataset]:
+    """A network without randomness, and data that it takes."""
+    if backbone not in LANGUAGE:
+        return make_backbone(backbone, num_labels=2), make_data(counts)
+    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    return make_backbone(backbone, num_labels=2, **still), make_texts(counts)
 
 
 def make_model(
@@ -185,13 +219,14 @@ def main(folder: Path) -> None:
         name, rsc = BACKBONE_METHOD
         for backbone in DIVIDED_BACKBONES:
             for batch, accumulation in LAYOUTS[processes]:
+                model, data = make_divided(backbone, counts)
                 found[f"{backbone} {data_name} {processes}x{batch}x{accumulation}"] = gradients(
                     OBJECTIVES[name](**OPTIONS[name]),
-                    make_data(counts),
+                    data,
                     batch,
                     accumulation,
                     folder / f"run_{processes}",
-                    make_backbone(backbone, num_labels=2),
+                    model,
                     RSC(**rsc),
                     freeze_batch_norm=True,
                 )

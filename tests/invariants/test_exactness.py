@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from backbones import make_backbone
 from one_step import (
     DATA,
     DIVIDED_BACKBONES,
@@ -26,16 +25,27 @@ from one_step import (
     gradients,
     main,
     make_data,
+    make_divided,
     make_model,
     roughen,
 )
 from torch import Tensor
+from transformers import set_seed
 
-from hf_ood import MMD, LeNetConfig, LeNetForImageClassification, OODConfig, OODTrainer
+from hf_ood import (
+    MMD,
+    LeNetConfig,
+    LeNetForImageClassification,
+    MLPConfig,
+    MLPForImageClassification,
+    OODConfig,
+    OODTrainer,
+)
 from hf_ood.models import Penultimate
 from hf_ood.objectives import OBJECTIVES
 from hf_ood.objectives import functional as F_ood
 from hf_ood.trainer.methods import build_method
+from hf_ood.updates import UPDATES
 
 ADDITIVE = [name for name, cls in OBJECTIVES.items() if cls.additive]
 DIVIDED = [f"{processes}x{b}x{a}" for processes, layouts in LAYOUTS.items() for b, a in layouts][1:]
@@ -105,8 +115,8 @@ def test_the_law_is_tested_where_the_method_matters(steps: dict[str, Any], name:
 @pytest.mark.parametrize("name", DIVIDED_BACKBONES)
 def test_and_where_the_transform_matters(steps: dict[str, Any], name: str, tmp_path: Path) -> None:
     objective = OBJECTIVES["fishr"](**OPTIONS["fishr"])
-    model = make_backbone(name, num_labels=2)
-    plain = gradients(objective, make_data(DATA["equal"]), 48, 1, tmp_path, model, freeze_batch_norm=True)
+    model, data = make_divided(name, DATA["equal"])
+    plain = gradients(objective, data, 48, 1, tmp_path, model, freeze_batch_norm=True)
     assert direction(steps[f"{name} equal 1x48x1"]) @ direction(plain) < 0.98
 
 
@@ -127,6 +137,29 @@ def test_updates_work_under_autocast(steps: dict[str, Any], name: str, tmp_path:
     data = make_data(DATA["ragged"])
     found = gradients(method.objective, data, 12, 4, tmp_path, bf16=True, update=method.update)
     assert direction(found) @ direction(steps[f"{name} ragged 1x48x1"]) > 0.99
+
+
+@pytest.mark.parametrize("name", [*OBJECTIVES, *(name for name in UPDATES if name != "iga")])
+def test_a_compiled_network_has_the_gradient_of_the_plain_one(name: str, tmp_path: Path) -> None:
+    """In two micro-batches where they can be: the first pass, without graph, is compiled too."""
+    found = []
+    for options in ({}, {"torch_compile": True, "torch_compile_backend": "aot_eager"}):
+        method, model = build_method(name, OPTIONS), make_mlp()
+        layout = (24, 2) if method.objective.additive else (48, 1)
+        data = make_data(DATA["equal"])
+        found.append(
+            gradients(method.objective, data, *layout, tmp_path, model, update=method.update, **options)
+        )
+    plain, compiled = found
+    for kind in ("gradients", "own_gradients"):
+        for parameter, gradient in plain[kind].items():
+            torch.testing.assert_close(compiled[kind][parameter], gradient)
+    assert compiled["loss"] == pytest.approx(plain["loss"])
+
+
+def make_mlp() -> MLPForImageClassification:
+    set_seed(0)
+    return MLPForImageClassification(MLPConfig(image_size=28, stride=4, hidden_size=8))
 
 
 @pytest.mark.parametrize("data", DATA)

@@ -9,9 +9,12 @@ import pytest
 import torch
 from conftest import make_args, make_dataset, make_model
 from torch import Tensor, nn
+from transformers import set_seed
 
 from hf_ood import ERM, RSC, OODTrainer
+from hf_ood.data import EnvironmentDataset, linear_unit_test_tensors
 from hf_ood.mixing import LISA, MIXINGS, Mixing, Mixup
+from hf_ood.models.linear import LinearConfig, LinearForImageClassification
 from hf_ood.objectives import Outputs, Sums
 from hf_ood.objectives.functional import sample_losses
 from hf_ood.trainer.checks import check_mixing
@@ -163,6 +166,30 @@ def test_a_mixed_step_has_the_gradient_of_plain_pytorch(tmp_path: Path) -> None:
     )
 
 
+def test_a_mixed_regression_has_the_gradient_of_the_error_at_the_mixed_target(tmp_path: Path) -> None:
+    """Two environments of 24 samples: the mean over them of the squared errors, and its gradient by hand."""
+    data = linear_unit_test_tensors("example_1", samples=24, environments=2)["train"]
+    model = make_linear(data)
+    weights = model.representation.weight.detach().clone().double()
+    args = make_args(tmp_path, per_device_train_batch_size=48, max_steps=1, optim="sgd", learning_rate=0.01)
+    trainer = OODTrainer(model, args, mixing=Fixed(), train_dataset=data)
+    trainer.train()
+    order = torch.tensor(list(trainer._get_train_sampler()))
+    vectors, targets = data.columns["pixel_values"][order].double(), data.labels[order].double()
+    vectors, targets = (0.3 * part + 0.7 * part.flip(0) for part in (vectors, targets))
+    errors = (vectors @ weights.T)[:, 0] - targets
+    gradient = 2 * (errors[:, None] * vectors).mean(0, keepdim=True)
+    torch.testing.assert_close(model.representation.weight.double(), weights - 0.01 * gradient)
+    log = trainer.state.log_history[0]
+    assert log["squared_error"] == pytest.approx(errors.square().mean().item()) == log["loss"]
+
+
+def make_linear(data: EnvironmentDataset) -> LinearForImageClassification:
+    set_seed(0)
+    features = data.columns["pixel_values"].shape[1]
+    return LinearForImageClassification(LinearConfig(num_features=features, num_labels=1))
+
+
 class Fixed(Mixing):
     """Three parts of a sample and seven of its mirror image in the batch."""
 
@@ -214,6 +241,13 @@ def test_what_cannot_be_mixed_is_refused_before_training(tmp_path: Path) -> None
         ValueError, match="lisa mixes environments: it needs at least 2, the training set has 1"
     ):
         OODTrainer(make_model(), make_args(tmp_path), mixing=LISA(), train_dataset=make_dataset((30,)))
+    targets = linear_unit_test_tensors("example_1", samples=24)["train"]
+    for options, message in (
+        ({"mixing": LISA()}, "lisa pairs samples by their classes, and a regression has none: use mixup"),
+        ({"objective": OneClass()}, "one_class compares samples of one class, and a regression has none"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            OODTrainer(make_linear(targets), make_args(tmp_path), train_dataset=targets, **options)
     texts = make_dataset()
     texts.columns["input_ids"] = texts.columns.pop("pixel_values")
     with pytest.raises(ValueError, match="nothing between two tokens"):

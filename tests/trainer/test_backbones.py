@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from backbones import BACKBONES, LANGUAGE, make_backbone, make_inputs
-from conftest import make_args, make_dataset
+from conftest import make_args, make_dataset, make_model
 from one_step import DATA, OPTIONS, gradients, make_data
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -17,6 +17,7 @@ from hf_ood import CORAL, RSC, MixStyle, OODTrainer
 from hf_ood.data import collate
 from hf_ood.models import batch_norms
 from hf_ood.objectives import OBJECTIVES
+from hf_ood.updates import UPDATES
 
 ADDITIVE = [name for name, cls in OBJECTIVES.items() if cls.additive]
 
@@ -120,9 +121,12 @@ def test_activation_checkpointing_changes_no_gradient_and_bfloat16_little(name: 
     assert torch.nn.functional.cosine_similarity(flat, near, dim=0) > 0.9
 
 
-def test_a_compiled_network_refuses_transforms_that_it_would_pass_over(tmp_path: Path) -> None:
+def test_a_compiled_network_refuses_what_it_would_pass_over_or_fail_at(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="rsc acts through hooks"):
         make_trainer(make_backbone("vit", num_labels=2), tmp_path, args={"torch_compile": True})
+    args = make_args(tmp_path, torch_compile=True)
+    with pytest.raises(ValueError, match="iga differentiates gradients"):
+        OODTrainer(make_model(), args, update=UPDATES["iga"](), train_dataset=make_dataset())
 
 
 def logits(model: PreTrainedModel) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from conftest import make_args, make_dataset, make_model
 from torch import nn
 from transformers.modeling_outputs import ImageClassifierOutput
+from transformers.utils import logging
 
 from hf_ood import (
     EnvironmentDataset,
@@ -20,6 +21,7 @@ from hf_ood import (
 )
 from hf_ood.trainer import CorruptCheckpointError, NonFiniteLossError
 from hf_ood.trainer.checkpoints import last_whole_checkpoint
+from hf_ood.trainer.checks import lacking_classes
 
 
 def test_a_method_that_compares_environments_needs_two(tmp_path: Path) -> None:
@@ -43,6 +45,26 @@ def test_an_environment_smaller_than_its_part_of_a_batch_is_refused(tmp_path: Pa
 def test_fewer_samples_than_one_batch_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="do not fill one batch of 24"):
         OODTrainer(make_model(), make_args(tmp_path), train_dataset=make_dataset((5, 6)))
+
+
+def test_classes_that_cannot_be_learned_are_told() -> None:
+    data = make_dataset((30, 30, 30), classes=2)
+    assert lacking_classes(data) == []
+    only = data.select(((data.environments != 1) | (data.labels == 1)).nonzero()[:, 0])
+    only.label_names.append("rare")
+    never, poor = lacking_classes(only)
+    assert never == "No training sample belongs to 'rare': the model cannot learn it."
+    assert poor.startswith("Not every class occurs in 'environment_1': ")
+
+
+def test_saving_where_nothing_is_evaluated_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    logging.enable_propagation()
+    try:
+        args = make_args(tmp_path, eval_strategy="steps", eval_steps=3, save_strategy="epoch")
+    finally:
+        logging.disable_propagation()
+    assert args.selection == "last step"
+    assert "Evaluating by steps and saving by epoch do not meet" in caplog.text
 
 
 def test_splits_with_different_environment_names_are_refused(tmp_path: Path) -> None:
@@ -124,6 +146,13 @@ def test_a_file_cut_in_half_is_named_and_the_earlier_checkpoint_taken(file: str,
     resumed.train(resume_from_checkpoint=True)
     for ours, theirs in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_a_checkpoint_of_another_objective_is_refused(tmp_path: Path) -> None:
+    train_with_checkpoints(tmp_path)
+    resumed = OODTrainer(make_model(), make_args(tmp_path), train_dataset=make_dataset())
+    with pytest.raises(ValueError, match="trained with irm, not with erm"):
+        resumed.train(resume_from_checkpoint=True)
 
 
 def test_resuming_without_a_checkpoint_says_so(tmp_path: Path, dataset: EnvironmentDataset) -> None:

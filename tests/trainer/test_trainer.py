@@ -126,6 +126,18 @@ def test_the_best_validation_checkpoint_is_loaded_at_the_end(tmp_path: Path) -> 
         assert torch.equal(ours, theirs)
 
 
+def test_a_network_that_gives_more_than_logits_is_measured_by_its_logits(
+    tmp_path: Path, dataset: EnvironmentDataset
+) -> None:
+    model = make_model()
+    trainer = OODTrainer(model, make_args(tmp_path), train_dataset=dataset)
+    expected = trainer.predict(dataset).predictions
+    model.register_forward_pre_hook(
+        lambda _, args, kwargs: (args, {**kwargs, "output_hidden_states": True}), with_kwargs=True
+    )
+    torch.testing.assert_close(trainer.predict(dataset).predictions, expected)
+
+
 def test_choosing_by_a_test_metric_is_called_an_oracle(tmp_path: Path) -> None:
     args = make_args(tmp_path, save_strategy="epoch", metric_for_best_model="eval_test_worst_accuracy")
     assert args.selection.startswith("oracle: ")

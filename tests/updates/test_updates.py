@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from itertools import permutations, product
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,82 +14,23 @@ import torch.nn.functional as F
 from conftest import make_args, make_dataset
 from torch import Tensor, nn
 from torch.func import functional_call
-from transformers import TrainerCallback, set_seed
+from updates.tiny_step import (
+    COUNTS,
+    LEARNING_RATE,
+    Weights,
+    make_data,
+    make_tiny,
+    same,
+    start,
+    train,
+    weights_of,
+)
 
 from hf_ood import OODTrainer
-from hf_ood.data import EnvironmentDataset
 from hf_ood.trainer.methods import build_method
 from hf_ood.updates import UPDATES
 from hf_ood.updates.and_mask import and_mask
 from hf_ood.updates.sand_mask import sand_mask
-
-Weights = dict[str, Tensor]
-COUNTS = (13, 11)
-LEARNING_RATE = 0.1
-
-
-class Tiny(nn.Module):
-    """A smooth network in float64 that sees 12 numbers of an image."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hidden = nn.Linear(12, 5).double()
-        self.head = nn.Linear(5, 2).double()
-        self.batch_norm = nn.BatchNorm1d(12, momentum=0.5).double()
-        self.dropout: nn.Module = nn.Identity()
-        self.normalised = False
-
-    def forward(self, pixel_values: Tensor, labels: Tensor | None = None) -> Any:
-        seen = F.adaptive_avg_pool2d(pixel_values.double(), 2).flatten(1)
-        seen = self.batch_norm(seen) if self.normalised else 4 * seen
-        return SimpleNamespace(logits=self.head(self.dropout(self.hidden(seen).tanh())))
-
-
-class Keep(TrainerCallback):
-    """The gradients that the optimizer gets, and how many samples the record counted in each step."""
-
-    def on_pre_optimizer_step(self, *args: Any, model: nn.Module, **kwargs: Any) -> None:
-        self.gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
-
-    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-        self.counted = self.trainer.record.sums[:, 0].tolist()
-
-    trainer: OODTrainer
-
-
-def make_tiny() -> Tiny:
-    set_seed(3)
-    model = Tiny()
-    model.batch_norm.requires_grad_(False)
-    return model
-
-
-def make_data() -> EnvironmentDataset:
-    return make_dataset(COUNTS, seed=1)
-
-
-def train(
-    folder: Path, method: str, options: dict[str, Any] | None = None, model: Tiny | None = None, **args: Any
-) -> tuple[OODTrainer, Keep]:
-    """One step on all 24 samples, in two micro-batches."""
-    built, keep = build_method(method, options), Keep()
-    defaults: dict[str, Any] = {
-        "per_device_train_batch_size": 12,
-        "gradient_accumulation_steps": 2,
-        "environment_proportions": "natural",
-        "max_steps": 1,
-        "optim": "sgd",
-        "learning_rate": LEARNING_RATE,
-    }
-    keep.trainer = OODTrainer(
-        model or make_tiny(),
-        make_args(folder, **{**defaults, **args}),
-        **vars(built),
-        train_dataset=make_data(),
-        callbacks=[keep],
-    )
-    keep.trainer.train()
-    return keep.trainer, keep
 
 
 def environment_risk(weights: Weights, environment: int) -> Tensor:
@@ -108,10 +48,6 @@ def risk(weights: Weights) -> Tensor:
     return (environment_risk(weights, 0) + environment_risk(weights, 1)) / 2
 
 
-def start() -> Weights:
-    return {n: p.detach().clone() for n, p in make_tiny().named_parameters() if p.requires_grad}
-
-
 def gradient(function: Callable[[Weights], Tensor], weights: Weights, graph: bool = False) -> Weights:
     leaves = {n: w if graph else w.detach().requires_grad_() for n, w in weights.items()}
     parts = torch.autograd.grad(function(leaves), list(leaves.values()), create_graph=graph)
@@ -120,10 +56,6 @@ def gradient(function: Callable[[Weights], Tensor], weights: Weights, graph: boo
 
 def moved(weights: Weights, by: Weights, factor: float) -> Weights:
     return {n: weights[n].detach() + factor * by[n].detach() for n in weights}
-
-
-def same(found: Weights, expected: Weights) -> bool:
-    return all(torch.allclose(found[n], expected[n], rtol=1e-6, atol=1e-9) for n in expected)
 
 
 def penalised(weights: Weights) -> Tensor:
@@ -148,10 +80,6 @@ def test_sam_takes_the_gradient_at_the_perturbed_weights(
     logs = trainer.state.log_history[0]
     assert logs["loss"] == pytest.approx(loss(start()).item(), rel=1e-5)
     assert logs["sharpness"] == pytest.approx((loss(there) - loss(start())).item(), rel=1e-4)
-
-
-def weights_of(trainer: OODTrainer) -> Weights:
-    return {n: p.detach() for n, p in trainer.model.named_parameters() if p.requires_grad}
 
 
 def test_mldg_with_two_environments_learns_on_one_for_the_other(tmp_path: Path) -> None:
@@ -275,18 +203,6 @@ def test_gradients_are_clipped_wherever_the_optimizer_steps(name: str, tmp_path:
     way = torch.cat([(weights_of(trainer)[n] - weight).flatten() for n, weight in start().items()])
     steps = 2 * 0.5 if name == "fish" else 1  # two inner steps, half of their way
     assert 0.5e-3 * LEARNING_RATE < way.norm() < 1.001e-3 * LEARNING_RATE * steps
-
-
-@pytest.mark.parametrize("name", UPDATES)
-def test_a_loss_scale_changes_nothing_else(name: str, tmp_path: Path) -> None:
-    """As float16 training has one, on a GPU: a float32 network must not notice."""
-    plain, _ = train(tmp_path, name)
-    method = vars(build_method(name))
-    scaled = OODTrainer(make_tiny(), plain.args, **method, train_dataset=make_data())
-    scaled.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
-    scaled.train()
-    assert same(weights_of(scaled), weights_of(plain))
-    assert not same(weights_of(scaled), start())
 
 
 @pytest.mark.parametrize("name", [name for name, cls in UPDATES.items() if cls.by_environment])

@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
 from ...data import EnvironmentDataset
 from ...data.columns import find_image_column
+from ...data.reading_images import as_rgb
 from ...models import Penultimate
 from ..prediction import load_classifier
 
@@ -60,7 +61,8 @@ class CheckpointEncoder:
     @torch.inference_mode()
     def __call__(self, images: Images) -> np.ndarray:
         """Features float32 [B, D]."""
-        inputs = self.processor(images=list(images), return_tensors="pt").to(self.model.device)
+        inputs = self.processor(images=list(images), return_tensors="pt")
+        inputs = inputs.to(self.model.device, self.model.dtype)
         if self.penultimate is not None:
             with self.penultimate:
                 self.model(**inputs)
@@ -99,4 +101,4 @@ def _batches(dataset: EnvironmentDataset | HFDataset, image_column: str | None) 
         return
     column = find_image_column(dataset, image_column)
     for start in starts:
-        yield [image.convert("RGB") for image in dataset[start : start + BATCH_SIZE][column]]
+        yield [as_rgb(image) for image in dataset[start : start + BATCH_SIZE][column]]

@@ -54,7 +54,6 @@ class LeNetPreTrainedModel(PreTrainedModel):
     base_model_prefix = "lenet"
     main_input_name = "pixel_values"
     input_modalities = ["image"]  # noqa: RUF012 (the base class reads it from the class)
-    supports_gradient_checkpointing = False
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -123,9 +122,8 @@ class LeNetForImageClassification(LeNetPreTrainedModel):
     ) -> ImageClassifierOutputWithNoAttention:
         """
         `pixel_values`: float [B, C, H, W] in 0..1. `labels`: int64 [B]; with them the output has a
-        cross-entropy
-        `loss`. `feature_transform`: called with (features, head, labels), its result replaces the
-        features; RSC is one. `output_hidden_states`: return the feature map too.
+        cross-entropy `loss`. `feature_transform`: called with (features, head, labels), its result replaces
+        the features; RSC is one. `output_hidden_states`: return the feature map too.
         """
         features = self.forward_features(pixel_values)
         if feature_transform is not None:
