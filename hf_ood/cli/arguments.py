@@ -16,6 +16,7 @@ import yaml
 from ..models import MODELS
 from ..trainer import OODConfig
 from ..trainer.methods import method_parts
+from .adapters import LORA
 from .command import command_line
 from .models import MODEL_CONFIG, model_section, take_model_config
 from .parser import RunArguments, UsageError, make_parser, sections
@@ -104,7 +105,7 @@ def _parse(parser: ArgumentParser, tokens: list[str], source: str | None) -> Arg
 def _chosen(arguments: Arguments) -> set[str]:
     """The sections that have an effect."""
     run = arguments.run
-    return {*method_parts(run.method), model_section(run), run.dataset_name, run.infer_environments}
+    return {*method_parts(run.method), model_section(run), run.dataset_name, run.infer_environments, LORA}
 
 
 def recorded_arguments(file: Path) -> Arguments:

@@ -29,6 +29,7 @@ from ..models import MODELS
 from ..options import option
 from ..trainer import OODConfig
 from ..trainer.methods import METHODS
+from .adapters import LORA, LORA_OPTIONS, LoRA
 
 DESCRIPTION = """\
 Train a classifier on several environments and report it on each of them.
@@ -132,6 +133,11 @@ class RunArguments:
     )
     trainable: list[str] | None = option(
         None, "Train the parameters whose names match one of these patterns (classifier.*). Default: all."
+    )
+    cache_features: bool = option(
+        False,
+        "Linear probing: run the network once over the data (no dropout, running statistics) and train its "
+        "last linear layer on the features it gave. Not with what changes the network's inputs or features.",
     )
     hold_out: float = option(
         0.0, "Share of the training images that only stages with --train_on held_out train on."
@@ -266,6 +272,7 @@ def sections() -> dict[str, dict[str, tuple[Any, str]]]:
         found[name] = _model_options(config)
     for name, method in {**METHODS, **INFERENCES}.items():
         found[name] = _dataclass_options(method, [field.name for field in fields(method) if field.init])
+    found[LORA] = _dataclass_options(LoRA, LORA_OPTIONS)
     return {name: options for name, options in found.items() if options}
 
 
@@ -305,7 +312,12 @@ def make_parser() -> ArgumentParser:
 
 
 def _kind(section: str) -> str:
-    kinds: dict[str, Collection[str]] = {"method": METHODS, "model": MODELS, "environments": INFERENCES}
+    kinds: dict[str, Collection[str]] = {
+        "method": METHODS,
+        "model": MODELS,
+        "environments": INFERENCES,
+        "adapters": [LORA],
+    }
     return next((kind for kind, members in kinds.items() if section in members), "dataset")
 
 

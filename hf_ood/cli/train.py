@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import PartialState
+from torch import nn
 from transformers import PreTrainedModel, set_seed
 from transformers.utils import logging
 
@@ -27,10 +28,13 @@ from ..reporting.reconstructions import RECONSTRUCTIONS_FILE, Reconstructs, draw
 from ..reporting.tables import print_results
 from ..trainer import OODConfig, OODTrainer
 from ..trainer.checkpoints import last_whole_checkpoint
+from ..trainer.linear_probe import Probe, on_features
 from ..trainer.methods import Method, build_method
+from .adapters import LORA, recorded_lora, without_adapters
 from .arguments import Arguments, UsageError, parse_arguments
 from .cores import cores_per_process
 from .datasets import describe_data, load_splits, training_datasets
+from .frozen import as_the_trained_part_takes, choose_trainable
 from .interpolation import check_line, end_on_line, selection_on_line
 from .models import backbone, build_model, check_image_size, describe_model, input_processor
 from .output_folder import (
@@ -43,7 +47,7 @@ from .output_folder import (
 from .parser import make_parser
 from .push import take_publication
 from .reference import judge, recorded_inference, recorded_options, reference_folder, rehearse
-from .stages import combine, freeze_all_but, load_weights, place_stages
+from .stages import combine, load_weights, place_stages
 
 logger = logging.get_logger(__name__)
 
@@ -91,7 +95,8 @@ def _train_stages(
     torch.set_num_threads(arguments.run.num_threads or cores_per_process())
     datasets = load_splits(arguments, arguments.run.dataset_config)
     for stage in stages[1:]:  # a mistake in a later stage is found before the first one trains
-        build_trainer(stage, rehearse(stage, training_datasets(stage, datasets)), previous=None)
+        rehearsed = rehearse(stage, training_datasets(stage, datasets))
+        build_trainer(stage, rehearsed, build_network(stage, rehearsed, previous=None))
     finished = []
     for number, stage in enumerate(stages):
         previous = stages[number - 1].folder if number else None
@@ -133,22 +138,34 @@ def train_stage(
     datasets = training_datasets(arguments, datasets)
     check_line(arguments.run, previous, has_validation=len(datasets["validation"]) > 0)
     judged, found = judge(arguments, datasets, reference_model(arguments, datasets, previous))
-    trainer, method = build_trainer(arguments, judged, previous)
+    model = build_network(arguments, datasets, previous)
+    start, cpu_start = time.perf_counter(), time.process_time()
+    measured, seen, trained = datasets, judged, model
+    prepare = as_the_trained_part_takes(arguments, model)
+    if arguments.run.cache_features:
+        measured = {split: prepare(dataset) for split, dataset in datasets.items()}
+        seen = {
+            split: on_features(dataset, measured[split].columns["pixel_values"])
+            for split, dataset in judged.items()
+        }
+        trained = Probe(model)
+    trainer, method = build_trainer(arguments, seen, trained)
     shares = arguments.run.interpolate_with_start
     untrained = copy.deepcopy(trainer.model) if shares else None
-    start, cpu_start = time.perf_counter(), time.process_time()
     trainer.train(resume_from_checkpoint=checkpoint)
+    if LORA in arguments.options:
+        model.merge_adapter()  # measured as it will be saved
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
     line: dict[str, Any] = {}
     if shares and untrained is not None:
         points = end_on_line(
-            trainer.model, untrained, shares, lambda split: predict_report(trainer, datasets[split])
+            trainer.model, untrained, shares, lambda split: predict_report(trainer, measured[split])
         )
         line = {"interpolation": points, "selection": selection_on_line(trainer.selection, points)}
-    results = collect_results(trainer, arguments, method, datasets, seconds, cpu_seconds) | line | found
+    results = collect_results(trainer, arguments, method, measured, seconds, cpu_seconds, prepare)
+    results |= line | found
     if trainer.is_world_process_zero():
-        model = trainer.accelerator.unwrap_model(trainer.model)
-        write_run(model, results, arguments.folder, datasets)
+        write_run(without_adapters(model), results, arguments.folder, datasets)
     trainer.accelerator.wait_for_everyone()
     return results
 
@@ -165,12 +182,12 @@ def reference_model(
     return model
 
 
-def build_trainer(
+def build_network(
     arguments: Arguments, datasets: dict[str, EnvironmentDataset], previous: Path | None
-) -> tuple[OODTrainer, Method]:
-    """The trainer of a stage with its starting weights; those of stage `previous` if it asks for them."""
+) -> Any:
+    """The network of a stage with its starting weights, those of stage `previous` if it asks for them, and
+    with what it does not train frozen."""
     run = arguments.run
-    method = build_method(run.method, arguments.options)
     set_seed(arguments.training.seed)
     model = build_model(arguments, datasets["train"].label_names)
     if backbone(run) is None:
@@ -178,7 +195,14 @@ def build_trainer(
     source = {"scratch": None, "previous": previous}.get(run.start_from, Path(run.start_from))
     if source is not None:
         load_weights(model, source)
-    freeze_all_but(model, run.trainable)
+    return choose_trainable(model, arguments)
+
+
+def build_trainer(
+    arguments: Arguments, datasets: dict[str, EnvironmentDataset], model: nn.Module
+) -> tuple[OODTrainer, Method]:
+    """The trainer of a stage."""
+    method = build_method(arguments.run.method, arguments.options)
     trainer = OODTrainer(
         model,
         arguments.training,
@@ -202,8 +226,12 @@ def collect_results(
     datasets: dict[str, EnvironmentDataset],
     seconds: float,
     cpu_seconds: float,
+    prepare: Callable[[EnvironmentDataset], EnvironmentDataset] = lambda dataset: dataset,
 ) -> dict[str, Any]:
-    """Measure the final weights on every split and put everything that `results.json` holds together."""
+    """Measure the final weights on every split and put everything that `results.json` holds together.
+
+    `prepare`: makes further data what the trainer's network takes, as `datasets` are.
+    """
     run, training = arguments.run, arguments.training
     plain = {**datasets, "train": datasets["train"].with_transform(None)}
     reports = {split: predict_report(trainer, dataset) for split, dataset in plain.items()}
@@ -219,13 +247,14 @@ def collect_results(
         "also_test": {
             name: {"environments": report, **mean_measure(report)}
             for name in run.also_test or []
-            for report in [predict_report(trainer, load_splits(arguments, name)["test"])]
+            for report in [predict_report(trainer, prepare(load_splits(arguments, name)["test"]))]
         },
         "history": history(trainer.state.log_history),
         "hyperparameters": {
             **method.hyperparameters(),
             "model": describe_model(arguments),
             **recorded_inference(arguments),
+            **recorded_lora(arguments),
             "data": {**describe_data(arguments), **recorded_options(arguments)},
             "training": {
                 "learning_rate": training.learning_rate,
@@ -235,6 +264,7 @@ def collect_results(
                 "lr_scheduler": str(getattr(training.lr_scheduler_type, "value", training.lr_scheduler_type)),
                 "training_images": len(datasets["train"]),
                 **({"trainable": " ".join(run.trainable)} if run.trainable else {}),
+                **({"cache_features": True} if run.cache_features else {}),
                 **(
                     {"interpolate_with_start": run.interpolate_with_start}
                     if run.interpolate_with_start

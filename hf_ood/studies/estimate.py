@@ -19,11 +19,12 @@ import yaml
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import IntervalStrategy
 
+from ..cli.adapters import without_adapters
 from ..cli.arguments import Arguments, parse_arguments
 from ..cli.datasets import load_splits, training_datasets
 from ..cli.reference import rehearse
 from ..cli.stages import place_stages
-from ..cli.train import build_trainer, collect_results, write_run
+from ..cli.train import build_network, build_trainer, collect_results, write_run
 from .study import Run
 
 WARM_UP = 3  # steps that are not counted: the first ones allocate
@@ -107,7 +108,7 @@ def _estimate(arguments: Arguments) -> float:
     start = time.perf_counter()
     datasets = training_datasets(arguments, load_splits(arguments, arguments.run.dataset_config))
     datasets = rehearse(arguments, datasets)
-    trainer, method = build_trainer(arguments, datasets, previous=None)
+    trainer, method = build_trainer(arguments, datasets, build_network(arguments, datasets, None))
     training.eval_strategy = IntervalStrategy.NO  # only now: an averaging may insist on evaluations
     setup = time.perf_counter() - start
 
@@ -121,7 +122,7 @@ def _estimate(arguments: Arguments) -> float:
     per_image = (time.perf_counter() - start) / sum(map(len, few.values()))
 
     start = time.perf_counter()
-    write_run(trainer.accelerator.unwrap_model(trainer.model), results, arguments.folder, datasets)
+    write_run(without_adapters(trainer.model), results, arguments.folder, datasets)
     writing = time.perf_counter() - start
 
     evaluations = {

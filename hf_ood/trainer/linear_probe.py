@@ -2,47 +2,103 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice, repeat
+
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler
 from transformers import PreTrainedModel
+from transformers.modeling_outputs import ImageClassifierOutput
 
 from ..data import EnvironmentDataset, collate
+from ..data.environments import REPEATS
 from ..models import Penultimate
 from ..objectives import ERM, Objective, Outputs
-from ..objectives.functional import at_least_float32
+from ..objectives.functional import at_least_float32, sample_losses
+
+
+class Probe(nn.Module):
+    """The last linear layer of a network, the network's own, as a classifier of cached features.
+
+    `pixel_values`: float [N, D], as in `cached_features`. Training it trains the network's head in place.
+    """
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.config = getattr(model, "config", None)
+        self.classifier = Penultimate(model).classifier
+
+    def forward(self, pixel_values: Tensor, labels: Tensor | None = None) -> ImageClassifierOutput:
+        logits = self.classifier(pixel_values.to(self.classifier.weight.dtype))
+        loss = None if labels is None else sample_losses(logits, labels).mean()
+        return ImageClassifierOutput(loss=loss, logits=logits)
 
 
 @torch.no_grad()
-def cached_features(
-    model: PreTrainedModel, dataset: EnvironmentDataset, batch_size: int = 256
-) -> EnvironmentDataset:
-    """What the model's last linear layer sees of every sample, float [N, D] as `pixel_values`, in order.
+def compute_features(
+    model: PreTrainedModel, dataset: EnvironmentDataset, batch_size: int = 256, num_workers: int = 0
+) -> Tensor:
+    """What the model's last linear layer sees of every sample, in order -> float [N, D], on the CPU.
 
-    The model is run once, in evaluation mode, where it lies. Labels, environments and names are the data's.
-    Raises `ValueError` when the model ends in no linear layer.
+    The model is run once, in evaluation mode (no dropout, running statistics), where it lies. Raises
+    `ValueError` when its logits are not those of its last linear layer on these features.
     """
     penultimate = Penultimate(model)
+    head = Probe(model)
     was_training = model.training
     model.eval()
-    found = []
-    for batch in DataLoader(dataset, batch_size, sampler=SequentialSampler(dataset), collate_fn=collate):
+    found = [torch.empty(0, penultimate.classifier.in_features)]
+    for batch in DataLoader(
+        dataset,
+        batch_size,
+        sampler=SequentialSampler(dataset),
+        collate_fn=collate,
+        num_workers=num_workers if len(dataset) else 0,
+    ):
         inputs = {
             name: values.to(model.device)
             for name, values in batch.items()
             if name not in ("labels", "environment")
         }
         with penultimate:
-            model(**inputs)
-        found.append(at_least_float32(penultimate.take()).cpu())
+            logits = model(**inputs).logits
+        features = at_least_float32(penultimate.take())
+        if len(found) == 1:
+            _check_ends_in(head, features, logits, model)
+        found.append(features.cpu())
     model.train(was_training)
+    return torch.cat(found)
+
+
+def _check_ends_in(head: Probe, features: Tensor, logits: Tensor, model: nn.Module) -> None:
+    own = head(features).logits
+    if own.shape != logits.shape or not torch.allclose(own.float(), logits.float(), rtol=1e-2, atol=1e-3):
+        raise ValueError(
+            f"{type(model).__name__} does more to its features than one linear layer, so its head cannot be "
+            "trained on cached ones: train with the layers of its head as --trainable instead."
+        )
+
+
+def on_features(dataset: EnvironmentDataset, features: Tensor) -> EnvironmentDataset:
+    """The same rows, labels, environments and names, with features [N, D] as `pixel_values`."""
+    repeats = {name: column for name, column in dataset.columns.items() if name == REPEATS}
     return EnvironmentDataset(
-        torch.cat(found),
+        features,
         dataset.labels,
         dataset.environments,
         dataset.label_names,
         dataset.environment_names,
+        extras=repeats,
     )
+
+
+def cached_features(
+    model: PreTrainedModel, dataset: EnvironmentDataset, batch_size: int = 256
+) -> EnvironmentDataset:
+    """The dataset with what the model's last linear layer sees of every sample, float [N, D], as
+    `pixel_values`; see `compute_features`."""
+    return on_features(dataset, compute_features(model, dataset, batch_size))
 
 
 def fit_head(
@@ -76,14 +132,15 @@ def fit_head(
             f"features have {int(present.sum())}."
         )
     objective.build(inputs.shape[1], head.out_features, present)
-    optimizer = torch.optim.Adam([*head.parameters(), *objective.parameters()], lr=learning_rate)
-    generator = torch.Generator().manual_seed(seed)
-    rows = [(environments == e).nonzero().squeeze(1) for e in present.nonzero().squeeze(1).tolist()]
-    for step in range(steps):
+    # Fused: a step of a small head is mostly the calls that it takes.
+    optimizer = torch.optim.Adam([*head.parameters(), *objective.parameters()], lr=learning_rate, fused=True)
+    every_row = (inputs, labels, environments)
+    batches = repeat(every_row) if batch_size is None else draw(*every_row, batch_size, seed)
+    for step, (x, y, where) in enumerate(islice(batches, steps)):
         objective.progress = step / steps
-        chosen = slice(None) if batch_size is None else draw(rows, batch_size, generator)
-        x, where = inputs[chosen], environments[chosen]
-        sums = objective.sums(Outputs(head(x), labels[chosen], where, number, x))
+        if objective.resets_optimizer(step):
+            optimizer.state.clear()
+        sums = objective.sums(Outputs(head(x), y, where, number, x))
         objective.update({name: total.detach() for name, total in sums.items()}, step)
         loss, _ = objective.loss(sums, step)
         penalty = objective.parameter_penalty(head.parameters(), step)
@@ -93,8 +150,23 @@ def fit_head(
     return head
 
 
-def draw(rows: list[Tensor], batch_size: int, generator: torch.Generator) -> Tensor:
-    """Row numbers, with replacement, in equal parts of each environment's rows."""
-    share = max(batch_size // len(rows), 1)
-    parts = [own[torch.randint(len(own), (share,), generator=generator).to(own.device)] for own in rows]
-    return torch.cat(parts)
+def draw(
+    inputs: Tensor, labels: Tensor, environments: Tensor, batch_size: int, seed: int, at_once: int = 64
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Batches for ever: rows with replacement, as many from each environment that is there.
+
+    Drawn for many batches at once: one by one, drawing would take as long as learning.
+    """
+    order = environments.argsort(stable=True)
+    counts = environments.bincount()
+    counts = counts[counts > 0].double()
+    starts = (counts.cumsum(0) - counts).long()
+    share = max(batch_size // len(counts), 1)
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        numbers = torch.rand(at_once, share, len(counts), generator=generator, dtype=torch.float64)
+        rows = order[((numbers.to(counts.device) * counts).long() + starts).flatten(1)]
+        for own, y, where in zip(
+            rows.unbind(), labels[rows].unbind(), environments[rows].unbind(), strict=True
+        ):
+            yield inputs.index_select(0, own), y, where

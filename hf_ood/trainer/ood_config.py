@@ -39,7 +39,10 @@ class OODConfig(TrainingArguments):
         "the whole prediction goes through and whose places all count.",
     )
     freeze_batch_norm: bool = option(
-        False, "Train with batch normalisation's running statistics, unchanged; its weights still learn."
+        False,
+        "Train with batch normalisation's running statistics, unchanged; its weights still learn. Otherwise "
+        "statistics are of each micro-batch on each process, over all its environments, never of one "
+        "environment; running ones follow that mixture and serve every environment in evaluation.",
     )
 
     learning_rate: float = option(

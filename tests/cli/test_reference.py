@@ -15,7 +15,7 @@ from hf_ood import OODTrainer
 from hf_ood.cli.arguments import Arguments, UsageError, parse_arguments
 from hf_ood.cli.datasets import load_splits, part_of, training_datasets
 from hf_ood.cli.reference import judge, recorded_options, rehearse
-from hf_ood.cli.train import build_model, build_trainer, main
+from hf_ood.cli.train import build_model, build_network, build_trainer, main
 from hf_ood.data import EnvironmentDataset
 
 SMALL: dict[str, Any] = {
@@ -121,7 +121,7 @@ def test_errors_count_as_often_as_asked_and_are_those_of_the_reference_model(
     wrong = torch.from_numpy(prediction.predictions.argmax(1) != prediction.label_ids[0])
     assert 0 < wrong.sum() < 300
     assert found == {"upweighted": {"factor": 7, "errors": int(wrong.sum()), "of": 300}}
-    trainer, _ = build_trainer(arguments, judged, previous=None)
+    trainer, _ = build_trainer(arguments, judged, build_network(arguments, judged, None))
     drawn = Counter(trainer._get_train_sampler())
     trained = Counter("wrong" if wrong[row] else "right" for row in drawn.elements())
     # Equal parts of two environments: one of them goes round once, the other a little more or less.
@@ -143,7 +143,7 @@ def test_a_stage_in_groups_trains_on_equal_parts_of_them(source: str, tmp_path: 
     data = data_of(arguments)
     judged, _ = judge(arguments, data, build_model(arguments, data["train"].label_names))
     assert len(set(judged["train"].group_counts().values())) > 1
-    trainer, _ = build_trainer(arguments, judged, previous=None)
+    trainer, _ = build_trainer(arguments, judged, build_network(arguments, judged, None))
     for batch in trainer.get_train_dataloader():
         pairs = Counter(zip(batch["labels"].tolist(), batch["environment"].tolist(), strict=True))
         assert sorted(pairs.values()) == [10, 10, 10, 10]
@@ -167,7 +167,7 @@ def test_inferred_environments_replace_those_of_training_only(
         assert entry["count"] == counts[name] == sum(entry["labels"].values())
         assert entry["count"] == sum(entry["environments"].values())
         assert ("reference_accuracy" in entry) == (inference != "random")
-    trainer, _ = build_trainer(arguments, judged, previous=None)
+    trainer, _ = build_trainer(arguments, judged, build_network(arguments, judged, None))
     trainer.train()
     assert "accuracy_inferred_0" in trainer.state.log_history[-2]
     rehearsed = rehearse(arguments, data)["train"]
