@@ -19,7 +19,8 @@ from ..trainer.methods import method_parts
 from .adapters import LORA
 from .command import command_line
 from .models import MODEL_CONFIG, model_section, take_model_config
-from .parser import RunArguments, UsageError, make_parser, sections
+from .parser import UsageError, make_parser, sections
+from .run_arguments import RunArguments
 from .stages import read_stages
 
 

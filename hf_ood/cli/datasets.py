@@ -26,7 +26,7 @@ from ..data.configurations import unknown_name
 from ..data.images import Process
 from .arguments import Arguments
 from .models import backbone
-from .parser import RunArguments
+from .run_arguments import RunArguments
 
 IN_MEMORY = {"auto": None, "always": True, "never": False}
 

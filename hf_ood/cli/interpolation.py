@@ -12,7 +12,7 @@ from torch import nn
 from ..averaging import interpolate
 from ..evaluation.metrics import EnvironmentReport, is_regression, mean_measure, worst_accuracy
 from ..models import MODELS
-from .parser import RunArguments
+from .run_arguments import RunArguments
 
 
 def check_line(run: RunArguments, previous: Path | None, has_validation: bool) -> None:

@@ -21,7 +21,8 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 
 from ..data.configurations import unknown_name
 from ..models import MODELS, image_processor
-from .parser import RunArguments, UsageError
+from .parser import UsageError
+from .run_arguments import RunArguments
 
 if TYPE_CHECKING:
     from .arguments import Arguments

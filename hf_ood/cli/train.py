@@ -5,12 +5,11 @@ from __future__ import annotations
 import copy
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import PartialState
 from torch import nn
@@ -18,25 +17,19 @@ from transformers import PreTrainedModel, set_seed
 from transformers.utils import logging
 
 from ..data import EnvironmentDataset
-from ..evaluation import environment_report, save_results, summarize
-from ..evaluation.metrics import EnvironmentReport, mean_measure
-from ..evaluation.results import RESULTS_FILE, history, load_results, versions
-from ..files import all_or_nothing
-from ..hub.model_card import write_model_card
-from ..reporting.curves import CURVES_FILE, draw_curves
-from ..reporting.reconstructions import RECONSTRUCTIONS_FILE, Reconstructs, draw_reconstructions
+from ..evaluation.results import RESULTS_FILE, load_results
 from ..reporting.tables import print_results
 from ..trainer import OODConfig, OODTrainer
 from ..trainer.checkpoints import last_whole_checkpoint
 from ..trainer.linear_probe import Probe, on_features
 from ..trainer.methods import Method, build_method
-from .adapters import LORA, recorded_lora, without_adapters
+from .adapters import LORA, without_adapters
 from .arguments import Arguments, UsageError, parse_arguments
 from .cores import cores_per_process
-from .datasets import describe_data, load_splits, training_datasets
+from .datasets import load_splits, training_datasets
 from .frozen import as_the_trained_part_takes, choose_trainable
 from .interpolation import check_line, end_on_line, selection_on_line
-from .models import backbone, build_model, check_image_size, describe_model, input_processor
+from .models import backbone, build_model, check_image_size
 from .output_folder import (
     claim_output_dir,
     comparable_arguments,
@@ -46,7 +39,8 @@ from .output_folder import (
 )
 from .parser import make_parser
 from .push import take_publication
-from .reference import judge, recorded_inference, recorded_options, reference_folder, rehearse
+from .reference import judge, reference_folder, rehearse
+from .run_files import collect_results, image_size, predict_report, write_run
 from .stages import combine, load_weights, place_stages
 
 logger = logging.get_logger(__name__)
@@ -217,106 +211,6 @@ def resume_from(training: OODConfig) -> str | bool | None:
     """True: the latest whole checkpoint; a checkpoint's folder; None: start."""
     asked = training.resume_from_checkpoint
     return True if str(asked).lower() in ("true", "last") else asked or None
-
-
-def collect_results(
-    trainer: OODTrainer,
-    arguments: Arguments,
-    method: Method,
-    datasets: dict[str, EnvironmentDataset],
-    seconds: float,
-    cpu_seconds: float,
-    prepare: Callable[[EnvironmentDataset], EnvironmentDataset] = lambda dataset: dataset,
-) -> dict[str, Any]:
-    """Measure the final weights on every split and put everything that `results.json` holds together.
-
-    `prepare`: makes further data what the trainer's network takes, as `datasets` are.
-    """
-    run, training = arguments.run, arguments.training
-    plain = {**datasets, "train": datasets["train"].with_transform(None)}
-    reports = {split: predict_report(trainer, dataset) for split, dataset in plain.items()}
-    done = max(trainer.state.global_step - trainer._initial_global_step, 0)
-    batch = training.per_device_train_batch_size * training.gradient_accumulation_steps * training.world_size
-    return {
-        "method": method.name,
-        "dataset": run.dataset_name,
-        "config": run.dataset_config,
-        "seed": training.seed,
-        "selection": trainer.selection,
-        **summarize(reports["train"], reports["validation"], reports["test"]),
-        "also_test": {
-            name: {"environments": report, **mean_measure(report)}
-            for name in run.also_test or []
-            for report in [predict_report(trainer, prepare(load_splits(arguments, name)["test"]))]
-        },
-        "history": history(trainer.state.log_history),
-        "hyperparameters": {
-            **method.hyperparameters(),
-            "model": describe_model(arguments),
-            **recorded_inference(arguments),
-            **recorded_lora(arguments),
-            "data": {**describe_data(arguments), **recorded_options(arguments)},
-            "training": {
-                "learning_rate": training.learning_rate,
-                "batch_size": batch,
-                "epochs": trainer.state.epoch,
-                "optimizer": str(getattr(training.optim, "value", training.optim)),
-                "lr_scheduler": str(getattr(training.lr_scheduler_type, "value", training.lr_scheduler_type)),
-                "training_images": len(datasets["train"]),
-                **({"trainable": " ".join(run.trainable)} if run.trainable else {}),
-                **({"cache_features": True} if run.cache_features else {}),
-                **(
-                    {"interpolate_with_start": run.interpolate_with_start}
-                    if run.interpolate_with_start
-                    else {}
-                ),
-            },
-        },
-        "steps": trainer.state.global_step,
-        "seconds": seconds,
-        "cpu_seconds": cpu_seconds,
-        "samples_per_second": done * batch / seconds,
-        "versions": versions(),
-        "command": arguments.command,
-    }
-
-
-def predict_report(trainer: OODTrainer, dataset: EnvironmentDataset) -> EnvironmentReport:
-    if len(dataset) == 0:
-        return {}
-    prediction = trainer.predict(dataset)
-    labels, environments = prediction.label_ids  # type: ignore[misc]
-    return environment_report(
-        np.asarray(prediction.predictions), labels, environments, dataset.environment_names
-    )
-
-
-def write_run(
-    model: PreTrainedModel, results: dict[str, Any], folder: Path, datasets: dict[str, EnvironmentDataset]
-) -> None:
-    """Everything a run leaves behind, or the files of before: results last, where they are, the run is
-    whole.
-
-    Processor, curves and card are for images and texts: a run on vectors has none of them.
-    """
-    with all_or_nothing(folder, last=RESULTS_FILE) as staged:
-        model.save_pretrained(staged)
-        size = image_size(datasets["train"])
-        processor = datasets["train"].processor or (input_processor(model, *size) if size else None)
-        if processor is not None:
-            processor.save_pretrained(staged)
-            draw_curves(results, staged / CURVES_FILE)
-            write_model_card(results, staged)
-        if isinstance(model, Reconstructs):
-            shown = {split: datasets[split] for split in ("validation", "test")}
-            draw_reconstructions(model, shown).savefig(staged / RECONSTRUCTIONS_FILE, dpi=120)
-        save_results(results, staged)
-
-
-def image_size(dataset: EnvironmentDataset) -> tuple[int, ...]:
-    """Height and width of the images that the network takes; empty where it takes no images."""
-    pixels = dataset.__getitems__([0]).get("pixel_values")
-    return () if pixels is None else tuple(pixels.shape[2:])
 
 
 __all__ = ["RESULTS_FILE", "main", "make_parser", "run"]

@@ -23,8 +23,9 @@ from ..cli.adapters import without_adapters
 from ..cli.arguments import Arguments, parse_arguments
 from ..cli.datasets import load_splits, training_datasets
 from ..cli.reference import rehearse
+from ..cli.run_files import collect_results, write_run
 from ..cli.stages import place_stages
-from ..cli.train import build_network, build_trainer, collect_results, write_run
+from ..cli.train import build_network, build_trainer
 from .study import Run
 
 WARM_UP = 3  # steps that are not counted: the first ones allocate

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from hf_ood.cli.interpolation import check_line, end_on_line, selection_on_line
-from hf_ood.cli.parser import RunArguments
+from hf_ood.cli.run_arguments import RunArguments
 from hf_ood.evaluation import environment_report
 from hf_ood.reporting.tables import interpolation_table
 
