@@ -106,7 +106,7 @@ def test_jtt_counts_the_errors_of_its_first_stage(runs: dict[str, tuple[Path, di
     errors = train["upweighted"]["errors"]
     assert errors / train["upweighted"]["of"] == pytest.approx(1 - identify["train_accuracy"])
     assert "upweighted" not in identify
-    assert f"{errors} of 400 training images counted 20 times" in (folder / "README.md").read_text()
+    assert f"{errors} of 400 training samples counted 20 times" in (folder / "README.md").read_text()
 
 
 def test_eiil_records_what_it_inferred(runs: dict[str, tuple[Path, dict[str, Any]]]) -> None:
