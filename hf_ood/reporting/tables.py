@@ -108,6 +108,7 @@ def print_results(results: dict[str, Any], folder: str) -> None:
         f"selection: {results['selection']}; {results['steps']} steps, {results['seconds']:.0f} s, "
         f"{results['samples_per_second']:,.0f} samples/s",
         highlight=False,
+        soft_wrap=True,
     )
     _print_files(
         console,
@@ -130,6 +131,7 @@ def print_evaluation(results: dict[str, Any], folder: Path) -> None:
         f"labels matched {results['label_mapping']}; {results['seconds']:.0f} s, "
         f"{results['samples_per_second']:,.0f} samples/s",
         highlight=False,
+        soft_wrap=True,
     )
     _print_files(
         console,

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from optuna.trial import BaseTrial
 
 from ..options import Search
 from ..studies.study import Settings
 from ..trainer import OODConfig
 from ..trainer.methods import METHODS, method_parts
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
 
 
 def search_space(method: str, fixed: Settings | None = None) -> dict[str, tuple[Search, Any]]:

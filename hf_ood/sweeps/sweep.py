@@ -6,18 +6,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import yaml
-from datasets import DatasetDict
 from rich.console import Console
 from rich.markup import escape
 
-from ..cli.arguments import UsageError, parse_arguments
+from ..cli.arguments import UsageError
 from ..cli.cores import cores
-from ..cli.datasets import BUILT_IN, load_splits
-from ..data import read_dataset
 from ..data.configurations import unknown_name
-from ..data.environment_column import numbered
 from ..evaluation.selection import PROTOCOLS, GivenEnvironment, Protocol
 from ..studies.collect import finished
 from ..studies.dispatch import ExecutorUnavailable
@@ -27,6 +22,7 @@ from ..studies.reproduce import INTERRUPTED, positive, print_estimate
 from ..studies.study import Run, Settings
 from ..trainer.methods import build_method
 from .carry_on import carry_on
+from .environments import environments_of
 from .plan import Plan
 from .report import report
 from .space import search_space
@@ -171,23 +167,6 @@ def make_protocol(name: str, environments: Sequence[str]) -> Protocol:
     if name in environments:
         return GivenEnvironment(name)
     raise ValueError(unknown_name("protocol", name, [*PROTOCOLS, *environments]))
-
-
-def environments_of(recipe: Path) -> tuple[list[str], list[str]]:
-    """Names of the environments that a recipe's training and test splits have.
-
-    Of a table without a test split all environments are training ones, unless the recipe names the tested.
-    """
-    run = parse_arguments(["--config", str(recipe)])
-    if run.run.dataset_name not in BUILT_IN and not (run.run.test_environments or run.run.train_environments):
-        data = read_dataset(run.run.dataset_name, run.run.dataset_config)
-        if "test" not in data:
-            whole = DatasetDict(train=data["train"]) if "train" in data else data
-            ids, names = numbered(whole, run.run.environment_column, "environment")
-            present = np.unique(np.concatenate(list(ids.values())))
-            return [names[number] for number in present], []
-    splits = load_splits(run, run.run.dataset_config)
-    return list(splits["train"].environment_counts()), list(splits["test"].environment_counts())
 
 
 def _tell(plan: Plan, arguments: argparse.Namespace, console: Console) -> int:
