@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import Trainer
+from transformers.utils import logging
 
 from ..data import EnvironmentDataset
 from ..masking import FeatureTransform
@@ -15,6 +16,9 @@ from ..models import FeatureSplit, Penultimate, batch_norms, find_feature_layer
 from ..objectives import Objective
 from .checks import takes_transform
 from .ood_config import OODConfig
+from .unused import unused_parameters
+
+logger = logging.get_logger(__name__)
 
 
 class ForwardTrainer(Trainer):
@@ -35,6 +39,15 @@ class ForwardTrainer(Trainer):
         self._penultimate = Penultimate(self.model) if self.objective.needs_features else None
         self._split = self._find_split()
         self._frozen_norms = batch_norms(self.model) if self.args.freeze_batch_norm else []
+        if self.train_dataset is not None:
+            self._freeze_unused()
+
+    def _freeze_unused(self) -> None:
+        """Several processes wait for the gradient of every parameter that trains, and some never get one. One
+        process freezes the same, so that each can resume what the other began."""
+        for name, parameter in unused_parameters(self.model, self._two_samples()).items():
+            logger.info(f"{name} takes no part in what the network gives: frozen.")
+            parameter.requires_grad_(False)
 
     def _find_split(self) -> FeatureSplit | None:
         """How the feature transform gets into a network whose forward pass does not take one."""
@@ -48,9 +61,13 @@ class ForwardTrainer(Trainer):
                 f"{self.feature_transform.name} acts through hooks, which a compiled network does not run: "
                 "leave --torch_compile out."
             )
+        return FeatureSplit(self.model, find_feature_layer(self.model, self._two_samples(), layer))
+
+    def _two_samples(self) -> dict[str, Any]:
+        """The network's inputs for the first two samples to train on."""
+        assert self.train_dataset is not None
         two: Any = self.train_dataset.__getitems__([0, 1])
-        first = self._prepare_inputs(self.data_collator(two))
-        return FeatureSplit(self.model, find_feature_layer(self.model, without_environment(first), layer))
+        return without_environment(self._prepare_inputs(self.data_collator(two)))
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         if self.args.torch_compile and self.objective.needs_features:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import builtins
 import json
+import os
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +53,9 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lines.append(json.dumps({"file_name": f"{i}.png", "label": i % 2, "hospital": "ABC"[i % 3]}))
     (folder / "scans" / "metadata.jsonl").write_text("\n".join(lines))
     return folder
+
+
+TRAIN = Path("trainers/train.py").resolve()
 
 
 @pytest.fixture(autouse=True)
@@ -158,6 +164,34 @@ def test_adapters_are_merged_into_an_ordinary_checkpoint(data: str, tmp_path: Pa
     (checkpoints[-1] / "trainer_state.json").unlink()
     again = train(f"{flags} --resume_from_checkpoint true", tmp_path / "run")
     assert again["environments"] == results["environments"]
+
+
+@pytest.mark.parametrize("extra", ["--cache_features true", "--lora.rank 2"], ids=["cached", "lora"])
+def test_two_processes_train_what_one_does(extra: str, tmp_path: Path) -> None:
+    if "lora" in extra:
+        pytest.importorskip("peft")
+    flags = (
+        f"{IMAGES} --method irm --irm.warmup_steps 2 {extra} --optim sgd --learning_rate 0.5 --max_steps 6 "
+        "--eval_strategy no --save_strategy no"
+    )
+    launcher = f"{sys.executable} -m torch.distributed.run --standalone --local-addr 127.0.0.1"
+    halves = SMALL.replace("size 12", "size 6") + f" --ddp_backend gloo --output_dir {tmp_path}/two"
+    two = subprocess.Popen(
+        shlex.split(f"{launcher} --nproc_per_node 2 {TRAIN} {flags} {halves}"),
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    train(flags, tmp_path / "one")
+    told = two.communicate(timeout=180)[0]
+    assert two.returncode == 0, told
+    ours, theirs = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    start = load_file(Path("viewer") / "model.safetensors")
+    moved = max((ours[name] - start[name]).abs().max().item() for name in start)
+    assert moved > 1e-3
+    for name, weights in ours.items():
+        torch.testing.assert_close(theirs[name], weights, rtol=0, atol=1e-3 * moved)
 
 
 def test_lora_without_peft_says_what_to_install(
