@@ -74,5 +74,5 @@ def recorded_lora(arguments: Arguments) -> dict[str, dict[str, Any]]:
 
 
 def without_adapters(model: Any) -> Any:
-    """The network as everything else reads it: what its adapters add is part of its weights."""
-    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+    """The network as everything else reads it: merged adapters are part of its weights."""
+    return model.unload() if hasattr(model, "merge_adapter") else model
