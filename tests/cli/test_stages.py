@@ -221,6 +221,7 @@ def test_a_stage_starts_where_the_one_before_ended_and_moves_only_its_own(
         assert (after[name] - weight).abs().max() < 0.01  # nine small steps, not another start
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_in_its_stage_to_the_same_weights(
     whole: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:

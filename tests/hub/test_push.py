@@ -91,6 +91,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 def test_every_model_gives_the_same_logits_without_this_package(
     hub: LoopbackHub, author: Client, stranger: Client, run_folder: Path, tmp_path: Path
 ) -> None:

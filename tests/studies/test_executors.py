@@ -55,6 +55,7 @@ def small_runs(folder: Path) -> list[Run]:
     return load_study(folder / "recipes" / "small.yaml").runs("quick")
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_runs_and_one_takes_over_when_the_other_is_killed(
     whole: Path, tmp_path: Path
 ) -> None:
@@ -80,6 +81,7 @@ def test_two_processes_share_the_runs_and_one_takes_over_when_the_other_is_kille
     pd.testing.assert_frame_equal(values(tmp_path / "b"), values(whole / "out"))
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_workers_and_says_how_to_go_on(tmp_path: Path) -> None:
     output = tmp_path / "output.txt"
     process = start(command(tmp_path, "runs", "out", "--executor", "workers", "--workers", "2"), output)

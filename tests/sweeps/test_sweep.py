@@ -115,6 +115,7 @@ def test_a_finished_sweep_is_not_repeated_and_more_trials_go_on(
     pd.testing.assert_frame_equal(after[after["trial"] < 2].reset_index(drop=True), before)
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_goes_on_to_the_same_tables(plain: Path, tmp_path: Path) -> None:
     command = [sys.executable, "trainers/sweep.py", *flags(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
@@ -215,6 +216,7 @@ def postgresql(tmp_path: Path) -> Iterator[str]:
         shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_sweep_in_postgresql(postgresql: str, tmp_path: Path, plain: Path) -> None:
     command = [sys.executable, "trainers/sweep.py", *flags(tmp_path, "--storage", postgresql)]
     both = [
