@@ -66,14 +66,18 @@ class Trials:
         self, method: str, held_out: str, wanted: int, at_once: int, fixed: Settings
     ) -> list[OpenTrial]:
         """Trials to work on now, at most `at_once`: those that an interrupted process of this machine left,
-        then new ones until there are `wanted` in all."""
-        study = self.study(method, held_out)
+        then new ones until there are `wanted` in all.
+
+        Processes that ask at the same moment may get one too many: it waits for a sweep that wants more."""
+        study, here = self.study(method, held_out), socket.gethostname()
         taken = []
         for frozen in study.get_trials(states=(TrialState.RUNNING,)):
-            if frozen.user_attrs.get(HOST, socket.gethostname()) == socket.gethostname():
+            if frozen.number < wanted and frozen.user_attrs.get(HOST, here) == here:
                 taken.append(self._open(study, Trial(study, frozen._trial_id), method, held_out, fixed))
         while len(study.get_trials(deepcopy=False)) < wanted and len(taken) < at_once:
-            taken.append(self._open(study, study.ask(), method, held_out, fixed))
+            trial = study.ask()
+            if trial.number < wanted:
+                taken.append(self._open(study, trial, method, held_out, fixed))
         return [trial for trial in taken if trial is not None][:at_once]
 
     def _open(
