@@ -68,7 +68,8 @@ class Trials:
         """Trials to work on now, at most `at_once`: those that an interrupted process of this machine left,
         then new ones until there are `wanted` in all.
 
-        Processes that ask at the same moment may get one too many: it waits for a sweep that wants more."""
+        Processes that ask at the same moment may get one too many: it waits for a sweep that wants more.
+        """
         study, here = self.study(method, held_out), socket.gethostname()
         taken = []
         for frozen in study.get_trials(states=(TrialState.RUNNING,)):

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
+from accelerate.utils import send_to_device
 from torch import Tensor, nn
 from transformers import Trainer
 from transformers.utils import logging
@@ -44,7 +45,8 @@ class ForwardTrainer(Trainer):
 
     def _freeze_unused(self) -> None:
         """Several processes wait for the gradient of every parameter that trains, and some never get one. One
-        process freezes the same, so that each can resume what the other began."""
+        process freezes the same, so that each can resume what the other began.
+        """
         for name, parameter in unused_parameters(self.model, self._two_samples()).items():
             logger.info(f"{name} takes no part in what the network gives: frozen.")
             parameter.requires_grad_(False)
@@ -64,10 +66,13 @@ class ForwardTrainer(Trainer):
         return FeatureSplit(self.model, find_feature_layer(self.model, self._two_samples(), layer))
 
     def _two_samples(self) -> dict[str, Any]:
-        """The network's inputs for the first two samples to train on."""
+        """The network's inputs for the first two samples to train on, beside its weights, which FSDP and
+        DeepSpeed move only when training begins.
+        """
         assert self.train_dataset is not None
         two: Any = self.train_dataset.__getitems__([0, 1])
-        return without_environment(self._prepare_inputs(self.data_collator(two)))
+        place = next(self.model.parameters()).device
+        return without_environment(send_to_device(self.data_collator(two), place))
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         if self.args.torch_compile and self.objective.needs_features:
