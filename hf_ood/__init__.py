@@ -35,7 +35,16 @@ from .objectives import (
     SupCon,
     VREx,
 )
-from .trainer import IRMRSCTrainer, IRMTrainer, OODConfig, OODTrainer, RSCTrainer, register
+from .trainer import (
+    EnvironmentOptions,
+    EnvironmentTrainer,
+    IRMRSCTrainer,
+    IRMTrainer,
+    OODConfig,
+    OODTrainer,
+    RSCTrainer,
+    register,
+)
 from .updates import IGA, MLDG, SAM, ANDMask, Fish, SANDMask
 
 __version__ = "0.1.0"
@@ -66,7 +75,9 @@ __all__ = [
     "DisentangledVAEConfig",
     "DisentangledVAEForImageClassification",
     "EnvironmentDataset",
+    "EnvironmentOptions",
     "EnvironmentSampler",
+    "EnvironmentTrainer",
     "Fish",
     "Fishr",
     "GroupDRO",

@@ -12,6 +12,7 @@ from .loading import Columns, environment_datasets, read_dataset
 from .mnist import CorruptDataError, load_grey_images
 from .processors import load_processor
 from .publish import publish_dataset
+from .rows import EnvironmentRows
 from .splits import Protocol
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Columns",
     "CorruptDataError",
     "EnvironmentDataset",
+    "EnvironmentRows",
     "EnvironmentSampler",
     "LinearUnitTestConfig",
     "Protocol",

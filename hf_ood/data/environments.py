@@ -34,6 +34,7 @@ class EnvironmentDataset(Dataset):
 
     `pixel_values`: uint8 [N, C, H, W] (floats are kept as they are, and may be vectors [N, D]). `labels`,
     `environments`: int64 [N]; labels that are floats are the targets of a regression.
+    None where they are not known, to predict them.
     `label_names`, `environment_names`: what the ids stand for. `extras`: further columns, tensors of N rows.
     `transform`: called with each batch (a dict of tensors), for augmentation; see `with_transform`.
     `finish`: called after it, always: what the model's processor does to a batch (normalise, pad).
@@ -46,7 +47,7 @@ class EnvironmentDataset(Dataset):
     def __init__(
         self,
         pixel_values: Tensor,
-        labels: Tensor,
+        labels: Tensor | None,
         environments: Tensor,
         label_names: Sequence[str],
         environment_names: Sequence[str],
@@ -55,7 +56,9 @@ class EnvironmentDataset(Dataset):
         finish: Step | None = None,
         processor: Any = None,
     ):
-        columns = {"pixel_values": pixel_values, "labels": labels, "environment": environments}
+        columns = {"pixel_values": pixel_values, "environment": environments}
+        if labels is not None:
+            columns["labels"] = labels
         self._set({**columns, **(extras or {})}, label_names, environment_names, transform, finish, processor)
 
     def _set(
@@ -67,12 +70,9 @@ class EnvironmentDataset(Dataset):
         finish: Step | None,
         processor: Any,
     ) -> None:
-        labels = columns["labels"]
-        self.columns: Batch = {
-            **columns,
-            "labels": labels if labels.is_floating_point() else labels.long(),
-            "environment": columns["environment"].long(),
-        }
+        self.columns: Batch = {**columns, "environment": columns["environment"].long()}
+        if self.has_labels and not self.labels.is_floating_point():
+            self.columns["labels"] = self.labels.long()
         self.label_names = list(label_names)
         self.environment_names = list(environment_names)
         self.transform, self.finish, self.processor = transform, finish, processor
@@ -82,9 +82,13 @@ class EnvironmentDataset(Dataset):
                 raise ValueError(
                     f"Column {name!r} has {len(columns[name])} rows, {first} {len(columns[first])}."
                 )
-        if not labels.is_floating_point():
+        if self.has_labels and not self.labels.is_floating_point():
             _check_ids("Labels", self.labels, self.label_names)
         _check_ids("Environment ids", self.environments, self.environment_names)
+
+    @property
+    def has_labels(self) -> bool:
+        return "labels" in self.columns
 
     @property
     def labels(self) -> Tensor:
@@ -104,9 +108,11 @@ class EnvironmentDataset(Dataset):
     ) -> EnvironmentDataset:
         """Decode an image dataset once and keep it as a uint8 tensor.
 
-        All images must have one size. Raises `ValueError` naming the columns there are when one is missing.
+        All images must have one size. Without a label column the dataset has no labels. Raises `ValueError`
+        naming the columns there are when another one is missing.
         """
-        require_columns(dataset, image_column, label_column, environment_column)
+        require_columns(dataset, image_column, environment_column)
+        labelled = label_column in dataset.column_names
         find_image_column(dataset, image_column)
         extras = {
             name: torch.tensor(dataset[name][:], dtype=torch.uint8)
@@ -115,15 +121,15 @@ class EnvironmentDataset(Dataset):
         }
         return cls(
             pixel_values=stack_images([as_rgb(image) for image in dataset[image_column]]),
-            labels=torch.tensor(dataset[label_column][:]),
+            labels=torch.tensor(dataset[label_column][:]) if labelled else None,
             environments=torch.from_numpy(column_ids(dataset, environment_column)),
-            label_names=column_names(dataset, label_column),
+            label_names=column_names(dataset, label_column) if labelled else [],
             environment_names=column_names(dataset, environment_column),
             extras=extras,
         )
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.environments)
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         index = torch.as_tensor(indices, dtype=torch.long)
@@ -162,6 +168,13 @@ class EnvironmentDataset(Dataset):
         changed = copy(self)
         changed.columns = {**self.columns, "environment": environments}
         changed.environment_names = list(names)
+        return changed
+
+    def with_labels(self, labels: Tensor, names: Sequence[str]) -> EnvironmentDataset:
+        """The same rows with other class ids, int64 [N], which `names` names."""
+        changed = copy(self)
+        changed.columns = {**self.columns, "labels": labels}
+        changed.label_names = list(names)
         return changed
 
     def with_repeats(self, repeats: Tensor) -> EnvironmentDataset:

@@ -45,8 +45,8 @@ class IRM(PenaltyObjective):
     )
 
     def sums(self, outputs: Outputs) -> Sums:
-        losses = sample_losses(outputs.logits, outputs.labels)
-        slopes = sample_slopes(outputs.logits, outputs.labels)
+        losses = outputs.losses
+        slopes = outputs.slopes
         columns = torch.stack([torch.ones_like(losses), losses, slopes], dim=1)
         count, loss, slope = environment_sums(columns, outputs.environments, outputs.num_environments).unbind(
             1

@@ -1,17 +1,24 @@
 """The engine and its named methods."""
 
+from ..engine import NonFiniteLossError
+from . import contract
 from .checkpoints import CorruptCheckpointError
 from .irm_rsc_trainer import IRMRSCTrainer
 from .irm_trainer import IRMTrainer
+from .environment_options import EnvironmentOptions
+from .environment_trainer import EnvironmentTrainer
 from .linear_probe import cached_features, fit_head
 from .methods import register
 from .ood_config import OODConfig
 from .ood_trainer import OODTrainer
-from .record import NonFiniteLossError
 from .rsc_trainer import RSCTrainer
+
+contract.check()
 
 __all__ = [
     "CorruptCheckpointError",
+    "EnvironmentOptions",
+    "EnvironmentTrainer",
     "IRMRSCTrainer",
     "IRMTrainer",
     "NonFiniteLossError",

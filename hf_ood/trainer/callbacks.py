@@ -1,11 +1,49 @@
-"""What a run shows while it trains."""
+"""What a run shows while it trains, and what a method does after steps and evaluations."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from transformers import TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
+
+from ..engine import WeightAverage
+from ..updates import Update
+
+
+class MethodCallback(TrainerCallback):
+    """Lets an update finish what the optimizer did to the weights, and tells an averaging of every step and
+    every validation; the training ends with what it gives, unless the best checkpoint was loaded."""
+
+    def __init__(self, update: Update | None, validation_loss: str):
+        self.update, self.validation_loss = update, validation_loss
+        self.average: WeightAverage | None = None  # the trainer's, once a training has begun
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self.update is not None:
+            self.update.after_step()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self.average is not None:
+            self.average.update(state.global_step, state.max_steps)
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        loss = kwargs["metrics"].get(self.validation_loss)
+        if self.average is not None and loss is not None:
+            self.average.averaging.evaluated(loss)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        chosen = args.load_best_model_at_end and state.best_model_checkpoint
+        if self.average is not None and not chosen:
+            self.average.finish()
 
 
 class EnvironmentProgress(ProgressCallback):

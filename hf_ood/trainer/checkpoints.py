@@ -1,30 +1,103 @@
-"""Checkpoints that are whole, and the objective's state inside them."""
+"""Checkpoints that are whole: a manifest says what one holds, and whatever is missing or damaged is an error."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors
-from safetensors.torch import load_file, save_file
 from transformers.utils import logging
 
-from ..objectives import Objective
+from ..engine import Stateful, load_parts, save_parts, state_file
 
 logger = logging.get_logger(__name__)
-OBJECTIVE_FILE = "objective.safetensors"
-AVERAGING_FILE = "averaging.safetensors"
-STATE_FILES = {OBJECTIVE_FILE, AVERAGING_FILE}
+MANIFEST_FILE = "manifest.json"
+PARTS = ("objective", "averaging", "training_record")
+STATE_FILES = {state_file(part) for part in PARTS}
+TRAINER_STATE, OPTIMIZER = "trainer_state.json", "optimizer.pt"
 
 
 class CorruptCheckpointError(RuntimeError):
     """A checkpoint file is damaged or missing; the message names it and the way out."""
 
 
+def save_state(parts: Mapping[str, Stateful], checkpoint: str | Path) -> None:
+    """What lives between steps, beside the weights."""
+    save_parts(parts, checkpoint)
+
+
+def load_state(parts: Mapping[str, Stateful], checkpoint: str | Path) -> None:
+    """Restore what `save_state` saved.
+
+    Raises `ValueError` for a part of another method, one that is missing, and one that nobody asks for.
+    """
+    manifest = read_manifest(Path(checkpoint))
+    if manifest is None:  # of a version that kept no manifest, nor the sums since the last log entry
+        logger.warning(f"{checkpoint} is from before manifests: its files are taken as they are.")
+        parts = {name: part for name, part in parts.items() if name != "training_record"}
+    else:
+        for name in manifest["parts"]:
+            if name not in parts:
+                raise ValueError(
+                    f"{checkpoint} holds the state of {manifest['parts'][name]}, which this trainer does not "
+                    "train with: start again, or resume with it."
+                )
+    load_parts(parts, checkpoint)
+
+
+def save_manifest(parts: Mapping[str, Stateful], checkpoint: str | Path) -> None:
+    """Name every file of the checkpoint, with size and SHA-256, and every part of the state: the last file
+    that is written."""
+    folder = Path(checkpoint)
+    files = {
+        str(file.relative_to(folder)): {"size": file.stat().st_size, "sha256": _sha256(file)}
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.name != MANIFEST_FILE
+    }
+    kept = {name: part.kind for name, part in parts.items() if state_file(name) in files}
+    partial = folder / f"{MANIFEST_FILE}.partial"
+    partial.write_text(json.dumps({"parts": kept, "files": files}, indent=1))
+    partial.replace(folder / MANIFEST_FILE)
+
+
+def read_manifest(checkpoint: Path) -> dict[str, Any] | None:
+    """What `save_manifest` wrote; None where there is none. Raises `ValueError` for a damaged one."""
+    file = checkpoint / MANIFEST_FILE
+    if not file.exists():
+        return None
+    manifest = json.loads(file.read_text())
+    if not isinstance(manifest, dict) or not {"parts", "files"} <= manifest.keys():
+        raise ValueError("it names no files")
+    return manifest
+
+
 def find_damage(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint folder, or None. Reads headers, not weights."""
-    state = checkpoint / "trainer_state.json"
+    """What is wrong with a checkpoint folder, or None."""
+    try:
+        manifest = read_manifest(checkpoint)
+    except ValueError as error:
+        return f"{checkpoint / MANIFEST_FILE} is damaged ({error})"
+    return _find_structural_damage(checkpoint) or (_find_changes(checkpoint, manifest) if manifest else None)
+
+
+def _find_changes(checkpoint: Path, manifest: Mapping[str, Any]) -> str | None:
+    for name, entry in manifest["files"].items():
+        file = checkpoint / name
+        if not file.is_file():
+            return f"{file} is missing"
+        if file.stat().st_size != entry["size"]:
+            return f"{file} is damaged ({file.stat().st_size} of {entry['size']} bytes)"
+        if _sha256(file) != entry["sha256"]:
+            return f"{file} is damaged (its bytes are not those that were written)"
+    return None
+
+
+def _find_structural_damage(checkpoint: Path) -> str | None:
+    state = checkpoint / TRAINER_STATE
     try:
         json.loads(state.read_text())
     except FileNotFoundError:
@@ -59,8 +132,10 @@ def last_whole_checkpoint(output_dir: str | Path) -> str | None:
 
 
 def require_whole(checkpoint: str | Path) -> None:
-    """Raise `CorruptCheckpointError` unless the checkpoint is whole."""
+    """Raise `CorruptCheckpointError` unless the checkpoint is whole, and can be resumed from."""
     damage = find_damage(Path(checkpoint))
+    if damage is None and not (Path(checkpoint) / OPTIMIZER).exists() and not _is_sharded(Path(checkpoint)):
+        damage = f"{checkpoint} holds no {OPTIMIZER} (save_only_model keeps the network alone)"
     if damage:
         raise CorruptCheckpointError(
             f"Cannot resume: {damage}. Resume from an earlier checkpoint, or with --resume_from_checkpoint "
@@ -68,22 +143,11 @@ def require_whole(checkpoint: str | Path) -> None:
         )
 
 
-def save_objective(objective: Objective, checkpoint: str | Path) -> None:
-    save_file(
-        objective.state_dict(), Path(checkpoint) / OBJECTIVE_FILE, metadata={"objective": objective.name}
-    )
+def _is_sharded(checkpoint: Path) -> bool:
+    """Whether FSDP or DeepSpeed wrote the optimizer's state in a way of its own."""
+    return any(checkpoint.glob("optimizer*")) or any(checkpoint.glob("global_step*"))
 
 
-def load_objective(objective: Objective, checkpoint: str | Path) -> None:
-    """Restore what `save_objective` saved. Raises `ValueError` when it is the state of another objective."""
-    file = Path(checkpoint) / OBJECTIVE_FILE
-    if not file.exists():
-        return
-    with safetensors.safe_open(file, framework="pt") as saved:
-        name = (saved.metadata() or {}).get("objective", objective.name)
-    if name != objective.name:
-        raise ValueError(
-            f"{checkpoint} was trained with {name}, not with {objective.name}: start again, or resume with "
-            f"{name}."
-        )
-    objective.load_state_dict(load_file(file))
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from accelerate.utils import DistributedType
 from torch import nn
+from transformers import TrainingArguments
 from transformers.utils import logging
 
+from ..averaging import Averaging
 from ..data import EnvironmentDataset
+from ..losses import SampleLoss
 from ..mixing import Mixing
 from ..objectives import Objective
 from ..updates import Update
-from .ood_config import OODConfig
+from .environment_options import EnvironmentOptions
+from .methods import Method
 
 logger = logging.get_logger(__name__)
+OFTEN = 20  # draws of one sample in an epoch that are worth a warning
 
 
 def check_class(trainer: str, method: Any, expected: type) -> None:
@@ -26,11 +29,6 @@ def check_class(trainer: str, method: Any, expected: type) -> None:
         raise TypeError(
             f"{trainer} takes {expected.__name__}, not {type(method).__name__}; OODTrainer takes any."
         )
-
-
-def takes_transform(model: nn.Module) -> bool:
-    """Whether the network's own forward pass hands its features to a `feature_transform`."""
-    return "feature_transform" in inspect.signature(model.forward).parameters
 
 
 def check_precision(precision: str, device: torch.device) -> None:
@@ -42,7 +40,7 @@ def check_precision(precision: str, device: torch.device) -> None:
         )
 
 
-def check_divisible(objective: Objective, args: OODConfig, processes: int) -> None:
+def check_divisible(objective: Objective, args: TrainingArguments, processes: int) -> None:
     if not objective.additive and (args.gradient_accumulation_steps > 1 or processes > 1):
         raise ValueError(
             f"{objective.name} is not a function of sums over samples: on parts of a batch it is another "
@@ -51,23 +49,87 @@ def check_divisible(objective: Objective, args: OODConfig, processes: int) -> No
         )
 
 
+def check_arguments(args: TrainingArguments, options: EnvironmentOptions, method: Method) -> None:
+    """Refuse options of `Trainer` that would do nothing here, or something else than they say."""
+    if args.batch_eval_metrics:
+        raise ValueError(
+            "batch_eval_metrics computes metrics batch by batch, and the measures of an environment need all "
+            "of its samples: leave it out, and set eval_accumulation_steps to spare the device's memory."
+        )
+    if args.fsdp and args.device.type == "cpu":
+        raise ValueError(
+            "fsdp does nothing on a CPU: Accelerate would train every process's whole copy, without a word. "
+            "Leave it out, or load the network with from_pretrained(..., distributed_config="
+            "DistributedConfig(fsdp_size=...)), which divides it on a CPU too."
+        )
+    strategy = str(getattr(args.train_sampling_strategy, "value", args.train_sampling_strategy))
+    if strategy != "random" and options.environment_proportions != "natural":
+        raise ValueError(
+            f"train_sampling_strategy={strategy!r} orders the samples in another way than "
+            f"environment_proportions={options.environment_proportions!r}: set environment_proportions to "
+            "'natural', or leave train_sampling_strategy out."
+        )
+    if args.use_liger_kernel:
+        raise ValueError(
+            "use_liger_kernel computes the loss inside of the network, where no objective sees its samples: "
+            "leave it out."
+        )
+    for degree in ("tp_size", "cp_size", "sp_size"):
+        if (getattr(args.parallelism_config, degree, 1) or 1) > 1:
+            raise ValueError(
+                f"parallelism_config.{degree} has several processes see the same samples, which the sums over "
+                "processes would count twice: divide the data alone (torchrun, FSDP)."
+            )
+    if method.update is not None and args.torch_empty_cache_steps is not None:
+        raise ValueError(
+            f"{method.update.name} makes its steps itself and would never empty the cache: leave "
+            "torch_empty_cache_steps out."
+        )
+    optimizer = str(getattr(args.optim, "value", args.optim))
+    if optimizer in ("lomo", "adalomo"):
+        raise ValueError(
+            f"optim={optimizer!r} moves the weights while gradients are computed, before the whole step is "
+            "known: use another optimizer."
+        )
+
+
+def check_given_loss(
+    loss: SampleLoss | None, smoothing: float, given: bool, mixing: Mixing | None, has_loss_func: bool
+) -> None:
+    """There is one loss. `given`: it comes from the user's function or trainer, as numbers of samples."""
+    if loss is not None and smoothing:
+        raise ValueError(
+            "label_smoothing_factor and loss= both say what a sample's loss is: give CrossEntropy("
+            f"label_smoothing={smoothing}) as loss."
+        )
+    if given and (loss is not None or smoothing):
+        name = "compute_loss_func" if has_loss_func else "per_sample"
+        other = "loss=" if loss is not None else "label_smoothing_factor"
+        raise ValueError(f"{name} gives the loss of each sample, so {other} would do nothing: leave it out.")
+    if given and mixing is not None:
+        raise ValueError(
+            f"{mixing.name} makes labels that are shares of classes, which a loss of your own does not know: "
+            "use loss= (a SampleLoss), or train without it."
+        )
+
+
 def check_update(
     update: Update,
     objective: Objective,
     mixing: Mixing | None,
-    args: OODConfig,
-    distributed_type: DistributedType,
+    compiled: bool,
+    sharded: bool,
 ) -> None:
     """What an update asks for exists: whole gradients on every process, risks of single environments, and
     derivatives of gradients."""
-    if update.differentiates_gradients and args.torch_compile:
+    if update.differentiates_gradients and compiled:
         raise ValueError(
             f"{update.name} differentiates gradients, which those of a compiled network do not allow: leave "
             "--torch_compile out."
         )
-    if distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
+    if sharded:
         raise ValueError(
-            f"{update.name} needs every process to hold all weights, which {distributed_type.value} divides: "
+            f"{update.name} needs every process to hold all weights, which FSDP and DeepSpeed divide: "
             "train with plain data parallelism (torchrun), or without an update."
         )
     if update.by_environment and not objective.linear:
@@ -82,6 +144,35 @@ def check_update(
         )
 
 
+def check_own_networks(objective: Objective, update: Update | None, sharded: bool) -> None:
+    """An objective's own networks are whole on every process, and move with the optimizer's step."""
+    if not objective.parameters():
+        return
+    if sharded:
+        raise ValueError(
+            f"{objective.name} trains a network of its own, which FSDP and DeepSpeed do not shard: "
+            "launch with plain data parallelism (torchrun), or use another method."
+        )
+    if update is not None:
+        raise ValueError(
+            f"{objective.name} trains a network of its own, which {update.name} would not "
+            "move: use one of the two."
+        )
+
+
+def check_averaging(averaging: Averaging, validates: bool, sharded: bool) -> None:
+    if sharded:
+        raise ValueError(
+            f"{averaging.name} averages whole weights, but FSDP and DeepSpeed divide them over "
+            "processes: use DDP, or leave it out."
+        )
+    if averaging.needs_validation and not validates:
+        raise ValueError(
+            f"{averaging.name} goes by the validation loss: give an eval_dataset with a "
+            "'validation' set, and eval_strategy 'steps' or 'epoch'."
+        )
+
+
 def check_environments(dataset: EnvironmentDataset, method: Objective | Update) -> None:
     counts = dataset.environment_counts()
     if len(counts) < method.min_environments:
@@ -91,14 +182,66 @@ def check_environments(dataset: EnvironmentDataset, method: Objective | Update) 
         )
 
 
-def check_data(
-    dataset: EnvironmentDataset, objective: Objective, model: nn.Module, args: OODConfig, processes: int
+def check_batches(
+    dataset: EnvironmentDataset,
+    args: TrainingArguments,
+    options: EnvironmentOptions,
+    batch: int,
+    processes: int,
 ) -> None:
-    """Enough environments, labels in range, at least one batch, no environment smaller than its part of a
-    batch."""
-    check_environments(dataset, objective)
-    counts = dataset.environment_counts()
-    num_labels = getattr(getattr(model, "config", None), "num_labels", None)
+    """There is at least one batch, and no environment is smaller than its part of one. What trains less than
+    it says is a warning."""
+    if len(dataset) < batch * processes and args.dataloader_drop_last:
+        raise ValueError(
+            f"{len(dataset)} training samples do not fill one batch of {batch} on each of {processes} "
+            "process(es): lower per_device_train_batch_size."
+        )
+    proportions = options.environment_proportions
+    counts = dataset.group_counts() if proportions == "groups" else dataset.environment_counts()
+    smallest, kind = min(counts, key=counts.__getitem__), "Group" if proportions == "groups" else "Environment"
+    share = batch // len(counts)
+    if proportions == "natural":
+        return
+    if not options.sample_with_replacement and counts[smallest] < share:
+        raise ValueError(
+            f"{kind} {smallest!r} has {counts[smallest]} samples, fewer than its {share} of a batch of "
+            f"{batch}: lower per_device_train_batch_size, or set environment_proportions='natural' or "
+            "sample_with_replacement=True, or leave it out."
+        )
+    step = args.gradient_accumulation_steps * processes
+    if share and not options.sample_with_replacement and counts[smallest] < share * step:
+        logger.warning(
+            f"{kind} {smallest!r} has {counts[smallest]} samples and fills {share * step} places of each step "
+            f"of {batch * step}: its samples count several times in one step."
+        )
+    draws = len(dataset) / len(counts) / counts[smallest]
+    if draws > OFTEN:
+        logger.warning(
+            f"{kind} {smallest!r} has {counts[smallest]} of {len(dataset)} samples and fills 1/{len(counts)} of "
+            f"every batch: each of them is drawn {draws:.0f} times in an epoch. Leave it out, or set "
+            "environment_proportions='natural'."
+        )
+    if share == 0:
+        logger.warning(
+            f"A batch of {batch} has no room for {len(counts)} {kind.lower()}s: each step sees {batch * step} "
+            f"samples of some of them. Raise per_device_train_batch_size to {len(counts)} or more."
+        )
+
+
+def check_labels(dataset: EnvironmentDataset, objective: Objective, model: nn.Module) -> None:
+    """Labels are there, of one class or one number each, and the model has an output for each of them."""
+    config = getattr(model, "config", None)
+    if getattr(config, "problem_type", None) == "multi_label_classification" or (
+        dataset.has_labels and dataset.labels.dim() > 1
+    ):
+        raise ValueError(
+            "Several labels a sample: there is no single cross-entropy. Give the trainer a method "
+            "per_sample(model, inputs) -> losses [B], logits [B, C], environments [B] (for instance "
+            "binary_cross_entropy_with_logits(...).mean(1)), or train one model for each label."
+        )
+    if not dataset.has_labels:
+        raise ValueError("The training set has no labels: name their column 'label' or 'labels'.")
+    num_labels = getattr(config, "num_labels", None)
     if dataset.labels.is_floating_point():
         if objective.needs_classes:
             raise ValueError(
@@ -111,26 +254,6 @@ def check_data(
         raise ValueError(
             f"Labels reach {int(dataset.labels.max())}, but the model has {num_labels} classes: build it "
             f"with num_labels={len(dataset.label_names)}."
-        )
-    batch = args.per_device_train_batch_size
-    if len(dataset) < batch * processes and args.dataloader_drop_last:
-        raise ValueError(
-            f"{len(dataset)} training samples do not fill one batch of {batch} on each of {processes} "
-            "process(es): lower per_device_train_batch_size."
-        )
-    balanced = dataset.group_counts() if args.environment_proportions == "groups" else counts
-    smallest = min(balanced, key=balanced.__getitem__)
-    share = batch // len(balanced)
-    if (
-        args.environment_proportions != "natural"
-        and not args.sample_with_replacement
-        and balanced[smallest] < share
-    ):
-        kind = "Group" if args.environment_proportions == "groups" else "Environment"
-        raise ValueError(
-            f"{kind} {smallest!r} has {balanced[smallest]} samples, fewer than its {share} of a batch of "
-            f"{batch}: lower per_device_train_batch_size, or set environment_proportions='natural' or "
-            "sample_with_replacement=True, or leave it out."
         )
     if not dataset.labels.is_floating_point():
         for lack in lacking_classes(dataset):
@@ -165,7 +288,8 @@ def num_classes(model: nn.Module, dataset: EnvironmentDataset) -> int:
 
 def check_mixing(mixing: Mixing, objective: Objective, dataset: EnvironmentDataset) -> None:
     """Mixtures of the inputs exist, the objective can take them, and there are environments to mix."""
-    if "input_ids" in dataset.__getitems__([0]):
+    first = dataset.__getitems__([0])
+    if "input_ids" in (first[0] if isinstance(first, list) else first):
         raise ValueError(
             f"{mixing.name} takes weighted means of inputs, and there is nothing between two tokens "
             f"(input_ids): train without {mixing.name}, or on images."
@@ -188,14 +312,21 @@ def check_mixing(mixing: Mixing, objective: Objective, dataset: EnvironmentDatas
         )
 
 
-def common_environment_names(datasets: Mapping[str, EnvironmentDataset]) -> list[str]:
-    """The one list of environment names that all splits share. Raises `ValueError` when they differ."""
-    names = {split: dataset.environment_names for split, dataset in datasets.items()}
-    first = next(iter(names), "")
-    for split, own in names.items():
-        if own != names[first]:
-            raise ValueError(
-                f"The splits name their environments differently: {first} has {names[first]}, {split} has "
-                f"{own}. Give all splits one ClassLabel with all names."
-            )
-    return names.get(first, [])
+def match_labels(dataset: EnvironmentDataset, trained: Sequence[str], what: str) -> EnvironmentDataset:
+    """The same rows with the class ids of the training set, matched by name.
+
+    Raises `ValueError` with both lists of names where one of the dataset's is not among those `trained` on.
+    """
+    names = dataset.label_names
+    if not dataset.has_labels or dataset.labels.is_floating_point() or not trained or not names:
+        return dataset
+    if list(names) == list(trained)[: len(names)]:
+        return dataset
+    unknown = [name for name in names if name not in trained]
+    if unknown:
+        raise ValueError(
+            f"{what} has classes that the training set has not ({_first(unknown)}): it names {list(names)}, "
+            f"the training set {list(trained)}. Classes are matched by name."
+        )
+    position = torch.tensor([list(trained).index(name) for name in names])
+    return dataset.with_labels(position[dataset.labels], trained)

@@ -8,14 +8,22 @@ import torch
 from transformers import TrainingArguments
 from transformers.utils import logging
 
+from ..evaluation.measures import rises
 from ..options import Search, option
+from .environment_options import EnvironmentOptions
 
 logger = logging.get_logger(__name__)
+DEFAULT_METRIC = "eval_validation_mean_accuracy"
+
+
+def is_oracle(metric: str) -> bool:
+    """Whether a metric looks at test environments."""
+    return metric.removeprefix("eval_").startswith("test_")
 
 
 @dataclass
-class OODConfig(TrainingArguments):
-    """`transformers.TrainingArguments` plus how environments are sampled.
+class OODConfig(EnvironmentOptions, TrainingArguments):
+    """`transformers.TrainingArguments` plus the options of `EnvironmentOptions`.
 
     Changed defaults, after DomainBed's (Gulrajani & Lopez-Paz 2021, arXiv:2007.01434) for MNIST-sized
     images: Adam with a constant learning rate of 1e-3 and no clipping. Evaluation, checkpoint and choice
@@ -23,27 +31,6 @@ class OODConfig(TrainingArguments):
     held-out samples. Batches drop the last incomplete one and keep all their columns; parts of the loss
     are logged every 50 steps.
     """
-
-    environment_proportions: str = option(
-        "equal",
-        "What a batch holds: equal (parts of the environments), groups (equal parts of every class in every "
-        "environment), or natural (as in the data).",
-    )
-    sample_with_replacement: bool = option(
-        False, "Draw samples independently within an environment, instead of going through it."
-    )
-
-    feature_layer: str | None = option(
-        None,
-        "The module whose output are the features that a feature transform acts on. Default: the last that "
-        "the whole prediction goes through and whose places all count.",
-    )
-    freeze_batch_norm: bool = option(
-        False,
-        "Train with batch normalisation's running statistics, unchanged; its weights still learn. Otherwise "
-        "statistics are of each micro-batch on each process, over all its environments, never of one "
-        "environment; running ones follow that mixture and serve every environment in evaluation.",
-    )
 
     learning_rate: float = option(
         1e-3,
@@ -68,11 +55,14 @@ class OODConfig(TrainingArguments):
         "saving happen at the same time.",
     )
     metric_for_best_model: str | None = option(
-        "eval_validation_mean_accuracy",
-        "What chooses the checkpoint. The default looks at training environments only; a metric of "
-        "eval_test_... is an oracle and is labelled so.",
+        None,
+        "What chooses the checkpoint. Default: the mean over the training environments of the accuracy on "
+        "their held-out samples (eval_validation_mean_accuracy; of a regression the squared error). A metric "
+        "of eval_test_... is an oracle and is labelled so.",
     )
-    greater_is_better: bool | None = option(True, "Whether the metric grows as models get better.")
+    greater_is_better: bool | None = option(
+        None, "Whether the metric grows as models get better. Only needed for a metric of your own."
+    )
     logging_steps: float = option(50, "Log every so many optimizer steps.")
     logging_nan_inf_filter: bool = option(False, "Off: a loss that is not finite stops the training.")
     dataloader_drop_last: bool = option(
@@ -80,16 +70,13 @@ class OODConfig(TrainingArguments):
     )
     dataloader_pin_memory: bool = option(torch.cuda.is_available(), "Pin batches for faster copies to a GPU.")
     ddp_find_unused_parameters: bool | None = option(False, "Search for unused parameters under DDP.")
-    remove_unused_columns: bool = option(False, "Must stay off: the environment column is needed.")
+    remove_unused_columns: bool = option(
+        False,
+        "Drop columns of a `datasets.Dataset` that the network's forward pass does not take; the environment "
+        "always stays.",
+    )
 
     def __post_init__(self) -> None:
-        if self.environment_proportions not in ("equal", "groups", "natural"):
-            raise ValueError(
-                "environment_proportions must be 'equal', 'groups' or 'natural', not "
-                f"{self.environment_proportions!r}."
-            )
-        if self.remove_unused_columns:
-            raise ValueError("remove_unused_columns must stay False: it would drop the environment column.")
         if self.load_best_model_at_end is None:
             self.load_best_model_at_end = self._saves_what_it_evaluates()
             if not self.load_best_model_at_end and "no" not in (self.eval_strategy, self.save_strategy):
@@ -98,8 +85,16 @@ class OODConfig(TrainingArguments):
                     "run ends with its last step, not with its best checkpoint. Set save_strategy to 'best', "
                     "or both alike."
                 )
-        self.label_names = ["labels", "environment"]
+        # TrainingArguments would choose by eval_loss, and take whatever does not end in "loss" for a score.
+        metric, greater = self.metric_for_best_model, self.greater_is_better
         super().__post_init__()
+        self.metric_for_best_model, self.greater_is_better = metric, greater
+        known = rises(metric or DEFAULT_METRIC)
+        if greater is not None and known is not None and greater != known:
+            raise ValueError(
+                f"greater_is_better={greater}, but {metric or DEFAULT_METRIC} {'rises' if known else 'falls'} "
+                "as models get better: leave greater_is_better out."
+            )
 
     def _saves_what_it_evaluates(self) -> bool:
         evaluating, saving = (str(getattr(s, "value", s)) for s in (self.eval_strategy, self.save_strategy))
@@ -112,6 +107,6 @@ class OODConfig(TrainingArguments):
         """The rule that chose the final weights, in words."""
         if not self.load_best_model_at_end:
             return "last step"
-        metric = str(self.metric_for_best_model).removeprefix("eval_")
-        oracle = "oracle: " if metric.startswith("test_") else ""
+        metric = (self.metric_for_best_model or DEFAULT_METRIC).removeprefix("eval_")
+        oracle = "oracle: " if is_oracle(metric) else ""
         return f"{oracle}best {metric.replace('_', ' ')} over evaluations"

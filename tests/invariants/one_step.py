@@ -80,8 +80,7 @@ class WithOwnLoss(LeNetForImageClassification):
 class KeepGradients(TrainerCallback):
     """Copies the gradients just before the optimizer uses them: the network's, and the objective's own."""
 
-    def __init__(self, objective: Objective):
-        self.objective = objective
+    objective: Objective
 
     def on_pre_optimizer_step(self, *args: Any, model: nn.Module, **kwargs: Any) -> None:
         self.gradients = {
@@ -195,7 +194,7 @@ def gradients(
     **options: Any,
 ) -> dict[str, Any]:
     """The gradients of the first step, and the loss that was logged for it."""
-    keep = KeepGradients(objective)
+    keep = KeepGradients()
     trainer = OODTrainer(
         model or make_model(),
         OODConfig(
@@ -218,7 +217,8 @@ def gradients(
         data_collator=collator,
         callbacks=[keep],
     )
-    roughen(objective.parameters())
+    keep.objective = trainer.objective
+    roughen(trainer.objective.parameters())
     trainer.train()
     return {
         "gradients": keep.gradients,

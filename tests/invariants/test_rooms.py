@@ -18,14 +18,15 @@ RANK = {
     "updates": 1,
     "averaging": 1,
     "evaluation": 2,
-    "trainer": 3,
+    "engine": 3,
+    "trainer": 4,
     "discovery": 3,
     "explain": 3,
-    "reporting": 4,
-    "hub": 5,
-    "cli": 6,
-    "studies": 7,
-    "sweeps": 8,
+    "reporting": 5,
+    "hub": 6,
+    "cli": 7,
+    "studies": 8,
+    "sweeps": 9,
 }
 
 

@@ -122,7 +122,7 @@ def train(folder: Path, mixing: Mixing, **options: Any) -> tuple[OODTrainer, lis
         **options,
     )
     trainer.train()
-    return trainer, objective.seen
+    return trainer, trainer.objective.seen
 
 
 def test_the_same_seed_mixes_alike(tmp_path: Path) -> None:
@@ -138,8 +138,9 @@ def test_both_passes_of_accumulation_see_one_mixture(tmp_path: Path) -> None:
     objective = Witness()
     objective.seen, objective.linear = [], False  # type: ignore[misc]
     args = make_args(tmp_path, gradient_accumulation_steps=2, per_device_train_batch_size=12, max_steps=1)
-    OODTrainer(make_model(), args, objective=objective, mixing=LISA(), train_dataset=make_dataset()).train()
-    in_advance, training = objective.seen[:2], objective.seen[2:]
+    trainer = OODTrainer(make_model(), args, objective=objective, mixing=LISA(), train_dataset=make_dataset())
+    trainer.train()
+    in_advance, training = trainer.objective.seen[:2], trainer.objective.seen[2:]
     assert len(training) == 2
     assert all(torch.equal(*labels) for labels in zip(in_advance, training, strict=True))
     assert not torch.equal(*training)

@@ -17,7 +17,8 @@ from transformers import TrainerCallback, set_seed
 
 from hf_ood import EMA, SWA, SWAD, LeNetConfig, LeNetForImageClassification, OODTrainer
 from hf_ood.averaging import Averaging
-from hf_ood.trainer.checkpoints import AVERAGING_FILE, find_damage
+from hf_ood.engine import state_file
+from hf_ood.trainer.checkpoints import find_damage
 
 Weights = dict[str, Tensor]
 
@@ -107,10 +108,9 @@ def test_evaluation_is_of_the_average_and_training_goes_on_with_the_weights(tmp_
 
 
 def test_swad_is_told_the_losses_of_the_weights_as_they_are(tmp_path: Path) -> None:
-    averaging = SWAD()
-    train(tmp_path, averaging)
+    trainer, _ = train(tmp_path, SWAD())
     _, plain = train(tmp_path, None)
-    assert averaging.losses == plain.losses
+    assert trainer.averaging.losses == plain.losses
 
 
 def test_checkpoints_hold_the_average_and_the_best_one_is_loaded(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_checkpoints_hold_the_average_and_the_best_one_is_loaded(tmp_path: Path)
         torch.testing.assert_close(
             load_file(checkpoint / "model.safetensors"), ema(followed.steps[:step], 0.5), rtol=1e-5, atol=1e-6
         )
-        beside = load_file(checkpoint / AVERAGING_FILE)
+        beside = load_file(checkpoint / state_file("averaging"))
         assert all(torch.equal(beside[f"own/{name}"], w) for name, w in followed.steps[step - 1].items())
     best = load_file(Path(trainer.state.best_model_checkpoint) / "model.safetensors")
     assert all(torch.equal(state(trainer.model)[name], value) for name, value in best.items())
@@ -135,7 +135,7 @@ def test_an_average_of_the_whole_training_is_the_choice(averaging: Averaging, tm
     args = {"load_best_model_at_end": True, "save_strategy": "steps", "save_steps": 4}
     trainer, followed = train(tmp_path, averaging, **args)
     assert trainer.selection == averaging.selection
-    expected = mean(followed.steps[6:]) if isinstance(averaging, SWA) else averaging.final
+    expected = mean(followed.steps[6:]) if isinstance(averaging, SWA) else trainer.averaging.final
     torch.testing.assert_close(state(trainer.model), expected, rtol=1e-5, atol=1e-6)
 
 

@@ -67,14 +67,20 @@ def test_saving_where_nothing_is_evaluated_is_told(tmp_path: Path, caplog: pytes
     assert "Evaluating by steps and saving by epoch do not meet" in caplog.text
 
 
-def test_splits_with_different_environment_names_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="name their environments differently"):
-        OODTrainer(
-            make_model(),
-            make_args(tmp_path),
-            train_dataset=make_dataset(),
-            eval_dataset=make_dataset((60, 60)),
-        )
+def test_evaluation_goes_by_names_and_reports_a_new_place_under_its_own(tmp_path: Path) -> None:
+    data = make_dataset()
+    other = EnvironmentDataset(
+        data.columns["pixel_values"], 1 - data.labels, data.environments, ["class 1", "class 0"], ["p", "q", "r"]
+    )
+    trainer = OODTrainer(make_model(), make_args(tmp_path, max_steps=20), train_dataset=data, eval_dataset=data)
+    trainer.train()
+    same, found = trainer.evaluate(), trainer.evaluate(other)
+    for ours, theirs in zip(["p", "q", "r"], data.environment_names, strict=True):
+        assert found[f"eval_{ours}_accuracy"] == same[f"eval_validation_{theirs}_accuracy"]
+    assert found["eval_loss"] == pytest.approx(same["eval_validation_loss"])
+    other.label_names[0] = "class 2"
+    with pytest.raises(ValueError, match=r"classes that the training set has not \('class 2'\)"):
+        trainer.evaluate(other)
 
 
 def test_a_network_without_the_seam_refuses_feature_transforms(
@@ -162,8 +168,6 @@ def test_resuming_without_a_checkpoint_says_so(tmp_path: Path, dataset: Environm
         )
 
 
-def test_unused_columns_must_stay(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="environment column"):
-        make_args(tmp_path, remove_unused_columns=True)
+def test_unknown_proportions_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="environment_proportions"):
         make_args(tmp_path, environment_proportions="equl")

@@ -15,7 +15,9 @@ from transformers import TrainerCallback
 
 from hf_ood import CDANN, DANN, ERM, OODTrainer
 from hf_ood.data import EnvironmentDataset
+from hf_ood.engine.own_parameters import build_networks
 from hf_ood.models import Penultimate
+from hf_ood.trainer.checks import check_own_networks
 from hf_ood.updates import SAM
 
 
@@ -35,9 +37,9 @@ def test_the_checkpoint_holds_the_discriminator_and_the_model_does_not(
     dataset: EnvironmentDataset, tmp_path: Path
 ) -> None:
     args = make_args(tmp_path, save_strategy="steps", save_steps=4)
-    objective = DANN(width=8)
-    trainer = OODTrainer(make_model(), args, objective=objective, train_dataset=dataset)
+    trainer = OODTrainer(make_model(), args, objective=DANN(width=8), train_dataset=dataset)
     trainer.train()
+    objective = trainer.objective
     checkpoint = tmp_path / "checkpoint-4"
     saved = load_file(checkpoint / "objective.safetensors")
     assert saved.keys() == objective.state_dict().keys() and saved
@@ -51,19 +53,22 @@ def test_its_first_weights_depend_on_the_seed_alone(dataset: EnvironmentDataset,
     model, found = make_model(), []
     for seed, drawn in ((1, 0), (1, 5), (2, 0)):
         args = make_args(tmp_path, seed=seed)
-        trainer = OODTrainer(model, args, objective=DANN(width=8), train_dataset=dataset)
+        objective, width = DANN(width=8), Penultimate(model).classifier.in_features
         torch.rand(drawn)
         before = torch.get_rng_state()
-        trainer.build_objective(dataset, Penultimate(model).classifier)
+        build_networks(objective, width, 2, torch.ones(3, dtype=torch.bool), seed)
         assert torch.equal(torch.get_rng_state(), before)
-        found.append(trainer.objective.parameters()[0])
+        found.append(objective.parameters()[0])
+        trainer = OODTrainer(model, args, objective=DANN(width=8), train_dataset=dataset)
+        assert torch.equal(trainer.objective.parameters()[0], found[-1])
     assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
 
 
 def test_it_has_a_group_of_its_own_in_the_optimizer_once(dataset: EnvironmentDataset, tmp_path: Path) -> None:
     args = make_args(tmp_path, learning_rate=1e-3, weight_decay=0.1, lr_scheduler_type="linear")
-    objective = DANN(width=8, learning_rate_factor=0.5)
-    trainer = OODTrainer(make_model(), args, objective=objective, train_dataset=dataset)
+    given = DANN(width=8, learning_rate_factor=0.5)
+    trainer = OODTrainer(make_model(), args, objective=given, train_dataset=dataset)
+    objective = trainer.objective
     trainer.train()
     trainer.train()
     groups = [group for group in trainer.optimizer.param_groups if group["params"]]
@@ -74,15 +79,16 @@ def test_it_has_a_group_of_its_own_in_the_optimizer_once(dataset: EnvironmentDat
 
 
 def test_an_optimizer_that_is_given_gets_it_too(dataset: EnvironmentDataset, tmp_path: Path) -> None:
-    model, objective = make_model(), DANN(width=8)
+    model = make_model()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     trainer = OODTrainer(
         model,
         make_args(tmp_path),
-        objective=objective,
+        objective=DANN(width=8),
         train_dataset=dataset,
         optimizers=(optimizer, None),
     )
+    objective = trainer.objective
     before = [parameter.detach().clone() for parameter in objective.parameters()]
     trainer.train()
     assert not any(torch.equal(p, old) for p, old in zip(objective.parameters(), before, strict=True))
@@ -110,24 +116,25 @@ def test_beside_an_update_it_is_refused(dataset: EnvironmentDataset, tmp_path: P
         OODTrainer(make_model(), make_args(tmp_path), objective=DANN(), update=SAM(), train_dataset=dataset)
 
 
-def test_engines_that_shard_are_refused(dataset: EnvironmentDataset, tmp_path: Path) -> None:
-    trainer = OODTrainer(make_model(), make_args(tmp_path), objective=DANN(), train_dataset=dataset)
-    trainer.is_fsdp_enabled = True
+def test_engines_that_shard_are_refused() -> None:
+    objective = DANN()
+    check_own_networks(objective, None, sharded=True)  # nothing is built yet
+    build_networks(objective, 4, 2, torch.ones(3, dtype=torch.bool), seed=0)
     with pytest.raises(ValueError, match="dann trains a network of its own"):
-        trainer.build_objective(dataset, Penultimate(trainer.model).classifier)
+        check_own_networks(objective, None, sharded=True)
 
 
 def test_players_take_turns_and_the_one_that_rests_stands_still(
     dataset: EnvironmentDataset, tmp_path: Path
 ) -> None:
-    objective = DANN(width=8, discriminator_steps=2, schedule="constant")
     trainer = OODTrainer(
         make_model(),
         make_args(tmp_path, max_steps=7, weight_decay=0.1),
-        objective=objective,
+        objective=DANN(width=8, discriminator_steps=2, schedule="constant"),
         train_dataset=dataset,
-        callbacks=[seen := _Weights(objective)],
+        callbacks=[seen := _Weights()],
     )
+    seen.objective = trainer.objective
     trainer.train()
     network, discriminator = (
         [not torch.equal(a, b) for a, b in pairwise(history)] for history in (seen.network, seen.own)
@@ -139,8 +146,9 @@ def test_players_take_turns_and_the_one_that_rests_stands_still(
 class _Weights(TrainerCallback):
     """The weights of both players before training and after every step."""
 
-    def __init__(self, objective: DANN):
-        self.objective = objective
+    objective: DANN
+
+    def __init__(self) -> None:
         self.network: list[torch.Tensor] = []
         self.own: list[torch.Tensor] = []
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hf_ood import LeNetConfig, LeNetForImageClassification, OODTrainer
 from hf_ood.models import batch_norms
-from hf_ood.trainer.unused import unused_parameters
+from hf_ood.engine import unused_parameters
 
 
 def inputs_of(name: str) -> dict[str, Tensor]:
@@ -54,7 +54,9 @@ class Dropping(LeNetForImageClassification):
 
 def test_what_is_dropped_while_training_or_serves_the_own_loss_trains(tmp_path: Path) -> None:
     model = Dropping(LeNetConfig())
-    OODTrainer(model, make_args(tmp_path), train_dataset=make_dataset())
+    trainer = OODTrainer(model, make_args(tmp_path), train_dataset=make_dataset())
+    assert all(own.requires_grad for own in model.parameters())  # looked at when training begins
+    trainer.train()
     assert [name for name, own in model.named_parameters() if not own.requires_grad] == ["never"]
 
 

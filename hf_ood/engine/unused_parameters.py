@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from .step import AUXILIARY_LOSS, preserved_buffers
+from .exact_step import AUXILIARY_LOSS
+from .replay import preserved_buffers
 
 
 def unused_parameters(model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, nn.Parameter]:

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from accelerate.utils import broadcast
 from torch import Tensor, nn
 
-from ..objectives.functional import at_least_float32
+from ..objectives.functional import at_least_float32, environment_sums
 from ..updates import Gradient, Slope
-from .step import (
-    OptimizerStep,
-    RandomState,
-    environment_counts,
-    preserved_buffers,
-    random_state,
-    restore_random_state,
-)
-
-if TYPE_CHECKING:
-    from .update_trainer import UpdateTrainer
+from .exact_step import ExactStep
+from .replay import RandomState, preserved_buffers, random_state, restore_random_state
 
 
-class StepWindow:
-    """The `Window` of a trainer's optimizer step.
+@dataclass(frozen=True)
+class StepSettings:
+    """What a step needs to know beside its samples: its number (from 0), how many there are, the optimizer,
+    its learning rate, the largest gradient norm (0: any), float16's loss scaler, and the run's seed."""
+
+    step: int
+    total_steps: int
+    optimizer: Any
+    learning_rate: float
+    max_grad_norm: float = 0.0
+    scaler: Any = None
+    seed: int = 0
+
+
+class WholeStep:
+    """The `Window` of an optimizer step.
 
     Gradients come from `torch.autograd.grad` on the network without its DDP wrapper and are added up over
     processes once for each slope, not in every backward pass. Samples that are looked at again (at other
@@ -35,25 +41,24 @@ class StepWindow:
     float16, losses are scaled before they are differentiated and gradients scaled back; they are finite.
     """
 
-    def __init__(self, trainer: UpdateTrainer, model: nn.Module, batches: list[dict[str, Any]]):
-        self.trainer = trainer
-        self.model = trainer.accelerator.unwrap_model(model)
-        self.batches = [trainer._prepare_inputs(batch) for batch in batches]
+    def __init__(
+        self, exact: ExactStep, model: nn.Module, batches: Sequence[dict[str, Any]], settings: StepSettings
+    ):
+        self.exact, self.model, self.batches, self.settings = exact, model, batches, settings
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.device = self.parameters[0].device
         self.parts: dict[str, Tensor] = {}  # of the objective, over all samples, for the log
         self._seen: dict[int | None, RandomState] = {}  # what was looked at -> the random state at its start
-        model.train()
-        if trainer.optimizer is not None and hasattr(trainer.optimizer, "train"):
-            trainer.optimizer.train()  # schedule-free optimizers have two modes
-        if trainer.accelerator.num_processes > 1:
-            broadcast(list(self.model.buffers()))  # as DDP's forward pass does
+        if exact.reduction.processes > 1:
+            broadcast(list(model.buffers()))  # as DDP's forward pass does
 
     @cached_property
     def counts(self) -> Tensor:
         """Samples of each environment, over all micro-batches and processes -> float [E]."""
-        environments = [batch["environment"] for batch in self.batches]
-        counts = environment_counts(environments, len(self.trainer.environment_names))
-        return self.trainer.accelerator.reduce(counts.to(self.trainer.args.device), "sum")
+        ids = torch.cat([batch["environment"] for batch in self.batches])
+        ones = torch.ones(len(ids), device=ids.device)
+        counts = environment_sums(ones, ids, self.exact.num_environments)
+        return self.exact.reduction.add(counts.to(self.device))
 
     @cached_property
     def environments(self) -> list[int]:
@@ -61,13 +66,11 @@ class StepWindow:
 
     @property
     def learning_rate(self) -> float:
-        return float(self.trainer._get_learning_rate())
+        return self.settings.learning_rate
 
     @cached_property
     def generator(self) -> torch.Generator:
-        return torch.Generator().manual_seed(
-            self.trainer.args.seed * 1_000_003 + self.trainer.state.global_step
-        )
+        return torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.settings.step)
 
     def slope(self, environment: int | None = None) -> Slope:
         loss, *gradient = self._within_range(lambda: self._slope(environment))
@@ -75,13 +78,13 @@ class StepWindow:
 
     def _slope(self, environment: int | None) -> list[Tensor]:
         totals = [at_least_float32(torch.zeros_like(parameter)) for parameter in self.parameters]
-        value = torch.zeros((), device=self.trainer.args.device)
+        value = torch.zeros((), device=self.device)
         for loss in self._losses(environment):
             parts = torch.autograd.grad(self._scale(loss), self.parameters, materialize_grads=True)
             for total, part in zip(totals, parts, strict=True):
                 total += part
             value += loss.detach()
-        return self._mean_over_processes([value, *self._unscaled(totals)])
+        return self.exact.reduction.mean_of([value, *self._unscaled(totals)])
 
     def curvature(self, environment: int, vector: Gradient) -> Gradient:
         return self._within_range(lambda: self._curvature(environment, vector))
@@ -96,12 +99,12 @@ class StepWindow:
             parts = torch.autograd.grad(along, self.parameters, materialize_grads=True)
             for total, part in zip(totals, parts, strict=True):
                 total += part
-        return self._mean_over_processes(self._unscaled(totals))
+        return self.exact.reduction.mean_of(self._unscaled(totals))
 
     def _within_range(self, differentiate: Callable[[], list[Tensor]]) -> list[Tensor]:
         """Again with a smaller loss scale while float16 overflows: an update moves weights along a gradient,
         or masks it, before the optimizer looks whether it is finite."""
-        scaler = self.trainer.accelerator.scaler
+        scaler = self.settings.scaler
         found = differentiate()
         while scaler is not None and scaler.get_scale() > 1 and not all(t.isfinite().all() for t in found):
             scaler.update(scaler.get_scale() * scaler.get_backoff_factor())
@@ -110,11 +113,13 @@ class StepWindow:
 
     def optimizer_step(self, gradient: Gradient) -> None:
         self.leave(gradient)
-        if self.trainer.args.max_grad_norm > 0:
-            self.trainer.accelerator.clip_grad_norm_(self.parameters, self.trainer.args.max_grad_norm)
-        assert self.trainer.optimizer is not None
-        self.trainer.optimizer.step()
-        self.trainer.optimizer.zero_grad()
+        scaler, optimizer = self.settings.scaler, self.settings.optimizer
+        if self.settings.max_grad_norm > 0:
+            if scaler is not None:
+                scaler.unscale_(getattr(optimizer, "optimizer", optimizer))
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad()
 
     def leave(self, gradient: Gradient) -> None:
         """Put a gradient where the optimizer looks for it."""
@@ -124,45 +129,39 @@ class StepWindow:
 
     def _scale(self, tensor: Tensor) -> Tensor:
         """`tensor` times the loss scale of float16 training; the optimizer divides by it."""
-        scaler = self.trainer.accelerator.scaler
+        scaler = self.settings.scaler
         return tensor if scaler is None else scaler.scale(tensor)
 
     def _unscaled(self, gradient: Gradient) -> Gradient:
-        if self.trainer.accelerator.scaler is None:
+        if self.settings.scaler is None:
             return gradient
-        scale = self._scale(torch.ones((), device=self.trainer.args.device))
+        scale = self._scale(torch.ones((), device=self.device))
         return [part / scale for part in gradient]
 
     def _losses(self, environment: int | None) -> Iterator[Tensor]:
-        """This process's share of the loss of each micro-batch, with graph: as `compute_loss` gives it."""
-        step = OptimizerStep(self.batches if environment is None else self._batches_of(environment))
+        """This process's share of the loss of each micro-batch, with graph."""
+        batches = self.batches if environment is None else self._batches_of(environment)
         again = environment in self._seen
+        counts = None
         if environment is not None:
             chosen = torch.arange(len(self.counts), device=self.counts.device) == environment
-            step.counts = self.counts * chosen
-        if not step.batches:  # its samples are on other processes: all there is here depends on the weights
-            penalty = self.trainer.objective.parameter_penalty(
-                self.parameters, self.trainer.state.global_step
-            )
+            counts = self.counts * chosen
+        if not batches:  # its samples are on other processes: all there is here depends on the weights
+            penalty = self.exact.objective.parameter_penalty(self.parameters, self.settings.step)
             if penalty is not None:
                 yield penalty
             return
         if again:
             restore_random_state(self._seen[environment])
-            step.repeated = True
         else:
-            self._seen[environment] = random_state(step.batches[0])
-        self.trainer._optimizer_step = step
+            self._seen[environment] = random_state(batches[0])
+        step, total = self.settings.step, self.settings.total_steps
         with preserved_buffers(self.model) if again else nullcontext():
-            for batch in step.batches:
-                with self.trainer.compute_loss_context_manager():
-                    loss = self.trainer.compute_loss(self.model, batch)
-                assert isinstance(loss, Tensor)
-                yield loss
+            self.exact.begin(self.model, batches, step, total, counts, repeated=again)
+            for batch in batches:
+                yield self.exact.share(batch)
         if not again and environment is None:
-            # Evaluated at known counts, a loss and its parts are this process's alone.
-            own = self.trainer.accelerator.num_processes if step.counts is not None else 1
-            self.parts = {name: part * own for name, part in step.parts.items()}
+            self.parts = self.exact.finish()
 
     def _batches_of(self, environment: int) -> list[dict[str, Any]]:
         """The micro-batches' samples of one environment; a micro-batch without any is left out."""
@@ -172,10 +171,3 @@ class StepWindow:
             if len(rows):
                 found.append({name: values[rows] for name, values in batch.items()})
         return found
-
-    def _mean_over_processes(self, tensors: list[Tensor]) -> list[Tensor]:
-        if self.trainer.accelerator.num_processes == 1:
-            return tensors
-        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        parts = self.trainer.accelerator.reduce(flat, "mean").split([tensor.numel() for tensor in tensors])
-        return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]

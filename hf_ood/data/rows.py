@@ -1,0 +1,85 @@
+"""Rows of any dataset, as they are, that know their environment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from datasets import ClassLabel
+from datasets import Dataset as HFDataset
+from datasets import IterableDataset as HFIterableDataset
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from .columns import column_ids, column_names, require_columns
+from .environments import EnvironmentDataset
+
+LABELS = ("labels", "label", "label_ids")  # what collators of transformers read as labels
+
+
+class EnvironmentRows(EnvironmentDataset):
+    """The rows that a `datasets.Dataset` gives, its transform included, with `environment` as an id.
+
+    `environment_column`: names or numbers. A batch is a list of rows, for a data collator. Raises `ValueError`
+    where the column is missing.
+    """
+
+    @classmethod
+    def of(cls, dataset: Any, environment_column: str) -> EnvironmentDataset:
+        """Raises `TypeError` for what is no table of rows."""
+        if isinstance(dataset, EnvironmentDataset):
+            return dataset
+        if isinstance(dataset, HFDataset):
+            return cls(dataset, environment_column)
+        kind = type(dataset).__name__
+        if isinstance(dataset, IterableDataset | HFIterableDataset):
+            raise TypeError(
+                f"{kind}: batches of equal environments need to know every row's environment beforehand, and a "
+                "stream does not: give a datasets.Dataset, whose rows may stay on disk (load_dataset without "
+                "streaming)."
+            )
+        raise TypeError(f"Expected an EnvironmentDataset or a datasets.Dataset, not {kind}.")
+
+    def __init__(self, dataset: HFDataset, environment_column: str = "environment"):
+        require_columns(dataset, environment_column)
+        self.dataset, self.environment_column = dataset, environment_column
+        self._renamed: str | None = None  # the column whose labels have other ids than the rows'
+        plain = dataset.with_format(None)  # without a transform, which may want other columns
+        columns = {"environment": torch.from_numpy(column_ids(plain, environment_column))}
+        labels, names = _labels(plain)
+        if labels is not None:
+            columns["labels"] = labels
+        self._set(columns, names, column_names(plain, environment_column), None, None, None)
+
+    def __getitems__(self, indices: Sequence[int]) -> Any:
+        index = torch.as_tensor(indices, dtype=torch.long).tolist()
+        rows = self.dataset.__getitems__(index)
+        known = {"environment": self.environments[index].tolist()}
+        if self._renamed is not None:
+            known[self._renamed] = self.labels[index].tolist()
+        found = []
+        for number, row in enumerate(rows):
+            shown = {name: value for name, value in row.items() if name != self.environment_column}
+            found.append(shown | {name: values[number] for name, values in known.items()})
+        return found
+
+    def with_labels(self, labels: Tensor, names: Sequence[str]) -> EnvironmentDataset:
+        changed = super().with_labels(labels, names)
+        assert isinstance(changed, EnvironmentRows)
+        changed._renamed = next(name for name in LABELS if name in self.dataset.column_names)
+        return changed
+
+    def __getitem__(self, index: int) -> Any:
+        return self.__getitems__([index])[0]
+
+
+def _labels(dataset: HFDataset) -> tuple[Tensor | None, list[str]]:
+    """The labels as a collator will find them, and their names; None where there are none, or no numbers."""
+    column = next((name for name in LABELS if name in dataset.column_names), None)
+    if column is None or len(dataset) == 0 or not isinstance(dataset[0][column], int | float):
+        return None, []
+    labels = torch.tensor(dataset[column][:])
+    if isinstance(dataset.features[column], ClassLabel):
+        return labels, list(dataset.features[column].names)
+    return labels, [] if labels.is_floating_point() else [str(n) for n in range(int(labels.max()) + 1)]

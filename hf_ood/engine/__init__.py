@@ -1,0 +1,31 @@
+"""What an optimizer step is, whoever runs the loop: pure torch, no `Trainer`."""
+
+from .exact_step import AUXILIARY_LOSS, ExactStep
+from .method_forward import MethodForward, takes_transform
+from .reduction import ALONE, Reduction
+from .sharding import is_sharded
+from .state import Stateful, load_parts, save_parts, state_file
+from .training_record import NonFiniteLossError, TrainingRecord
+from .unused_parameters import unused_parameters
+from .weight_average import WeightAverage
+from .whole_step import StepSettings, WholeStep
+
+__all__ = [
+    "ALONE",
+    "AUXILIARY_LOSS",
+    "ExactStep",
+    "MethodForward",
+    "NonFiniteLossError",
+    "Reduction",
+    "StepSettings",
+    "Stateful",
+    "TrainingRecord",
+    "WeightAverage",
+    "WholeStep",
+    "is_sharded",
+    "load_parts",
+    "save_parts",
+    "state_file",
+    "takes_transform",
+    "unused_parameters",
+]

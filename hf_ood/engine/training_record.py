@@ -1,0 +1,135 @@
+"""What is tracked between two log entries, on the device, without a synchronisation per step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from ..objectives import Outputs
+from ..objectives.functional import are_targets, environment_sums, largest_class
+
+# What a sample's loss is called in the log.
+MEASURES = ("cross_entropy", "squared_error", "sample_loss")
+HELD_AT_MOST = 2**18  # numbers that wait to be summed up; a step of a small network is mostly its calls
+
+
+class NonFiniteLossError(FloatingPointError):
+    """The training loss became infinite or NaN; the message names the environment and the last good
+    checkpoint."""
+
+
+class TrainingRecord:
+    """Running sums since the last log entry: samples, correct predictions, losses by environment; the loss
+    and its parts."""
+
+    kind = "training record"
+
+    def __init__(self, environment_names: Sequence[str], device: torch.device):
+        self.environment_names, self.device = list(environment_names), device
+        self.reset()
+
+    def reset(self) -> None:
+        number = len(self.environment_names)
+        self._sums = torch.zeros(number, 4, device=self.device)  # count, correct, loss, auxiliary
+        self.first_broken = torch.zeros(number, dtype=torch.bool, device=self.device)
+        self.loss = torch.zeros((), device=self.device)
+        self.parts: dict[str, Tensor] = {}
+        self.steps = 0
+        self.measure, self.has_auxiliary_loss = MEASURES[0], False
+        self._waiting: list[Outputs] = []
+        self._numbers = 0
+
+    def add_batch(self, outputs: Outputs) -> None:
+        """Take in a micro-batch."""
+        self._waiting.append(outputs.without_graph())
+        self._numbers += outputs.logits.numel()
+        if self._numbers > HELD_AT_MOST:
+            self._sum_up()
+
+    def add_loss(self, loss: Tensor) -> None:
+        """Take in a micro-batch's share of the loss of its step."""
+        self.loss = self.loss + loss
+
+    def add_step(self, parts: dict[str, Tensor]) -> None:
+        for name, part in parts.items():
+            self.parts[name] = self.parts.get(name, 0) + part
+        self.steps += 1
+
+    @property
+    def sums(self) -> Tensor:
+        """Samples, correct predictions, losses and auxiliary losses of each environment -> [E, 4]."""
+        self._sum_up()
+        return self._sums
+
+    def _sum_up(self) -> None:
+        if not self._waiting:
+            return
+        waiting, self._waiting, self._numbers = self._waiting, [], 0
+        losses = torch.cat([outputs.losses for outputs in waiting])
+        environments = torch.cat([outputs.environments for outputs in waiting])
+        correct, auxiliary = torch.zeros_like(losses), torch.zeros_like(losses)
+        labels = waiting[0].labels
+        self.measure = "sample_loss" if labels is None else MEASURES[are_targets(labels)]
+        if self.measure == "cross_entropy":
+            logits = torch.cat([outputs.logits for outputs in waiting])
+            classes = torch.cat([largest_class(outputs.labels) for outputs in waiting])
+            correct = (logits.argmax(1) == classes).to(losses)
+        self.has_auxiliary_loss = waiting[0].auxiliary_losses is not None
+        if self.has_auxiliary_loss:
+            auxiliary = torch.cat([outputs.auxiliary_losses for outputs in waiting]).to(losses)
+        columns = torch.stack([torch.ones_like(losses), correct, losses, auxiliary], dim=1)
+        self._sums += environment_sums(columns.to(self._sums), environments, len(self.environment_names))
+        # Only the first broken batch tells which environment broke; after it all weights are broken.
+        broken = ~(losses + auxiliary).isfinite()
+        sizes = torch.tensor([len(outputs.environments) for outputs in waiting], device=losses.device)
+        batches = torch.arange(len(waiting), device=losses.device).repeat_interleave(sizes)
+        first = torch.where(broken, batches, len(waiting)).min()
+        found = environment_sums((broken & (batches == first)).float(), environments, len(self._sums)) > 0
+        self.first_broken = torch.where(self.first_broken.any(), self.first_broken, found)
+
+    def broken_environments(self, add: Callable[[Tensor], Tensor]) -> list[str]:
+        """The environments in which the loss first was not finite; `add` adds up over processes."""
+        self._sum_up()
+        broken = add(self.first_broken.float()).tolist()
+        return [name for name, flag in zip(self.environment_names, broken, strict=True) if flag]
+
+    def is_broken(self, add: Callable[[Tensor], Tensor]) -> bool:
+        """Whether a loss was not finite, on any process."""
+        self._sum_up()
+        return not bool(add(self.loss + self._sums[:, 2:].sum()).isfinite())
+
+    def logs(self, add: Callable[[Tensor], Tensor], processes: int = 1) -> dict[str, float]:
+        """Means since the last log entry; `add` adds up over processes."""
+        count, correct, loss, auxiliary = add(self.sums).T.tolist()
+        number = max(sum(count), 1)
+        values = torch.stack([self.loss, *self.parts.values()])  # means over steps and processes
+        total, *parts = (add(values) / (processes * max(self.steps, 1))).tolist()
+        logs = {"loss": total, **dict(zip(self.parts, parts, strict=True))}
+        logs[self.measure] = sum(loss) / number
+        if self.has_auxiliary_loss:
+            logs["auxiliary_loss"] = sum(auxiliary) / number
+        if self.measure != "cross_entropy":
+            return logs
+        logs["accuracy"] = sum(correct) / number
+        return logs | {
+            f"accuracy_{name}": right / total
+            for name, right, total in zip(self.environment_names, correct, count, strict=True)
+            if total
+        }
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What the next log entry needs of the steps since the last one."""
+        flags = torch.tensor([MEASURES.index(self.measure), self.has_auxiliary_loss])
+        state = {"sums": self.sums, "loss": self.loss, "steps": torch.tensor(self.steps), "flags": flags}
+        return state | {f"part/{name}": part for name, part in self.parts.items()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.reset()
+        self._sums, self.loss = state["sums"].to(self.device), state["loss"].to(self.device)
+        self.steps = int(state["steps"])
+        measure, has_auxiliary_loss = state["flags"].tolist()
+        self.measure, self.has_auxiliary_loss = MEASURES[measure], bool(has_auxiliary_loss)
+        parts = {name: part for name, part in state.items() if name.startswith("part/")}
+        self.parts = {name.removeprefix("part/"): part.to(self.device) for name, part in parts.items()}

@@ -1,0 +1,121 @@
+"""What chooses the checkpoint: resolved before training, against the metrics that there will be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from transformers import TrainingArguments
+from transformers.utils import logging
+
+from ..data import EnvironmentDataset
+from ..evaluation.measures import rises
+from .ood_config import OODConfig
+
+logger = logging.get_logger(__name__)
+
+
+def split_prefix(split: str) -> str:
+    """What a split's metrics begin with; the only split of a trainer has no name."""
+    return f"eval_{split}_" if split else "eval_"
+
+
+def known_metrics(splits: Mapping[str, EnvironmentDataset], losses_only: bool) -> list[str]:
+    """The names of the metrics that the library will compute."""
+    found = []
+    for split, dataset in splits.items():
+        names = ["loss"]
+        if not losses_only and dataset.has_labels:
+            places = list(dataset.environment_counts())
+            if dataset.labels.is_floating_point():
+                names += ["mean_squared_error", *(f"{name}_squared_error" for name in places)]
+            else:
+                names += ["mean_accuracy", "worst_accuracy", "accuracy"]
+                names += [f"{name}_{kind}" for name in places for kind in ("accuracy", "loss")]
+        found += [split_prefix(split) + name for name in names]
+    return found
+
+
+def resolve_choice(
+    args: TrainingArguments,
+    splits: Mapping[str, EnvironmentDataset],
+    own_metrics: bool,
+    chooses_itself: bool,
+    measured: bool,
+) -> None:
+    """Settle `metric_for_best_model`, its direction and whether a checkpoint is chosen, in `args`.
+
+    `own_metrics`: the user computes metrics too, of which nothing is known yet. `chooses_itself`: an averaging
+    is the choice. `measured`: the library's measures will be computed. Raises `ValueError` for a metric that
+    will not exist, and for one whose direction is neither known nor given.
+    """
+    if not splits:
+        args.eval_strategy = "no"
+    asked = bool(args.load_best_model_at_end) or _goes_by_metric(args)
+    if chooses_itself or not splits:
+        args.load_best_model_at_end = False
+    known = known_metrics(splits, bool(args.prediction_loss_only) or not measured)
+    metric = args.metric_for_best_model
+    if metric is None or (metric == "loss" and not isinstance(args, OODConfig)):
+        metric = _default(known, loss=metric == "loss")
+        if metric is None:
+            args.load_best_model_at_end = False  # nothing to choose by: the last step stays
+            if _goes_by_metric(args) and splits:
+                raise ValueError(_missing("metric_for_best_model", known))
+            return
+        args.greater_is_better = None
+    else:
+        metric = _full_name(metric, known, splits)
+        if metric not in known and not own_metrics and (asked or splits):
+            if not splits:
+                return
+            raise ValueError(_missing(metric, known))
+    args.metric_for_best_model = metric
+    rising = rises(metric) if metric in known or args.greater_is_better is None else None
+    if rising is None and args.greater_is_better is None:
+        raise ValueError(
+            f"hf_ood does not know whether {metric} rises or falls as models get better: set "
+            "greater_is_better."
+        )
+    args.greater_is_better = args.greater_is_better if rising is None else rising
+    if _scheduler(args) == "reduce_lr_on_plateau":  # Trainer leaves its direction at "min"
+        mode = "max" if args.greater_is_better else "min"
+        args.lr_scheduler_kwargs = {"mode": mode, **(args.lr_scheduler_kwargs or {})}
+
+
+def require_metric(metric: str, computed: Mapping[str, Any]) -> None:
+    """Raise `ValueError` where a metric is not among those that were computed."""
+    if metric not in computed:
+        raise ValueError(_missing(metric, list(computed)))
+
+
+def _goes_by_metric(args: TrainingArguments) -> bool:
+    saving = str(getattr(args.save_strategy, "value", args.save_strategy))
+    return _scheduler(args) == "reduce_lr_on_plateau" or saving == "best"
+
+
+def _scheduler(args: TrainingArguments) -> str:
+    return str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type))
+
+
+def _default(known: list[str], loss: bool) -> str | None:
+    kinds = ["loss"] if loss else ["mean_accuracy", "mean_squared_error", "loss"]
+    wanted = [prefix + kind for prefix in ("eval_validation_", "eval_") for kind in kinds]
+    return next((metric for metric in wanted if metric in known), None)
+
+
+def _full_name(metric: str, known: list[str], splits: Mapping[str, Any]) -> str:
+    """`accuracy`, `validation_accuracy` and `eval_validation_accuracy` are one."""
+    short = metric.removeprefix("eval_")
+    for candidate in (f"eval_{short}", f"eval_validation_{short}"):
+        if candidate in known:
+            return candidate
+    prefixes = [split_prefix(split) for split in splits]
+    if f"eval_{short}".startswith(tuple(prefixes)) or "validation" not in splits:
+        return f"eval_{short}"
+    return f"eval_validation_{short}"
+
+
+def _missing(metric: str, known: list[str]) -> str:
+    shown = ", ".join(known[:12]) + (f" and {len(known) - 12} more" if len(known) > 12 else "")
+    return f"{metric} will not be among the metrics, so it cannot choose; there will be: {shown or 'none'}."

@@ -1,0 +1,54 @@
+"""How environments are sampled and networks looked at: options beside those of any `TrainingArguments`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..options import option
+
+PROPORTIONS = ("equal", "groups", "natural")
+
+
+@dataclass
+class EnvironmentOptions:
+    """A dataclass mixin: beside the arguments of any trainer it makes those of its environment trainer.
+
+    Arguments without it train with its defaults. Raises `ValueError` for unknown proportions.
+
+    Example:
+        @dataclass
+        class RewardArguments(EnvironmentOptions, RewardConfig): ...
+    """
+
+    environment_column: str = option(
+        "environment", "The column of a `datasets.Dataset` that tells a row's environment."
+    )
+    environment_proportions: str = option(
+        "equal",
+        "What a batch holds: equal (parts of the environments), groups (equal parts of every class in every "
+        "environment), or natural (as in the data).",
+    )
+    sample_with_replacement: bool = option(
+        False, "Draw samples independently within an environment, instead of going through it."
+    )
+    feature_layer: str | None = option(
+        None,
+        "The module whose output are the features that a feature transform acts on. Default: the last that "
+        "the whole prediction goes through and whose places all count.",
+    )
+    freeze_batch_norm: bool = option(
+        False,
+        "Train with batch normalisation's running statistics, unchanged; its weights still learn. Otherwise "
+        "statistics are of each micro-batch on each process, over all its environments, never of one "
+        "environment; running ones follow that mixture and serve every environment in evaluation.",
+    )
+
+    def __post_init__(self) -> None:
+        if self.environment_proportions not in PROPORTIONS:
+            raise ValueError(
+                f"environment_proportions must be one of {', '.join(PROPORTIONS)}, not "
+                f"{self.environment_proportions!r}."
+            )
+        beside = getattr(super(), "__post_init__", None)
+        if beside is not None:
+            beside()

@@ -1,0 +1,42 @@
+"""What is said when a number is not finite any more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from ..engine import NonFiniteLossError
+from .checkpoints import last_whole_checkpoint
+
+
+def non_finite_loss(step: int, environments: Sequence[str], output_dir: str) -> NonFiniteLossError:
+    where = f"first in environment {', '.join(environments)}" if environments else "in the objective"
+    return NonFiniteLossError(
+        f"The loss is no longer finite (noticed at step {step}), {where}. No checkpoint was written since. "
+        f"Lower the learning rate or the penalty's weight, or set max_grad_norm, and {_way_on(output_dir)}."
+    )
+
+
+def require_finite_weights(model: nn.Module, step: int, output_dir: str) -> None:
+    """Raise `NonFiniteLossError` where a weight is not finite."""
+    flags = [parameter.detach().isfinite().all() for parameter in model.parameters()]
+    if flags and not bool(torch.stack([flag.cpu() for flag in flags]).all()):
+        raise NonFiniteLossError(
+            f"The last step left weights that are not finite (noticed at step {step}). Lower the learning rate "
+            f"or the penalty's weight, or set max_grad_norm, and {_way_on(output_dir)}."
+        )
+
+
+def non_finite_logits(count: int, environments: Sequence[str], output_dir: str) -> NonFiniteLossError:
+    where = f", in environment {', '.join(environments)}" if environments else ""
+    return NonFiniteLossError(
+        f"The model's logits are not finite for {count} samples{where}: there is nothing to measure. "
+        f"Look at these inputs, or {_way_on(output_dir)}."
+    )
+
+
+def _way_on(output_dir: str) -> str:
+    checkpoint = last_whole_checkpoint(output_dir)
+    return f"resume with --resume_from_checkpoint {checkpoint}" if checkpoint else "start again"
