@@ -258,6 +258,20 @@ class EnvironmentSampler(Sampler[int]):
         self.seed = seed
         self.epoch = 0
 
+    @classmethod
+    def of(
+        cls, rows: EnvironmentDataset, proportions: str, replacement: bool = False, seed: int = 0
+    ) -> EnvironmentSampler:
+        """The order of a data set's rows; with `"groups"`, every class in every environment once per round."""
+        groups = proportions == "groups"
+        return cls(
+            rows.groups if groups else rows.environments,
+            "equal" if groups else proportions,
+            replacement,
+            seed,
+            rows.columns.get(REPEATS),
+        )
+
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 

@@ -6,7 +6,7 @@ from .reduction import ALONE, Reduction
 from .sharding import is_sharded
 from .state import Stateful, load_parts, save_parts, state_file
 from .training_record import NonFiniteLossError, TrainingRecord
-from .unused_parameters import unused_parameters
+from .unused_parameters import freeze_unused, unused_parameters
 from .weight_average import WeightAverage
 from .whole_step import StepSettings, WholeStep
 
@@ -17,11 +17,12 @@ __all__ = [
     "MethodForward",
     "NonFiniteLossError",
     "Reduction",
-    "StepSettings",
     "Stateful",
+    "StepSettings",
     "TrainingRecord",
     "WeightAverage",
     "WholeStep",
+    "freeze_unused",
     "is_sharded",
     "load_parts",
     "save_parts",

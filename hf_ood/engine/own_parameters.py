@@ -7,9 +7,11 @@ network: the same first weights and the mean of gradients over processes.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import lr_scheduler
 
+from ..data import EnvironmentDataset
+from ..models import Penultimate
 from ..objectives import Objective
 from .reduction import Reduction
 
@@ -23,12 +25,23 @@ NOT_EXTENDED = (
 
 
 def build_networks(
-    objective: Objective, feature_size: int, num_labels: int, present: Tensor, seed: int
+    objective: Objective,
+    penultimate: Penultimate | None,
+    rows: EnvironmentDataset,
+    device: torch.device,
+    seed: int,
 ) -> None:
-    """Let the objective make its networks; the seed decides their first weights, on every process."""
+    """Let the objective make its networks for a training on `rows`; the seed decides their first weights, on
+    every process. `penultimate`: where the network's features are, if the objective needs them."""
+    classifier = penultimate.classifier if penultimate else None
+    present = torch.bincount(rows.environments, minlength=len(rows.environment_names)) > 0
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        objective.build(feature_size, num_labels, present)
+        objective.build(
+            classifier.in_features if classifier else 0,
+            classifier.out_features if classifier else len(rows.label_names),
+            present.to(device),
+        )
 
 
 def add_to_optimizer(

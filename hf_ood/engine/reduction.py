@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
+from accelerate import Accelerator
 from torch import Tensor
 
 from ..objectives import Sums
@@ -18,6 +19,13 @@ class Reduction:
 
     processes: int = 1
     add: Callable[[Tensor], Tensor] = lambda tensor: tensor
+
+    @classmethod
+    def of(cls, accelerator: Accelerator) -> Reduction:
+        """That of an `Accelerator`."""
+        if accelerator.num_processes == 1:
+            return ALONE
+        return cls(accelerator.num_processes, lambda tensor: accelerator.reduce(tensor, "sum"))
 
     @classmethod
     def over_processes(cls) -> Reduction:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from ..objectives import Outputs
 from ..objectives.functional import are_targets, environment_sums, largest_class
+from .reduction import Reduction
 
 # What a sample's loss is called in the log.
 MEASURES = ("cross_entropy", "squared_error", "sample_loss")
@@ -89,23 +90,23 @@ class TrainingRecord:
         found = environment_sums((broken & (batches == first)).float(), environments, len(self._sums)) > 0
         self.first_broken = torch.where(self.first_broken.any(), self.first_broken, found)
 
-    def broken_environments(self, add: Callable[[Tensor], Tensor]) -> list[str]:
-        """The environments in which the loss first was not finite; `add` adds up over processes."""
+    def broken_environments(self, reduction: Reduction) -> list[str]:
+        """The environments in which the loss first was not finite, on any process."""
         self._sum_up()
-        broken = add(self.first_broken.float()).tolist()
+        broken = reduction.add(self.first_broken.float()).tolist()
         return [name for name, flag in zip(self.environment_names, broken, strict=True) if flag]
 
-    def is_broken(self, add: Callable[[Tensor], Tensor]) -> bool:
+    def is_broken(self, reduction: Reduction) -> bool:
         """Whether a loss was not finite, on any process."""
         self._sum_up()
-        return not bool(add(self.loss + self._sums[:, 2:].sum()).isfinite())
+        return not bool(reduction.add(self.loss + self._sums[:, 2:].sum()).isfinite())
 
-    def logs(self, add: Callable[[Tensor], Tensor], processes: int = 1) -> dict[str, float]:
-        """Means since the last log entry; `add` adds up over processes."""
-        count, correct, loss, auxiliary = add(self.sums).T.tolist()
+    def logs(self, reduction: Reduction) -> dict[str, float]:
+        """Means since the last log entry, over all processes."""
+        count, correct, loss, auxiliary = reduction.add(self.sums).T.tolist()
         number = max(sum(count), 1)
         values = torch.stack([self.loss, *self.parts.values()])  # means over steps and processes
-        total, *parts = (add(values) / (processes * max(self.steps, 1))).tolist()
+        total, *parts = (reduction.mean(values) / max(self.steps, 1)).tolist()
         logs = {"loss": total, **dict(zip(self.parts, parts, strict=True))}
         logs[self.measure] = sum(loss) / number
         if self.has_auxiliary_loss:

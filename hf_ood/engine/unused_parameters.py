@@ -7,9 +7,21 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers.utils import logging
 
 from .exact_step import AUXILIARY_LOSS
 from .replay import preserved_buffers
+
+logger = logging.get_logger(__name__)
+
+
+def freeze_unused(model: nn.Module, inputs: Mapping[str, Any]) -> None:
+    """Several processes wait for the gradient of every parameter that trains, and some never get one. One
+    process freezes the same, so that each can resume what the other began.
+    """
+    for name, parameter in unused_parameters(model, inputs).items():
+        logger.info(f"{name} takes no part in what the network gives: frozen.")
+        parameter.requires_grad_(False)
 
 
 def unused_parameters(model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, nn.Parameter]:

@@ -33,7 +33,11 @@ class Outputs:
     def losses(self):
         if self.given_losses is not None:
             return self.given_losses
-        return self.loss(self.logits, self.labels) if self.loss else F_ood.sample_losses(self.logits, self.labels)
+        return (
+            self.loss(self.logits, self.labels)
+            if self.loss
+            else F_ood.sample_losses(self.logits, self.labels)
+        )
 
     @cached_property
     def slopes(self):
@@ -43,7 +47,14 @@ class Outputs:
         return (g * self.logits).sum(1)
 
     def without_graph(self):
-        return Outputs(self.logits.detach(), self.labels, self.environments, self.num_environments, given_losses=self.losses.detach(), auxiliary_losses=None if self.auxiliary_losses is None else self.auxiliary_losses.detach())
+        return Outputs(
+            self.logits.detach(),
+            self.labels,
+            self.environments,
+            self.num_environments,
+            given_losses=self.losses.detach(),
+            auxiliary_losses=None if self.auxiliary_losses is None else self.auxiliary_losses.detach(),
+        )
 
 
 @dataclass
@@ -75,7 +86,8 @@ class Objective(ABC):
     progress: float = field(default=0.0, init=False, repr=False, compare=False)
 
     @property
-    def kind(self): return self.name
+    def kind(self):
+        return self.name
 
     def start(self, total_steps): ...
 

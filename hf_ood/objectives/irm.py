@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..options import Search, option
 from .base import Outputs, Sums
-from .functional import environment_means, environment_sums, mean_over_present, sample_losses, sample_slopes
+from .functional import environment_means, environment_sums, mean_over_present
 from .penalty import PenaltyObjective
 
 

@@ -3,10 +3,10 @@
 from ..engine import NonFiniteLossError
 from . import contract
 from .checkpoints import CorruptCheckpointError
-from .irm_rsc_trainer import IRMRSCTrainer
-from .irm_trainer import IRMTrainer
 from .environment_options import EnvironmentOptions
 from .environment_trainer import EnvironmentTrainer
+from .irm_rsc_trainer import IRMRSCTrainer
+from .irm_trainer import IRMTrainer
 from .linear_probe import cached_features, fit_head
 from .methods import register
 from .ood_config import OODConfig

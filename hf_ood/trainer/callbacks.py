@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_callback import ProgressCallback
+from transformers import (
+    EarlyStoppingCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.trainer_callback import CallbackHandler, ProgressCallback
 
 from ..engine import WeightAverage
 from ..updates import Update
@@ -82,3 +90,16 @@ def accuracy_line(logs: dict[str, Any]) -> str:
     }
     split = prefix.removeprefix("eval_").removesuffix("_")
     return f"{split:10s}  " + "  ".join(f"{name} {value:.1%}" for name, value in accuracies.items())
+
+
+@contextmanager
+def early_stopping_at(handler: CallbackHandler, metric: str, prefix: str) -> Iterator[None]:
+    """While the split whose metrics begin with `prefix` is evaluated, early stopping hears of it only if it goes
+    by a `metric` of this split: of others it would say that the metric is missing and that it is off."""
+    kept = handler.callbacks
+    if not metric.startswith(f"{prefix}_"):
+        handler.callbacks = [c for c in kept if not isinstance(c, EarlyStoppingCallback)]
+    try:
+        yield
+    finally:
+        handler.callbacks = kept

@@ -94,18 +94,17 @@ def check_arguments(args: TrainingArguments, options: EnvironmentOptions, method
 
 
 def check_given_loss(
-    loss: SampleLoss | None, smoothing: float, given: bool, mixing: Mixing | None, has_loss_func: bool
+    loss: SampleLoss | None, smoothing: float, given: str | None, mixing: Mixing | None
 ) -> None:
-    """There is one loss. `given`: it comes from the user's function or trainer, as numbers of samples."""
+    """There is one loss. `given`: the user's function or hook that gives each sample's, or None."""
     if loss is not None and smoothing:
         raise ValueError(
             "label_smoothing_factor and loss= both say what a sample's loss is: give CrossEntropy("
             f"label_smoothing={smoothing}) as loss."
         )
     if given and (loss is not None or smoothing):
-        name = "compute_loss_func" if has_loss_func else "per_sample"
         other = "loss=" if loss is not None else "label_smoothing_factor"
-        raise ValueError(f"{name} gives the loss of each sample, so {other} would do nothing: leave it out.")
+        raise ValueError(f"{given} gives the loss of each sample, so {other} would do nothing: leave it out.")
     if given and mixing is not None:
         raise ValueError(
             f"{mixing.name} makes labels that are shares of classes, which a loss of your own does not know: "
@@ -198,7 +197,10 @@ def check_batches(
         )
     proportions = options.environment_proportions
     counts = dataset.group_counts() if proportions == "groups" else dataset.environment_counts()
-    smallest, kind = min(counts, key=counts.__getitem__), "Group" if proportions == "groups" else "Environment"
+    smallest, kind = (
+        min(counts, key=counts.__getitem__),
+        "Group" if proportions == "groups" else "Environment",
+    )
     share = batch // len(counts)
     if proportions == "natural":
         return

@@ -17,7 +17,14 @@ TESTED = ("5.23.0", "5.24.0")  # the first and the last release that the core te
 OVERRIDDEN: dict[str, tuple[str, ...]] = {
     "_clip_grad_norm": ("model",),
     "_get_collator_with_removed_columns": ("data_collator", "description"),
-    "_get_dataloader": ("dataset", "description", "batch_size", "sampler_fn", "is_training", "dataloader_key"),
+    "_get_dataloader": (
+        "dataset",
+        "description",
+        "batch_size",
+        "sampler_fn",
+        "is_training",
+        "dataloader_key",
+    ),
     "_get_num_items_in_batch": ("batch_samples", "device"),
     "_get_train_sampler": ("train_dataset",),
     "_load_best_model": (),

@@ -20,9 +20,6 @@ class EnvironmentOptions:
         class RewardArguments(EnvironmentOptions, RewardConfig): ...
     """
 
-    environment_column: str = option(
-        "environment", "The column of a `datasets.Dataset` that tells a row's environment."
-    )
     environment_proportions: str = option(
         "equal",
         "What a batch holds: equal (parts of the environments), groups (equal parts of every class in every "

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import copy
-import operator
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from accelerate.utils import send_to_device
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
-from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
+from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
 
 from ..averaging import Averaging
 from ..data import EnvironmentDataset, EnvironmentRows, EnvironmentSampler, collate
-from ..data.environments import REPEATS
 from ..engine import (
     AUXILIARY_LOSS,
     ExactStep,
@@ -30,8 +27,8 @@ from ..engine import (
     TrainingRecord,
     WeightAverage,
     WholeStep,
+    freeze_unused,
     is_sharded,
-    unused_parameters,
 )
 from ..engine.own_parameters import add_to_optimizer, average_gradients, build_networks, rest
 from ..losses import CrossEntropy, SampleLoss
@@ -41,20 +38,18 @@ from ..objectives import ERM, Objective, Outputs
 from ..objectives.functional import at_least_float32, largest_class
 from ..updates import Update
 from . import checks
-from .callbacks import EnvironmentProgress, MethodCallback
+from .callbacks import EnvironmentProgress, MethodCallback, early_stopping_at
 from .checkpoints import last_whole_checkpoint, load_state, require_whole, save_manifest, save_state
 from .choice import resolve_choice, split_prefix
 from .collator import EnvironmentCollator
 from .environment_options import EnvironmentOptions
-from .given_loss import PerSample, check_base, own_losses, try_per_sample
+from .given_loss import PerSample, check_base, own_losses, try_losses
 from .measures import all_metrics, labels_alone
 from .methods import Method
-from .nonfinite import non_finite_logits, non_finite_loss, require_finite_weights
-from .ood_config import OODConfig, is_oracle
+from .nonfinite import non_finite_loss, require_finite_logits, require_finite_weights
+from .ood_config import OODConfig
 from .renamed_weights import has_other_names, load_by_from_pretrained
-from .search import with_options, without_dotted
-
-logger = checks.logger
+from .search import goes_by, require_optuna, with_options, without_dotted
 
 
 class EnvironmentTrainer(Trainer):
@@ -73,6 +68,7 @@ class EnvironmentTrainer(Trainer):
         update: how gradients become a step of the weights; None: the optimizer's step.
         averaging: what becomes of the weights that the training passes through; None: nothing.
         loss: the loss of a sample; cross-entropy (of targets that are floats, the squared error) if not given.
+        environment_column: the column of a `datasets.Dataset` that tells a row's environment.
     What is given is copied: several trainers may share it.
 
     Example:
@@ -104,6 +100,7 @@ class EnvironmentTrainer(Trainer):
         update: Update | None = None,
         averaging: Averaging | None = None,
         loss: SampleLoss | None = None,
+        environment_column: str = "environment",
         train_dataset: Any = None,
         eval_dataset: Any = None,
         **kwargs: Any,
@@ -113,9 +110,10 @@ class EnvironmentTrainer(Trainer):
         if feature_transform is None and self.feature_transform_class is not None:
             feature_transform = self.feature_transform_class()
         self.method = copy.deepcopy(Method(objective, feature_transform, mixing, update, averaging))
-        self.loss, self.average = loss, None
+        self.loss, self.environment_column = loss, environment_column
+        self.average: WeightAverage | None = None
         self._rows: dict[int, tuple[Any, EnvironmentDataset]] = {}
-        self._window: list[dict[str, Any]] = []
+        self._window: list[dict[str, Any]] = []  # the micro-batches of the step, of which some are done
         self._position = 0
         self._searched: float | None = None
         self._check_classes()
@@ -133,6 +131,7 @@ class EnvironmentTrainer(Trainer):
             names = self.label_names or ["labels"]
             self.label_names = [*(name for name in names if name != "environment"), "environment"]
             self.compute_metrics = self._compute_metrics
+        self.reduction = Reduction.of(self.accelerator)
         self.label_smoother = None  # smoothing is the loss's; evaluations are of the plain one, to compare
         self.validation_loss = self._validation_prefix() + "loss"
         self.after_steps = MethodCallback(self.update, self.validation_loss)
@@ -162,36 +161,34 @@ class EnvironmentTrainer(Trainer):
     def _check(self) -> None:
         checks.check_precision(self.accelerator.mixed_precision, self.accelerator.device)
         checks.check_arguments(self.args, self.options, self.method)
-        checks.check_divisible(self.method.objective, self.args, self.accelerator.num_processes)
-        has_func = self.compute_loss_func is not None
-        given = has_func or self.per_sample is not None
-        smoothing = self.args.label_smoothing_factor
-        checks.check_given_loss(self.loss, smoothing, given, self.mixing, has_func)
+        checks.check_divisible(self.method.objective, self.args, self.reduction.processes)
+        checks.check_given_loss(
+            self.loss,
+            self.args.label_smoothing_factor,
+            "compute_loss_func" if self.compute_loss_func else "per_sample" if self.per_sample else None,
+            self.mixing,
+        )
+        sharded = self._divides_weights()
         if self.update is not None:
-            checks.check_update(
-                self.update,
-                self.method.objective,
-                self.mixing,
-                self.args.torch_compile,
-                self._divides_weights(),
-            )
+            compiled = self.args.torch_compile
+            checks.check_update(self.update, self.method.objective, self.mixing, compiled, sharded)
         if self.averaging is not None:
             validates = self._validation_prefix() != "" and self.args.eval_strategy != "no"
-            checks.check_averaging(self.averaging, validates, self._divides_weights())
+            checks.check_averaging(self.averaging, validates, sharded)
         if self.train_dataset is not None:
             self._check_training_set()
 
     def _check_training_set(self) -> None:
-        train, objective = self.training_rows, self.method.objective
-        checks.check_environments(train, objective)
-        if self.update is not None:
-            checks.check_environments(train, self.update)
+        rows, objective = self.training_rows, self.method.objective
+        for method in (objective, self.update):
+            if method is not None:
+                checks.check_environments(rows, method)
         if self.per_sample is None:
-            checks.check_labels(train, objective, self.model)
+            checks.check_labels(rows, objective, self.model)
         if self.mixing is not None:
-            checks.check_mixing(self.mixing, objective, train)
-        processes = self.accelerator.num_processes
-        checks.check_batches(train, self.args, self.options, self._train_batch_size, processes)
+            checks.check_mixing(self.mixing, objective, rows)
+        batch, processes = self._train_batch_size, self.reduction.processes
+        checks.check_batches(rows, self.args, self.options, batch, processes)
 
     @property
     def objective(self) -> Any:
@@ -239,7 +236,7 @@ class EnvironmentTrainer(Trainer):
         return self._rows[id(dataset)][1]
 
     def read_environments(self, dataset: Any) -> EnvironmentDataset:
-        return EnvironmentRows.of(dataset, self.options.environment_column)
+        return EnvironmentRows.of(dataset, self.environment_column)
 
     @property
     def training_rows(self) -> EnvironmentDataset:
@@ -258,13 +255,11 @@ class EnvironmentTrainer(Trainer):
         rows = self.training_rows if train_dataset is None else self.as_environments(train_dataset)
         if str(getattr(self.args.train_sampling_strategy, "value", "random")) != "random":
             return super()._get_train_sampler(rows)
-        proportions = self.options.environment_proportions
-        return EnvironmentSampler(
-            rows.groups if proportions == "groups" else rows.environments,
-            proportions="equal" if proportions == "groups" else proportions,
-            replacement=self.options.sample_with_replacement,
-            seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
-            repeats=rows.columns.get(REPEATS),
+        return EnvironmentSampler.of(
+            rows,
+            self.options.environment_proportions,
+            self.options.sample_with_replacement,
+            self.args.seed if self.args.data_seed is None else self.args.data_seed,
         )
 
     def _get_dataloader(
@@ -278,7 +273,9 @@ class EnvironmentTrainer(Trainer):
     ) -> DataLoader:
         rows = self.as_environments(dataset)
         if not is_training and self.train_dataset is not None and self.per_sample is None:
-            rows = checks.match_labels(rows, self.training_rows.label_names, f"The set of {description.lower()}")
+            rows = checks.match_labels(
+                rows, self.training_rows.label_names, f"The set of {description.lower()}"
+            )
         # Trainer would drop the last incomplete batch in evaluation too, and with it samples of the results.
         collator, drop_last = self.data_collator, self.args.dataloader_drop_last
         self.data_collator = self._collator(rows)
@@ -318,7 +315,9 @@ class EnvironmentTrainer(Trainer):
         require_finite_weights(self.model, self.state.global_step, str(self.args.output_dir))
         return result
 
-    def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: Any) -> Any:
+    def _prepare_for_training(
+        self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: Any
+    ) -> Any:
         self._begin_training(max_steps)
         prepared = super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
         if resume_from_checkpoint is not None:
@@ -332,10 +331,11 @@ class EnvironmentTrainer(Trainer):
         if self.model_init is not None:
             self._build_networks()
         self._look_at_network()
-        if not self._divides_weights():
-            self._freeze_unused()
+        if self.per_sample is None and not self._divides_weights():
+            freeze_unused(self.model, without_environment(self._few_samples()))
         self.sample_loss = self._make_loss()
-        self._try_given_losses()
+        if self.per_sample is not None or self.compute_loss_func is not None:
+            try_losses(self.outputs, self.model, self._few_samples())
         if self.args.torch_compile and self.method.objective.needs_features:
             # Compiled code serves all networks of a class and does not look for hooks: what was compiled
             # earlier in this process, for an objective without features, would give none.
@@ -347,7 +347,7 @@ class EnvironmentTrainer(Trainer):
             self.method.objective,
             self.outputs,
             len(self.environment_names),
-            self._reduction(),
+            self.reduction,
             self.record.add_batch,
             first_pass_graph=self.per_sample is not None,
         )
@@ -372,27 +372,14 @@ class EnvironmentTrainer(Trainer):
         )
 
     def _build_networks(self) -> None:
-        rows, objective = self.training_rows, self.method.objective
-        classifier = self.network.penultimate.classifier if self.network.penultimate else None
-        present = torch.bincount(rows.environments, minlength=len(rows.environment_names)) > 0
         build_networks(
-            objective,
-            classifier.in_features if classifier else 0,
-            classifier.out_features if classifier else len(rows.label_names),
-            present.to(self.args.device),
+            self.method.objective,
+            self.network.penultimate,
+            self.training_rows,
+            self.args.device,
             self.args.seed,
         )
-        checks.check_own_networks(objective, self.update, self._divides_weights())
-
-    def _freeze_unused(self) -> None:
-        """Several processes wait for the gradient of every parameter that trains, and some never get one. One
-        process freezes the same, so that each can resume what the other began.
-        """
-        if self.per_sample is not None:
-            return
-        for name, parameter in unused_parameters(self.model, without_environment(self._few_samples())).items():
-            logger.info(f"{name} takes no part in what the network gives: frozen.")
-            parameter.requires_grad_(False)
+        checks.check_own_networks(self.method.objective, self.update, self._divides_weights())
 
     def _few_samples(self) -> dict[str, Any]:
         """The inputs for the first two samples to train on, beside the network's weights, which FSDP and
@@ -413,26 +400,6 @@ class EnvironmentTrainer(Trainer):
             self.training_rows.label_names
         )
 
-    def _try_given_losses(self) -> None:
-        if self.per_sample is None and self.compute_loss_func is None:
-            return
-        samples = self._few_samples()
-        if self.per_sample is not None:
-            try_per_sample(self.per_sample, self.model, samples)
-        else:
-            with torch.random.fork_rng(), torch.no_grad():
-                was = {module: module.training for module in self.model.modules()}
-                self.outputs(self.model.eval(), samples)
-                for module, training in was.items():
-                    module.training = training
-
-    def _reduction(self) -> Reduction:
-        processes = self.accelerator.num_processes
-        return Reduction(processes, lambda tensor: self.accelerator.reduce(tensor, "sum")) if processes > 1 else Reduction()
-
-    def _add_over_processes(self, tensor: Tensor) -> Tensor:
-        return self.accelerator.reduce(tensor, "sum") if self.accelerator.num_processes > 1 else tensor
-
     def _divides_weights(self) -> bool:
         return self.is_fsdp_enabled or self.is_deepspeed_enabled or is_sharded(self.model)
 
@@ -448,7 +415,9 @@ class EnvironmentTrainer(Trainer):
         self._position = 0
         return self._window, number
 
-    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> Tensor:
         self._window = self._window or [inputs]
         if self._position == 0:
             self._begin_step()
@@ -515,7 +484,9 @@ class EnvironmentTrainer(Trainer):
                 model, without_environment(inputs), return_outputs, num_items_in_batch
             )
         if self._position == 0:
-            batches = [self._prepare_inputs(batch) for batch in self._window] if len(self._window) > 1 else [inputs]
+            batches = (
+                [self._prepare_inputs(batch) for batch in self._window] if len(self._window) > 1 else [inputs]
+            )
             self.exact.begin(model, batches, self.state.global_step, self.state.max_steps)
         loss = self.exact.share(inputs)
         self._position += 1
@@ -535,7 +506,12 @@ class EnvironmentTrainer(Trainer):
             with self.network.catching():
                 losses, logits, environments = self.per_sample(model, inputs)
             return Outputs(
-                logits, None, environments, number, self.network.features(), given_losses=at_least_float32(losses)
+                logits,
+                None,
+                environments,
+                number,
+                self.network.features(),
+                given_losses=at_least_float32(losses),
             )
         if self.mixing is not None:
             inputs = self.mixing(inputs, self._num_classes())
@@ -568,15 +544,15 @@ class EnvironmentTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs and self.is_in_train:
             self._require_finite()
-            logs = {**logs, **self.record.logs(self._add_over_processes, self.accelerator.num_processes)}
+            logs = {**logs, **self.record.logs(self.reduction)}
             self.record.reset()
         elif "train_loss" in logs:
             self._require_finite()
         super().log(logs, start_time)
 
     def _require_finite(self) -> None:
-        if self.record.is_broken(self._add_over_processes):
-            broken = self.record.broken_environments(self._add_over_processes)
+        if self.record.is_broken(self.reduction):
+            broken = self.record.broken_environments(self.reduction)
             raise non_finite_loss(self.state.global_step, broken, str(self.args.output_dir))
 
     # Evaluation
@@ -589,41 +565,21 @@ class EnvironmentTrainer(Trainer):
         given = self.eval_dataset if eval_dataset is None else eval_dataset
         if isinstance(given, dict):
             return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
-        with self._early_stopping_at(metric_key_prefix):
+        metric = str(self.args.metric_for_best_model)
+        with early_stopping_at(self.callback_handler, metric, metric_key_prefix):
             return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
-
-    @contextmanager
-    def _early_stopping_at(self, prefix: str) -> Iterator[None]:
-        """Early stopping hears of the split whose metric it goes by; of others it would say that the metric is
-        missing and that it is off."""
-        handler = self.callback_handler
-        kept, metric = handler.callbacks, str(self.args.metric_for_best_model)
-        if not metric.startswith(f"{prefix}_"):
-            handler.callbacks = [c for c in kept if not isinstance(c, EarlyStoppingCallback)]
-        try:
-            yield
-        finally:
-            handler.callbacks = kept
 
     def evaluation_loop(self, dataloader: DataLoader, *args: Any, **kwargs: Any) -> Any:
         rows = getattr(dataloader, "dataset", None)
         self._evaluated_names = rows.environment_names if isinstance(rows, EnvironmentDataset) else []
-        swapped = self.average is not None and self.is_in_train
-        with self.average.swapped_in() if swapped and self.average else nullcontext():
+        with self._averaged_weights():
             output = super().evaluation_loop(dataloader, *args, **kwargs)
-        self._require_finite_logits(output.predictions, rows)
+        require_finite_logits(output.predictions, rows, str(self.args.output_dir))
         return output
 
-    def _require_finite_logits(self, predictions: Any, rows: Any) -> None:
-        if not isinstance(predictions, np.ndarray) or not np.issubdtype(predictions.dtype, np.floating):
-            return
-        bad = ~np.isfinite(predictions.reshape(len(predictions), -1)).all(1)
-        if bad.any():
-            where: list[str] = []
-            if isinstance(rows, EnvironmentDataset) and len(rows) == len(bad):
-                ids = rows.environments.numpy()[bad]
-                where = [rows.environment_names[number] for number in np.unique(ids)]
-            raise non_finite_logits(int(bad.sum()), where, str(self.args.output_dir))
+    def _averaged_weights(self) -> AbstractContextManager[None]:
+        """While training, evaluations and checkpoints are of averaged weights, if there are any."""
+        return self.average.swapped_in() if self.average is not None and self.is_in_train else nullcontext()
 
     def _compute_metrics(self, prediction: Any) -> dict[str, Any]:
         return all_metrics(prediction, self._evaluated_names, self._own_metrics)
@@ -655,8 +611,7 @@ class EnvironmentTrainer(Trainer):
     # Checkpoints
 
     def save_model(self, *args: Any, **kwargs: Any) -> None:
-        swapped = self.average is not None and self.is_in_train
-        with self.average.swapped_in() if swapped and self.average else nullcontext():
+        with self._averaged_weights():
             super().save_model(*args, **kwargs)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
@@ -703,33 +658,19 @@ class EnvironmentTrainer(Trainer):
         By default it looks for the best `metric_for_best_model`, in its direction. A trial whose loss is no
         longer finite fails alone.
         """
-        metric = self.args.metric_for_best_model
-        if compute_objective is None:
-            if metric is None:
-                raise ValueError("There is nothing to choose by: give an eval_dataset, or compute_objective.")
-            if is_oracle(metric):
-                logger.warning(f"The search goes by {metric}: an oracle, which looks at test environments.")
-            compute_objective = operator.itemgetter(metric)
-            direction = direction or ("maximize" if self.args.greater_is_better else "minimize")
+        compute_objective, found = goes_by(self.args, compute_objective)
         start = self.method
 
         def apply(options: dict[str, Any]) -> None:
-            if options and self.hp_search_backend != "optuna":
-                raise ValueError(
-                    f"{', '.join(options)}: a method's options are searched with backend='optuna' only; or use "
-                    "trainers/sweep.py."
-                )
+            require_optuna(self.hp_search_backend, options)
             self.method = with_options(copy.deepcopy(start), options)
 
+        if backend in (None, "optuna"):
+            kwargs = {"catch": (NonFiniteLossError,), **kwargs}
+        space = hp_space and without_dotted(hp_space, apply)
         try:
             return super().hyperparameter_search(
-                hp_space and without_dotted(hp_space, apply),
-                compute_objective,
-                n_trials,
-                direction or "minimize",
-                backend,
-                hp_name,
-                **({"catch": (NonFiniteLossError,)} if str(backend or "optuna") == "optuna" else {}) | kwargs,
+                space, compute_objective, n_trials, direction or found, backend, hp_name, **kwargs
             )
         finally:
             self.method, self.hp_search_backend = start, None

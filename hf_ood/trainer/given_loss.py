@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import Trainer
 
 from ..models.modes import evaluation_mode
+from ..objectives import Outputs
 from ..objectives.functional import at_least_float32
 
 PerSample = tuple[Tensor, Tensor, Tensor]
@@ -29,7 +30,9 @@ def check_base(trainer: Trainer, base_compute_loss: Any, per_sample: Any) -> Non
         )
 
 
-def own_losses(compute_loss_func: Callable[..., Tensor], outputs: Any, labels: Tensor) -> tuple[Tensor, Tensor]:
+def own_losses(
+    compute_loss_func: Callable[..., Tensor], outputs: Any, labels: Tensor
+) -> tuple[Tensor, Tensor]:
     """The logits and the losses [B] that `compute_loss_func(outputs, labels, num_items_in_batch=None)` gives.
 
     In a pass without graph the losses keep one to the logits, of which an objective may want slopes.
@@ -47,17 +50,20 @@ def own_losses(compute_loss_func: Callable[..., Tensor], outputs: Any, labels: T
     return outputs.logits, at_least_float32(losses)
 
 
-def try_per_sample(hook: Callable[..., PerSample], model: nn.Module, inputs: Mapping[str, Any]) -> None:
-    """Run the hook on a few samples; raise `ValueError` where it does not give what it should."""
-    with evaluation_mode(model), torch.enable_grad():
-        losses, logits, environments = hook(model, dict(inputs))
-    count = len(inputs["environment"])
-    for name, value in (("losses", losses), ("environments", environments)):
-        if not isinstance(value, Tensor) or value.shape != (count,):
-            shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise ValueError(f"per_sample gave {name} of shape {shape} for {count} samples: return [{count}].")
-    if torch.autograd.grad(losses.sum(), logits, allow_unused=True, retain_graph=True)[0] is None:
-        raise ValueError(
-            "per_sample gave losses that do not depend on the logits beside them: return the tensor that the "
-            "losses were computed from."
-        )
+def try_losses(
+    outputs: Callable[[nn.Module, Mapping[str, Any]], Outputs], model: nn.Module, inputs: Any
+) -> None:
+    """Look at a few samples; raise `ValueError` where what they give is no loss of each sample."""
+    with evaluation_mode(model), torch.enable_grad(), torch.random.fork_rng():
+        found = outputs(model, inputs)
+        count = len(inputs["environment"])
+        for name, value in (("losses", found.losses), ("environments", found.environments)):
+            if value.shape != (count,):
+                raise ValueError(
+                    f"per_sample gave {name} of shape {list(value.shape)} for {count} samples: return [{count}]."
+                )
+        if torch.autograd.grad(found.losses.sum(), found.logits, allow_unused=True)[0] is None:
+            raise ValueError(
+                "The losses do not depend on the logits beside them: per_sample must return the tensor that "
+                "they were computed from, and compute_loss_func must use outputs.logits."
+            )

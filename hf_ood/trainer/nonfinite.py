@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
+from ..data import EnvironmentDataset
 from ..engine import NonFiniteLossError
 from .checkpoints import last_whole_checkpoint
 
@@ -29,10 +32,19 @@ def require_finite_weights(model: nn.Module, step: int, output_dir: str) -> None
         )
 
 
-def non_finite_logits(count: int, environments: Sequence[str], output_dir: str) -> NonFiniteLossError:
-    where = f", in environment {', '.join(environments)}" if environments else ""
-    return NonFiniteLossError(
-        f"The model's logits are not finite for {count} samples{where}: there is nothing to measure. "
+def require_finite_logits(predictions: Any, rows: Any, output_dir: str) -> None:
+    """Raise `NonFiniteLossError` where logits [N, ...] are not finite; `rows`: the data set that they are of."""
+    if not isinstance(predictions, np.ndarray) or not np.issubdtype(predictions.dtype, np.floating):
+        return
+    bad = ~np.isfinite(predictions.reshape(len(predictions), -1)).all(1)
+    if not bad.any():
+        return
+    where = ""
+    if isinstance(rows, EnvironmentDataset) and len(rows) == len(bad):
+        names = [rows.environment_names[number] for number in np.unique(rows.environments.numpy()[bad])]
+        where = f", in environment {', '.join(names)}"
+    raise NonFiniteLossError(
+        f"The model's logits are not finite for {bad.sum()} samples{where}: there is nothing to measure. "
         f"Look at these inputs, or {_way_on(output_dir)}."
     )
 

@@ -45,6 +45,10 @@ class OODTrainer(EnvironmentTrainer, Trainer):
         super().__init__(model, args, eval_dataset=evaluated or None, **kwargs)
 
     def read_environments(self, dataset: Any) -> EnvironmentDataset:
-        if isinstance(dataset, HFDataset) and "image" in dataset.column_names and dataset.format["type"] != "custom":
+        if (
+            isinstance(dataset, HFDataset)
+            and "image" in dataset.column_names
+            and dataset.format["type"] != "custom"
+        ):
             return as_environment_dataset(dataset)
         return super().read_environments(dataset)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
+from transformers import TrainingArguments
+from transformers.utils import logging
+
 from ..data.configurations import unknown_name
 from .methods import Method
+from .ood_config import is_oracle
+
+logger = logging.get_logger(__name__)
 
 
 def with_options(method: Method, options: Mapping[str, Any]) -> Method:
@@ -45,3 +52,25 @@ def without_dotted(
         return {name: value for name, value in values.items() if "." not in name}
 
     return drawn
+
+
+def goes_by(
+    args: TrainingArguments, compute_objective: Callable[[dict[str, float]], float] | None
+) -> tuple[Callable[[dict[str, float]], float], str]:
+    """What a search looks for and in which direction: what is given, or `metric_for_best_model` in its own."""
+    if compute_objective is not None:
+        return compute_objective, "minimize"
+    metric = args.metric_for_best_model
+    if metric is None:
+        raise ValueError("There is nothing to search by: give an eval_dataset, or compute_objective.")
+    if is_oracle(metric):
+        logger.warning(f"The search goes by {metric}: an oracle, it looks at test environments.")
+    return operator.itemgetter(metric), "maximize" if args.greater_is_better else "minimize"
+
+
+def require_optuna(backend: Any, options: Mapping[str, Any]) -> None:
+    if options and backend != "optuna":
+        raise ValueError(
+            f"{', '.join(options)}: a method's options are searched with backend='optuna' only; or use "
+            "trainers/sweep.py."
+        )

@@ -70,9 +70,15 @@ def test_saving_where_nothing_is_evaluated_is_told(tmp_path: Path, caplog: pytes
 def test_evaluation_goes_by_names_and_reports_a_new_place_under_its_own(tmp_path: Path) -> None:
     data = make_dataset()
     other = EnvironmentDataset(
-        data.columns["pixel_values"], 1 - data.labels, data.environments, ["class 1", "class 0"], ["p", "q", "r"]
+        data.columns["pixel_values"],
+        1 - data.labels,
+        data.environments,
+        ["class 1", "class 0"],
+        ["p", "q", "r"],
     )
-    trainer = OODTrainer(make_model(), make_args(tmp_path, max_steps=20), train_dataset=data, eval_dataset=data)
+    trainer = OODTrainer(
+        make_model(), make_args(tmp_path, max_steps=20), train_dataset=data, eval_dataset=data
+    )
     trainer.train()
     same, found = trainer.evaluate(), trainer.evaluate(other)
     for ours, theirs in zip(["p", "q", "r"], data.environment_names, strict=True):

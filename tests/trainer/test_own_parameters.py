@@ -53,10 +53,10 @@ def test_its_first_weights_depend_on_the_seed_alone(dataset: EnvironmentDataset,
     model, found = make_model(), []
     for seed, drawn in ((1, 0), (1, 5), (2, 0)):
         args = make_args(tmp_path, seed=seed)
-        objective, width = DANN(width=8), Penultimate(model).classifier.in_features
+        objective = DANN(width=8)
         torch.rand(drawn)
         before = torch.get_rng_state()
-        build_networks(objective, width, 2, torch.ones(3, dtype=torch.bool), seed)
+        build_networks(objective, Penultimate(model), dataset, torch.device("cpu"), seed)
         assert torch.equal(torch.get_rng_state(), before)
         found.append(objective.parameters()[0])
         trainer = OODTrainer(model, args, objective=DANN(width=8), train_dataset=dataset)
@@ -119,7 +119,7 @@ def test_beside_an_update_it_is_refused(dataset: EnvironmentDataset, tmp_path: P
 def test_engines_that_shard_are_refused() -> None:
     objective = DANN()
     check_own_networks(objective, None, sharded=True)  # nothing is built yet
-    build_networks(objective, 4, 2, torch.ones(3, dtype=torch.bool), seed=0)
+    objective.build(4, 2, torch.ones(3, dtype=torch.bool))
     with pytest.raises(ValueError, match="dann trains a network of its own"):
         check_own_networks(objective, None, sharded=True)
 

@@ -11,8 +11,8 @@ from conftest import make_args, make_dataset
 from torch import Tensor, nn
 
 from hf_ood import LeNetConfig, LeNetForImageClassification, OODTrainer
-from hf_ood.models import batch_norms
 from hf_ood.engine import unused_parameters
+from hf_ood.models import batch_norms
 
 
 def inputs_of(name: str) -> dict[str, Tensor]:
