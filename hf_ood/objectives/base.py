@@ -5,8 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,44 +16,19 @@ from . import functional as F_ood
 Sums = dict[str, Tensor]  # each [E, ...]
 
 
-@dataclass
-class Outputs:
+class Outputs(NamedTuple):
+    """What an objective sees of a micro-batch: logits [B, C], labels int64 [B] (or, of mixed samples, float
+    shares of classes [B, C]), environments [B], and E.
+
+    `features` [B, D] are what the classifier, the last linear layer, sees; None unless the objective
+    `needs_features`.
+    """
+
     logits: Tensor
-    labels: Tensor | None
+    labels: Tensor
     environments: Tensor
     num_environments: int
     features: Tensor | None = None
-    loss: Any = None
-    given_losses: Tensor | None = None
-    auxiliary_losses: Tensor | None = None
-    network: Any = None
-
-    @cached_property
-    def losses(self):
-        if self.given_losses is not None:
-            return self.given_losses
-        return (
-            self.loss(self.logits, self.labels)
-            if self.loss
-            else F_ood.sample_losses(self.logits, self.labels)
-        )
-
-    @cached_property
-    def slopes(self):
-        if self.given_losses is None:
-            return F_ood.sample_slopes(self.logits, self.labels)
-        (g,) = torch.autograd.grad(self.given_losses.sum(), self.logits, create_graph=True)
-        return (g * self.logits).sum(1)
-
-    def without_graph(self):
-        return Outputs(
-            self.logits.detach(),
-            self.labels,
-            self.environments,
-            self.num_environments,
-            given_losses=self.losses.detach(),
-            auxiliary_losses=None if self.auxiliary_losses is None else self.auxiliary_losses.detach(),
-        )
 
 
 @dataclass
@@ -85,12 +59,6 @@ class Objective(ABC):
     l2: float = option(0.0, "Weight of the squared norm of all parameters (report 5.4; IRM paper: 0.0011).")
     progress: float = field(default=0.0, init=False, repr=False, compare=False)
 
-    @property
-    def kind(self):
-        return self.name
-
-    def start(self, total_steps): ...
-
     def build(self, feature_size: int, num_labels: int, present: Tensor) -> None:
         """Make the networks of its own, on the device of `present`; called once, before training.
 
@@ -113,7 +81,7 @@ class Objective(ABC):
     def sums(self, outputs: Outputs) -> Sums:
         """Per-environment sums over this micro-batch's samples: `count` [E], `loss` [E], and what the
         method needs."""
-        losses = outputs.losses
+        losses = F_ood.sample_losses(outputs.logits, outputs.labels)
         columns = torch.stack([torch.ones_like(losses), losses], dim=1)
         sums = F_ood.environment_sums(columns, outputs.environments, outputs.num_environments)
         return {"count": sums[:, 0], "loss": sums[:, 1]}

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..options import Search, option
 from .base import Outputs, Sums
-from .functional import environment_means, environment_sums, mean_over_present
+from .functional import environment_means, environment_sums, mean_over_present, sample_losses, sample_slopes
 from .penalty import PenaltyObjective
 
 
@@ -45,8 +45,8 @@ class IRM(PenaltyObjective):
     )
 
     def sums(self, outputs: Outputs) -> Sums:
-        losses = outputs.losses
-        slopes = outputs.slopes
+        losses = sample_losses(outputs.logits, outputs.labels)
+        slopes = sample_slopes(outputs.logits, outputs.labels)
         columns = torch.stack([torch.ones_like(losses), losses, slopes], dim=1)
         count, loss, slope = environment_sums(columns, outputs.environments, outputs.num_environments).unbind(
             1
