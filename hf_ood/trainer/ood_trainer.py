@@ -14,6 +14,7 @@ from ..averaging import Averaging
 from ..data import EnvironmentDataset, EnvironmentSampler, as_environment_dataset, collate
 from ..data.environments import REPEATS
 from ..evaluation import EnvironmentMetrics
+from ..losses import CrossEntropy, SampleLoss
 from ..masking import FeatureTransform
 from ..mixing import Mixing
 from ..objectives import ERM, Objective, Outputs, Sums
@@ -62,6 +63,7 @@ class OODTrainer(CheckpointTrainer, AveragingTrainer, OwnParametersTrainer, Upda
         mixing: what is done to a training batch before the forward pass, or None.
         update: how gradients become a step of the weights; None: the optimizer's step.
         averaging: what becomes of the weights that the training passes through; None: nothing.
+        loss: what a sample costs in training; cross-entropy (of a regression squared error) if not given.
         train_dataset: an `EnvironmentDataset`, or a `datasets.Dataset` with `image`, `label` and
         `environment`.
         eval_dataset: one such dataset (the validation set), or a dict, usually of `validation` and `test`.
@@ -93,6 +95,7 @@ class OODTrainer(CheckpointTrainer, AveragingTrainer, OwnParametersTrainer, Upda
         mixing: Mixing | None = None,
         update: Update | None = None,
         averaging: Averaging | None = None,
+        loss: SampleLoss | None = None,
         train_dataset: Any = None,
         eval_dataset: Any = None,
         **kwargs: Any,
@@ -104,6 +107,7 @@ class OODTrainer(CheckpointTrainer, AveragingTrainer, OwnParametersTrainer, Upda
             feature_transform = self.feature_transform_class()
         self.objective, self.feature_transform = objective, feature_transform
         self.mixing, self.update, self.averaging = mixing, update, averaging
+        self.sample_loss = loss or CrossEntropy()
         train_dataset = as_environment_dataset(train_dataset) if train_dataset is not None else None
         evaluated = _as_eval_datasets(eval_dataset)
         present = {} if train_dataset is None else {"train": train_dataset}
@@ -126,6 +130,8 @@ class OODTrainer(CheckpointTrainer, AveragingTrainer, OwnParametersTrainer, Upda
         self._optimizer_step: OptimizerStep | None = None
         self.prepare_forward()
         if self.train_dataset is not None:
+            labels = self.train_dataset.labels.to(self.args.device)
+            self.sample_loss = self.sample_loss.prepare(labels, num_classes(self.model, self.train_dataset))
             classifier = self._penultimate.classifier if self._penultimate else None
             self.build_objective(self.train_dataset, classifier)
 
@@ -169,6 +175,10 @@ class OODTrainer(CheckpointTrainer, AveragingTrainer, OwnParametersTrainer, Upda
         batches, num_items = super().get_batch_samples(*args, **kwargs)
         self._optimizer_step = OptimizerStep(batches)
         return batches, num_items
+
+    def _prepare_for_training(self, max_steps: int, *args: Any, **kwargs: Any) -> Any:
+        self.objective.start(max_steps)  # before a checkpoint's state is loaded
+        return super()._prepare_for_training(max_steps, *args, **kwargs)
 
     def begin_step(self) -> None:
         """What happens once per optimizer step, before any forward pass."""
@@ -263,12 +273,13 @@ class OODTrainer(CheckpointTrainer, AveragingTrainer, OwnParametersTrainer, Upda
                 inputs["environment"],
                 len(self.environment_names),
                 None if features is None else at_least_float32(features),
+                self.sample_loss,
             )
             sums = self.objective.sums(seen)
             own = getattr(outputs, AUXILIARY_LOSS, None)
             if own is not None:
                 sums[AUXILIARY_LOSS] = environment_sums(own, seen.environments, seen.num_environments)
-            return outputs, seen.labels, sums
+            return outputs, inputs["labels"], sums
 
     def _share_of_loss(self, model: nn.Module, step: OptimizerStep, sums: Sums) -> Tensor:
         """A tensor with the gradient of this micro-batch's share. Added up over micro-batches and
