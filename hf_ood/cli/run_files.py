@@ -92,9 +92,11 @@ def predict_report(trainer: OODTrainer, dataset: EnvironmentDataset) -> Environm
     if len(dataset) == 0:
         return {}
     prediction = trainer.predict(dataset)
-    labels, environments = prediction.label_ids  # type: ignore[misc]
     return environment_report(
-        np.asarray(prediction.predictions), labels, environments, dataset.environment_names
+        np.asarray(prediction.predictions),
+        np.asarray(prediction.label_ids),
+        dataset.environments.numpy(),
+        dataset.environment_names,
     )
 
 

@@ -262,7 +262,7 @@ class EnvironmentSampler(Sampler[int]):
     def of(
         cls, rows: EnvironmentDataset, proportions: str, replacement: bool = False, seed: int = 0
     ) -> EnvironmentSampler:
-        """The order of a data set's rows; with `"groups"`, every class in every environment once per round."""
+        """The order of a data set's rows; `"groups"`: every class in every environment once per round."""
         groups = proportions == "groups"
         return cls(
             rows.groups if groups else rows.environments,

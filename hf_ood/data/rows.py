@@ -21,8 +21,8 @@ LABELS = ("labels", "label", "label_ids")  # what collators of transformers read
 class EnvironmentRows(EnvironmentDataset):
     """The rows that a `datasets.Dataset` gives, its transform included, with `environment` as an id.
 
-    `environment_column`: names or numbers. A batch is a list of rows, for a data collator. Raises `ValueError`
-    where the column is missing.
+    `environment_column`: names or numbers. A batch is a list of rows, for a data collator. Raises
+    `ValueError` where the column is missing.
     """
 
     @classmethod
@@ -35,8 +35,8 @@ class EnvironmentRows(EnvironmentDataset):
         kind = type(dataset).__name__
         if isinstance(dataset, IterableDataset | HFIterableDataset):
             raise TypeError(
-                f"{kind}: batches of equal environments need to know every row's environment beforehand, and a "
-                "stream does not: give a datasets.Dataset, whose rows may stay on disk (load_dataset without "
+                f"{kind}: batches of equal environments need to know every row's environment beforehand, and "
+                "a stream does not: give a datasets.Dataset, whose rows may stay on disk (load_dataset without "
                 "streaming)."
             )
         raise TypeError(f"Expected an EnvironmentDataset or a datasets.Dataset, not {kind}.")

@@ -110,7 +110,7 @@ class ExactStep:
         return self.reduction.add(environment_sums(ones, ids, self.num_environments).to(device))
 
     def _first_pass(self) -> Sums:
-        """The sums of this process's micro-batches, by a pass that leaves no trace but their random states."""
+        """The sums of this process's micro-batches; their random states are all that the pass leaves."""
         totals = []
         with nullcontext() if self.first_pass_graph else torch.no_grad(), preserved_buffers(self.model):
             for batch in self.batches:

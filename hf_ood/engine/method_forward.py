@@ -1,4 +1,4 @@
-"""A network's forward pass with the method in it: features are caught and changed on their way to the head."""
+"""A network's forward pass with the method in it: features are caught, and changed before the head."""
 
 from __future__ import annotations
 

@@ -49,8 +49,8 @@ def add_to_optimizer(
 ) -> None:
     """Give the objective's parameters a group of their own, once; without weight decay.
 
-    `scheduler`: one that was made for the optimizer before, or None; it goes on with the new group as with the
-    first. Raises `ValueError` for a kind that cannot take one more group.
+    `scheduler`: one that was made for the optimizer before, or None; it goes on with the new group as with
+    the first. Raises `ValueError` for a kind that cannot take one more group.
     """
     known = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     own = [parameter for parameter in objective.parameters() if id(parameter) not in known]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..objectives import Outputs
+from ..objectives.base import labels_of
 from ..objectives.functional import are_targets, environment_sums, largest_class
 from .reduction import Reduction
 
@@ -75,11 +76,12 @@ class TrainingRecord:
         self.measure = "sample_loss" if labels is None else MEASURES[are_targets(labels)]
         if self.measure == "cross_entropy":
             logits = torch.cat([outputs.logits for outputs in waiting])
-            classes = torch.cat([largest_class(outputs.labels) for outputs in waiting])
+            classes = torch.cat([largest_class(labels_of(outputs)) for outputs in waiting])
             correct = (logits.argmax(1) == classes).to(losses)
-        self.has_auxiliary_loss = waiting[0].auxiliary_losses is not None
-        if self.has_auxiliary_loss:
-            auxiliary = torch.cat([outputs.auxiliary_losses for outputs in waiting]).to(losses)
+        own = [o.auxiliary_losses for o in waiting if o.auxiliary_losses is not None]
+        self.has_auxiliary_loss = bool(own)
+        if own:
+            auxiliary = torch.cat(own).to(losses)
         columns = torch.stack([torch.ones_like(losses), correct, losses, auxiliary], dim=1)
         self._sums += environment_sums(columns.to(self._sums), environments, len(self.environment_names))
         # Only the first broken batch tells which environment broke; after it all weights are broken.

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..options import option
-from .base import Outputs, Sums
+from .base import Outputs, Sums, labels_of
 from .dann import DANN
 from .functional import environment_means, environment_sums, mean_over_present
 
@@ -25,7 +25,7 @@ class CDANN(DANN):
 
     name: ClassVar[str] = "cdann"
     equation: ClassVar[str] = (
-        r"\frac{1}{E} \sum_e R_e - \lambda \min_{d, v} \frac{1}{C} \sum_c "
+        r"\frac{1}{n} \sum_i \ell_i - \lambda \min_{d, v} \frac{1}{C} \sum_c "
         r"\operatorname{mean}_{i : y_i = c} \left( -\log d_{e_i}(z_i + v_c) \right)"
     )
     citation: ClassVar[str] = """\
@@ -47,7 +47,7 @@ class CDANN(DANN):
     def discriminator_sums(self, outputs: Outputs, losses: Tensor) -> Sums:
         """Losses and samples by environment and class, [E, C] each."""
         where = (outputs.environments, outputs.num_environments)
-        classes = F.one_hot(outputs.labels, outputs.logits.shape[1]).to(losses)
+        classes = F.one_hot(labels_of(outputs), outputs.logits.shape[1]).to(losses)
         return {
             "discriminator": environment_sums(losses[:, None] * classes, *where),
             "class_count": environment_sums(classes, *where),

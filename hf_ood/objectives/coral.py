@@ -42,7 +42,9 @@ class CORAL(PenaltyObjective):
         "Weight of the distance between covariances (DomainBed: 1, of a term four times as large).",
         search=Search(0.1, 10.0, "DomainBed", log=True),
     )
-    warmup_steps: int = option(0, "Optimizer steps before the penalty gets its weight.")
+    warmup_steps: float = option(
+        0.0, "Optimizer steps before the penalty gets its weight; below 1, a share of the training's."
+    )
 
     def sums(self, outputs: Outputs) -> Sums:
         features, where = features_of(outputs), (outputs.environments, outputs.num_environments)

@@ -40,6 +40,7 @@ class CVaR(Objective):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.share <= 1:
             raise ValueError(f"cvar.share must lie in 0..1, without 0, not {self.share}.")
 

@@ -5,32 +5,39 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from ..options import Search, option
-from .base import Objective, Outputs, Sums, features_of, risks
+from .base import Objective, Outputs, Sums, features_of, labels_of
 from .discriminator import Discriminator, ReverseGradient, rising_strength
 from .functional import environment_means, environment_sums, mean_over_present, sample_losses
+from .weighting import SAMPLES, check_weighting, weighted_mean
 
 SCHEDULES = ("rising", "constant")
 
 
 @dataclass
 class DANN(Objective):
-    """`mean_e R_e + mean_e D_e`, D_e the risk of a discriminator that guesses e from features; it descends,
-    and through the reversed gradient the features ascend, `weight` times a strength that rises over the
-    training.
+    """The mean loss `+ mean_e D_e`, D_e the risk of a discriminator that guesses e from features; it
+    descends, and through the reversed gradient the features ascend, `weight` times a strength that rises over
+    the training.
 
     Reference: Ganin et al. 2016, arXiv:1505.07818. Size of the discriminator, weight and learning rates are
     DomainBed's, which uses Adam with betas of 0.5 and 0.9 (`--adam_beta1`, `--adam_beta2`) and no decay of
     the discriminator's weights, as here. Both players move in every step, as in the paper; with
     `discriminator_steps` they take turns, as in DomainBed, and the player that rests has no gradient, so its
-    moments do not carry it on.
+    moments do not carry it on. The mean loss is over samples, as in the paper and in DomainBed, or with
+    `weighting="environments"` over environments of their risks.
+
+    `gradient_penalty` weighs the squared norm of the gradient that a sample's guess has in its features, mean
+    over samples, as DomainBed's `grad_penalty`: it is part of what the discriminator descends and, reversed,
+    the features ascend.
     """
 
     name: ClassVar[str] = "dann"
     equation: ClassVar[str] = (
-        r"\frac{1}{E} \sum_e R_e - \lambda \min_d \frac{1}{E} \sum_e "
+        r"\frac{1}{n} \sum_i \ell_i - \lambda \min_d \frac{1}{E} \sum_e "
         r"\operatorname{mean}_{i \in e} \left( -\log d_e(z_i) \right)"
     )
     citation: ClassVar[str] = """\
@@ -82,7 +89,20 @@ class DANN(Objective):
         search=Search(0, 7, "DomainBed: 1 to 7; 0 is ours"),
     )
 
+    gradient_penalty: float = option(
+        0.0,
+        "Weight of the squared norm of the gradient of a sample's discriminator loss in its features "
+        "(DomainBed: 0).",
+        search=Search(0.0, 10.0, "DomainBed: 0.01 to 10, in the logarithm; 0 is its default"),
+    )
+    weighting: str = option(
+        SAMPLES,
+        "What weighs the same in the classifier's mean loss: samples (paper, DomainBed) | environments.",
+    )
+
     def __post_init__(self) -> None:
+        super().__post_init__()
+        check_weighting(f"{self.name}.weighting", self.weighting)
         if self.discriminator_steps < 0:
             raise ValueError(
                 f"{self.name}.discriminator_steps must be 0 or more, not {self.discriminator_steps}."
@@ -121,21 +141,37 @@ class DANN(Objective):
         """What the gradient of the discriminator's risk in the features is multiplied by, reversed."""
         return self.weight * (rising_strength(self.progress) if self.schedule == "rising" else 1.0)
 
-    def discriminator_losses(self, outputs: Outputs) -> Tensor:
-        """Cross-entropy of each sample's environment -> [B], with the reversed gradient in the features.
+    def seen_features(self, outputs: Outputs) -> Tensor:
+        """The features [B, D] as the discriminator sees them: their gradient comes back reversed.
+
+        They require gradients under `torch.no_grad()` too, for the gradient penalty.
+        """
+        seen = ReverseGradient.apply(features_of(outputs), self.strength())
+        return seen if seen.requires_grad else seen.detach().requires_grad_()
+
+    def discriminator_losses(self, outputs: Outputs, seen: Tensor) -> Tensor:
+        """Cross-entropy of each sample's environment, guessed from the `seen_features` [B, D] -> [B].
 
         Raises `RuntimeError` before `build`.
         """
-        features = features_of(outputs)
         if self.discriminator is None:
             raise RuntimeError(
                 f"{self.name} has no discriminator yet: call build(feature_size, num_labels, present)."
             )
-        reversed_features = ReverseGradient.apply(features, self.strength())
-        return sample_losses(self.discriminator(reversed_features, outputs.labels), outputs.environments)
+        labels = labels_of(outputs) if self.conditional else None
+        return sample_losses(self.discriminator(seen, labels), outputs.environments)
 
     def sums(self, outputs: Outputs) -> Sums:
-        return super().sums(outputs) | self.discriminator_sums(outputs, self.discriminator_losses(outputs))
+        seen = self.seen_features(outputs)
+        where = (outputs.environments, outputs.num_environments)
+        if not self.gradient_penalty:
+            losses = self.discriminator_losses(outputs, seen)
+            return super().sums(outputs) | self.discriminator_sums(outputs, losses)
+        with torch.enable_grad():
+            losses = self.discriminator_losses(outputs, seen)
+            (gradients,) = torch.autograd.grad(losses.sum(), seen, create_graph=True)
+        norms = {"gradient_norms": environment_sums(gradients.square().sum(1), *where)}
+        return super().sums(outputs) | self.discriminator_sums(outputs, losses) | norms
 
     def discriminator_sums(self, outputs: Outputs, losses: Tensor) -> Sums:
         """What the samples' discriminator losses [B] add up to."""
@@ -147,8 +183,12 @@ class DANN(Objective):
 
     def loss(self, totals: Sums, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         discriminator = self.discriminator_risk(totals)
-        loss = mean_over_present(risks(totals), totals["count"]) + discriminator
-        return loss, {"discriminator_loss": discriminator}
+        loss = weighted_mean(totals, "loss", self.weighting) + discriminator
+        parts = {"discriminator_loss": discriminator}
+        if self.gradient_penalty:
+            norm = weighted_mean(totals, "gradient_norms", SAMPLES)
+            loss, parts = loss + self.gradient_penalty * norm, {**parts, "discriminator_gradient": norm}
+        return loss, parts
 
     def state_dict(self) -> dict[str, Tensor]:
         return {} if self.discriminator is None else self.discriminator.state_dict()

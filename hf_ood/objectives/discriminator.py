@@ -58,7 +58,7 @@ class Discriminator(nn.Module):
         nn.init.zeros_(self.last.bias)
         self.register_buffer("present", present, persistent=False)
 
-    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
         if self.classes is not None:
             features = features + self.classes(labels)
         return self.last(self.hidden(features)).masked_fill(~self.present, -math.inf)

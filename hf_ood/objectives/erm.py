@@ -7,20 +7,22 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from .base import Objective, Sums, risks
-from .functional import mean_over_present
+from ..options import option
+from .base import Objective, Sums
+from .weighting import SAMPLES, check_weighting, weighted_mean
 
 
 @dataclass
 class ERM(Objective):
-    """The mean risk: `mean_e R_e` (Vapnik 1992).
+    """The mean loss of the training samples (Vapnik 1992).
 
-    Environments weigh the same, whatever their sizes; with environments in equal parts in every batch, the
-    sampler's default, this is the mean over samples.
+    Samples weigh the same by default, as in the source and in DomainBed, where all environments' batches are
+    one. With `weighting="environments"` it is the mean over environments of their risks, whatever their
+    sizes. With environments in equal parts in every batch, the sampler's default, both are the same.
     """
 
     name: ClassVar[str] = "erm"
-    equation: ClassVar[str] = r"\frac{1}{E} \sum_e R_e"
+    equation: ClassVar[str] = r"\frac{1}{n} \sum_i \ell_i"
     citation: ClassVar[str] = """\
 @inproceedings{vapnik1992principles,
   title = {Principles of Risk Minimization for Learning Theory},
@@ -31,5 +33,13 @@ class ERM(Objective):
 }"""
     linear: ClassVar[bool] = True
 
+    weighting: str = option(
+        SAMPLES, "What weighs the same: samples (the source, DomainBed) | environments, whatever their sizes."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_weighting("erm.weighting", self.weighting)
+
     def loss(self, totals: Sums, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        return mean_over_present(risks(totals), totals["count"]), {}
+        return weighted_mean(totals, "loss", self.weighting), {}

@@ -13,10 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
-def at_least_float32(tensor: Tensor) -> Tensor:
-    """Half precision in float32, anything else as it is: sums over samples need the digits."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+from ..losses.closed_forms import are_targets as are_targets
+from ..losses.closed_forms import at_least_float32 as at_least_float32
+from ..losses.closed_forms import largest_class as largest_class
+from ..losses.closed_forms import sample_losses as sample_losses
+from ..losses.closed_forms import sample_residuals as sample_residuals
+from ..losses.closed_forms import sample_slopes as sample_slopes
 
 
 def environment_sums(values: Tensor, environments: Tensor, num_environments: int) -> Tensor:
@@ -68,44 +70,6 @@ def squared_deviations(values: Tensor, counts: Tensor) -> Tensor:
     flat, present = values.flatten(1), (counts > 0)[:, None]
     mean = torch.where(present, flat, 0).sum(0) / present.sum().clamp_min(1)
     return torch.where(present, flat - mean, 0).square().sum(1)
-
-
-def largest_class(labels: Tensor) -> Tensor:
-    """The class of each sample, that of the largest share of a mixed one -> int64 [B]."""
-    return labels if labels.dim() == 1 else labels.argmax(1)
-
-
-def are_targets(labels: Tensor) -> bool:
-    """Whether labels are a regression's targets, floats [B]; shares of classes [B, C] are not."""
-    return labels.dim() == 1 and labels.is_floating_point()
-
-
-def sample_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of each sample, in nats -> [B]; in float32 whatever the logits' type.
-
-    Labels that are floats [B] are targets of a regression: the squared error of logits [B, 1].
-    """
-    logits = at_least_float32(logits)
-    if are_targets(labels):
-        return (logits[:, 0] - labels).square()
-    targets = labels if labels.dim() == 1 else labels.to(logits)
-    return F.cross_entropy(logits, targets, reduction="none")
-
-
-def sample_slopes(logits: Tensor, labels: Tensor) -> Tensor:
-    """Slope of each sample's cross-entropy in a scale w on the logits, at w = 1 -> [B].
-
-    d/dw CE(w z, y) = sum_k p_k z_k - z_y with p = softmax(z): the expected minus the true logit, of a mixed
-    sample `sum_k y_k z_k`. No second differentiation is needed for the gradient of a penalty on it. For the
-    squared error of a regression it is 2 z (z - y).
-    """
-    logits = at_least_float32(logits)
-    if are_targets(labels):
-        return 2 * logits[:, 0] * (logits[:, 0] - labels)
-    expected = (logits.softmax(1) * logits).sum(1)
-    if labels.dim() == 2:
-        return expected - (labels.to(logits) * logits).sum(1)
-    return expected - logits.gather(1, labels[:, None]).squeeze(1)
 
 
 def environment_risks(logits: Tensor, labels: Tensor, environments: Tensor, num_environments: int) -> Tensor:
@@ -258,13 +222,12 @@ def mmd_penalty(
 def head_gradient_factors(logits: Tensor, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Each sample's gradient of its cross-entropy in a linear head's weight and bias is the outer product of
     these: `p - onehot(y)` [B, C] (`2 (z - y)` for the squared error) and `(features, 1)` [B, D + 1]."""
-    logits, features = at_least_float32(logits), at_least_float32(features)
-    if are_targets(labels):
-        residuals = 2 * (logits - labels[:, None])
-    else:
-        shares = labels.to(logits) if labels.dim() == 2 else F.one_hot(labels, logits.shape[1])
-        residuals = logits.softmax(1) - shares
-    return residuals, F.pad(features, (0, 1), value=1.0)
+    return sample_residuals(logits, labels), head_inputs(features)
+
+
+def head_inputs(features: Tensor) -> Tensor:
+    """`(features, 1)`, what a linear head with a bias multiplies its weights with -> [B, D + 1]."""
+    return F.pad(at_least_float32(features), (0, 1), value=1.0)
 
 
 def fishr_penalty(

@@ -45,7 +45,12 @@ class GroupDRO(Objective):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.weights: Tensor | None = None
+
+    def start(self, total_steps: int) -> None:
+        super().start(total_steps)
+        self.weights = None
 
     def update(self, totals: Sums, step: int) -> None:
         weights, present = self._weights(totals), totals["count"] > 0

@@ -10,8 +10,10 @@ from torch import Tensor
 
 from ..options import Search, option
 from .base import Outputs, Sums
-from .functional import environment_means, environment_sums, mean_over_present, sample_losses, sample_slopes
+from .functional import environment_means, environment_sums, mean_over_present
 from .penalty import PenaltyObjective
+
+SQUARED, UNBIASED = ESTIMATORS = ("squared", "unbiased")
 
 
 @dataclass
@@ -20,9 +22,16 @@ class IRM(PenaltyObjective):
 
     Reference: Arjovsky et al. 2019, arXiv:1907.02893, and the report, equation 9. The slope has a closed
     form in the logits, so an IRM step costs what an ERM step costs. Defaults of weight and warm-up are
-    DomainBed's, which multiplies the slopes of two halves of a batch instead of squaring that of the whole;
-    the paper's own for its Colored MNIST, chosen on the test environment, are weight 91257, warm-up 190 of
-    501 steps, l2 0.0011.
+    DomainBed's; the paper's own for its Colored MNIST, chosen on the test environment, are weight 91257,
+    warm-up 190 of 501 steps, l2 0.0011. A weight above 1 divides the whole loss, as in the paper's code.
+
+    `estimator` says how a batch estimates the squared slope of a risk. `squared` squares the batch's own, as
+    the paper's code: exact on a full batch, on a mini-batch too large by the slopes' variance over n, which
+    then is most of the penalty near an invariant solution. `unbiased` is the mean over pairs of different
+    samples, `(S^2 - Q) / (n (n - 1))` with S the sum of the n samples' slopes and Q that of their squares:
+    right on average for mini-batches, but at times negative, and a large weight then rewards chance. It is
+    the mean over all ways to halve the batch of what DomainBed does with one, multiply the halves' slopes. An
+    environment with one sample in the step is left out of it.
     """
 
     name: ClassVar[str] = "irm"
@@ -43,16 +52,37 @@ class IRM(PenaltyObjective):
         "Weight of the penalty after the warm-up (DomainBed: 100).",
         search=Search(0.1, 1e5, "DomainBed", log=True),
     )
+    divisor: float = option(
+        0.0,
+        "Divide the whole loss by this after the warm-up; 0: by the penalty's weight if that exceeds 1, as "
+        "the paper's code (DomainBed: 1, never). Adam remembers the warm-up's gradients, so it matters.",
+    )
+    estimator: str = option(
+        SQUARED,
+        "squared (the batch's slope, squared; for full batches) | unbiased (the mean over pairs of samples; "
+        "for mini-batches; may be negative).",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.estimator not in ESTIMATORS:
+            raise ValueError(
+                f"{self.name}.estimator must be one of {', '.join(ESTIMATORS)}, not {self.estimator!r}."
+            )
 
     def sums(self, outputs: Outputs) -> Sums:
-        losses = sample_losses(outputs.logits, outputs.labels)
-        slopes = sample_slopes(outputs.logits, outputs.labels)
-        columns = torch.stack([torch.ones_like(losses), losses, slopes], dim=1)
-        count, loss, slope = environment_sums(columns, outputs.environments, outputs.num_environments).unbind(
-            1
+        losses, slopes = outputs.losses, outputs.slopes
+        columns = {"count": torch.ones_like(losses), "loss": losses, "slope": slopes}
+        if self.estimator == UNBIASED:
+            columns["squared_slope"] = slopes.square()
+        sums = environment_sums(
+            torch.stack(list(columns.values()), dim=1), outputs.environments, outputs.num_environments
         )
-        return {"count": count, "loss": loss, "slope": slope}
+        return dict(zip(columns, sums.unbind(1), strict=True))
 
     def penalty(self, totals: Sums) -> Tensor:
-        slopes = environment_means(totals["slope"], totals["count"])
-        return mean_over_present(slopes.square(), totals["count"])
+        count, slope = totals["count"], totals["slope"]
+        if self.estimator == UNBIASED:
+            pairs = (count * (count - 1)).clamp_min(1)
+            return mean_over_present((slope.square() - totals["squared_slope"]) / pairs, count - 1)
+        return mean_over_present(environment_means(slope, count).square(), count)

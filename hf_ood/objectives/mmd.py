@@ -39,7 +39,9 @@ class MMD(PenaltyObjective):
     penalty_weight: float = option(
         1.0, "Weight of the discrepancy (DomainBed: 1).", search=Search(0.1, 10.0, "DomainBed", log=True)
     )
-    warmup_steps: int = option(0, "Optimizer steps before the penalty gets its weight.")
+    warmup_steps: float = option(
+        0.0, "Optimizer steps before the penalty gets its weight; below 1, a share of the training's."
+    )
     gammas: list[float] = option(
         [1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1e3], "Inverse squared widths of the kernels that are added up."
     )

@@ -9,22 +9,22 @@ from torch import Tensor
 
 from ..options import Search, option
 from .base import Outputs, Sums
-from .functional import environment_means, environment_sums, mean_over_present
+from .functional import environment_sums
 from .penalty import PenaltyObjective
+from .weighting import SAMPLES, check_weighting, weighted_mean
 
 
 @dataclass
 class SD(PenaltyObjective):
-    """`mean_e R_e + weight * mean squared logit`: confidence in one feature starves no other.
+    """The mean loss `+ weight * mean squared logit`: confidence in one feature starves no other.
 
-    Reference: Pezeshki et al. 2021, arXiv:2011.09468. It uses no environments beyond weighing them the same.
-    Default weight and no warm-up as in DomainBed.
+    Reference: Pezeshki et al. 2021, arXiv:2011.09468. It uses no environments; both means are over samples,
+    as in the paper and in DomainBed, or with `weighting="environments"` over environments of the mean in
+    each. Default weight and no warm-up as in DomainBed.
     """
 
     name: ClassVar[str] = "sd"
-    equation: ClassVar[str] = (
-        r"\frac{1}{E} \sum_e R_e + \lambda \, \frac{1}{E} \sum_e \operatorname{mean}_{i \in e,\, c} f_{ic}^2"
-    )
+    equation: ClassVar[str] = r"\frac{1}{n} \sum_i \ell_i + \lambda \, \frac{1}{n C} \sum_{i, c} f_{ic}^2"
     citation: ClassVar[str] = """\
 @inproceedings{pezeshki2021gradient,
   title = {Gradient Starvation: A Learning Proclivity in Neural Networks},
@@ -42,7 +42,17 @@ class SD(PenaltyObjective):
         "Weight of the mean squared logit (DomainBed: 0.1).",
         search=Search(1e-5, 0.1, "DomainBed", log=True),
     )
-    warmup_steps: int = option(0, "Optimizer steps before the penalty gets its weight.")
+    warmup_steps: float = option(
+        0.0, "Optimizer steps before the penalty gets its weight; below 1, a share of the training's."
+    )
+
+    weighting: str = option(
+        SAMPLES, "What weighs the same in both means: samples (paper, DomainBed) | environments."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_weighting("sd.weighting", self.weighting)
 
     def sums(self, outputs: Outputs) -> Sums:
         squares = outputs.logits.square().mean(1)
@@ -50,7 +60,8 @@ class SD(PenaltyObjective):
             "squared_logits": environment_sums(squares, outputs.environments, outputs.num_environments)
         }
 
+    def risk(self, totals: Sums) -> Tensor:
+        return weighted_mean(totals, "loss", self.weighting)
+
     def penalty(self, totals: Sums) -> Tensor:
-        return mean_over_present(
-            environment_means(totals["squared_logits"], totals["count"]), totals["count"]
-        )
+        return weighted_mean(totals, "squared_logits", self.weighting)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..options import Search, option
-from .base import Outputs, Sums, features_of
+from .base import Outputs, Sums, features_of, labels_of
 from .functional import at_least_float32
 from .penalty import PenaltyObjective
 
@@ -51,7 +51,10 @@ class SupCon(PenaltyObjective):
         "Weight of the contrastive loss (ours: the paper has no classifier's risk beside it).",
         search=Search(1e-4, 100.0, "DomainBed's CAD", log=True),
     )
-    warmup_steps: int = option(0, "Optimizer steps before the contrastive loss gets its weight.")
+    warmup_steps: float = option(
+        0.0,
+        "Optimizer steps before the contrastive loss gets its weight; below 1, a share of the training's.",
+    )
     temperature: float = option(
         0.1,
         "What similarities are divided by (paper: 0.1).",
@@ -59,11 +62,12 @@ class SupCon(PenaltyObjective):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.temperature <= 0:
             raise ValueError(f"supcon.temperature must be positive, not {self.temperature}.")
 
     def sums(self, outputs: Outputs) -> Sums:
-        contrast = supervised_contrastive_loss(features_of(outputs), outputs.labels, self.temperature)
+        contrast = supervised_contrastive_loss(features_of(outputs), labels_of(outputs), self.temperature)
         return super().sums(outputs) | {"supcon": contrast}
 
     def penalty(self, totals: Sums) -> Tensor:

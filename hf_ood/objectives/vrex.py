@@ -18,7 +18,7 @@ class VREx(PenaltyObjective):
     """`mean_e R_e + weight * Var_e R_e` (Krueger et al. 2021, arXiv:2003.00688, equation 8).
 
     The paper adds the risks up, so its weight is E times ours. Weight and warm-up are by default those of
-    DomainBed, which takes the mean too.
+    DomainBed, which takes the mean too. As in the paper's code, a weight above 1 divides the whole loss.
     """
 
     name: ClassVar[str] = "vrex"
@@ -37,6 +37,11 @@ class VREx(PenaltyObjective):
         10.0,
         "Weight of the variance after the warm-up (DomainBed: 10).",
         search=Search(0.1, 1e5, "DomainBed", log=True),
+    )
+    divisor: float = option(
+        0.0,
+        "Divide the whole loss by this after the warm-up; 0: by the penalty's weight if that exceeds 1, as "
+        "the paper's code (DomainBed: 1, never). Adam remembers the warm-up's gradients, so it matters.",
     )
 
     def penalty(self, totals: Sums) -> Tensor:

@@ -94,8 +94,8 @@ def accuracy_line(logs: dict[str, Any]) -> str:
 
 @contextmanager
 def early_stopping_at(handler: CallbackHandler, metric: str, prefix: str) -> Iterator[None]:
-    """While the split whose metrics begin with `prefix` is evaluated, early stopping hears of it only if it goes
-    by a `metric` of this split: of others it would say that the metric is missing and that it is off."""
+    """While the split whose metrics begin with `prefix` is evaluated, early stopping hears of it only if it
+    goes by a `metric` of this split: of others it would say that the metric is missing and that it is off."""
     kept = handler.callbacks
     if not metric.startswith(f"{prefix}_"):
         handler.callbacks = [c for c in kept if not isinstance(c, EarlyStoppingCallback)]

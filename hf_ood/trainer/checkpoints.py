@@ -1,4 +1,4 @@
-"""Checkpoints that are whole: a manifest says what one holds, and whatever is missing or damaged is an error."""
+"""Checkpoints that are whole: a manifest says what one holds; what is missing or damaged is an error."""
 
 from __future__ import annotations
 

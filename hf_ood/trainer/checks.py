@@ -77,8 +77,8 @@ def check_arguments(args: TrainingArguments, options: EnvironmentOptions, method
     for degree in ("tp_size", "cp_size", "sp_size"):
         if (getattr(args.parallelism_config, degree, 1) or 1) > 1:
             raise ValueError(
-                f"parallelism_config.{degree} has several processes see the same samples, which the sums over "
-                "processes would count twice: divide the data alone (torchrun, FSDP)."
+                f"parallelism_config.{degree} has several processes see the same samples, which the sums "
+                "over processes would count twice: divide the data alone (torchrun, FSDP)."
             )
     if method.update is not None and args.torch_empty_cache_steps is not None:
         raise ValueError(
@@ -213,20 +213,20 @@ def check_batches(
     step = args.gradient_accumulation_steps * processes
     if share and not options.sample_with_replacement and counts[smallest] < share * step:
         logger.warning(
-            f"{kind} {smallest!r} has {counts[smallest]} samples and fills {share * step} places of each step "
-            f"of {batch * step}: its samples count several times in one step."
+            f"{kind} {smallest!r} has {counts[smallest]} samples and fills {share * step} places of each "
+            f"step of {batch * step}: its samples count several times in one step."
         )
     draws = len(dataset) / len(counts) / counts[smallest]
     if draws > OFTEN:
         logger.warning(
-            f"{kind} {smallest!r} has {counts[smallest]} of {len(dataset)} samples and fills 1/{len(counts)} of "
-            f"every batch: each of them is drawn {draws:.0f} times in an epoch. Leave it out, or set "
+            f"{kind} {smallest!r} has {counts[smallest]} of {len(dataset)} samples and fills "
+            f"1/{len(counts)} of every batch: each of them is drawn {draws:.0f} times in an epoch. Leave it out, or set "
             "environment_proportions='natural'."
         )
     if share == 0:
         logger.warning(
-            f"A batch of {batch} has no room for {len(counts)} {kind.lower()}s: each step sees {batch * step} "
-            f"samples of some of them. Raise per_device_train_batch_size to {len(counts)} or more."
+            f"A batch of {batch} has no room for {len(counts)} {kind.lower()}s: each step sees "
+            f"{batch * step} samples of some of them. Raise per_device_train_batch_size to {len(counts)} or more."
         )
 
 

@@ -1,4 +1,4 @@
-"""The private names of `transformers.Trainer` that this package overrides or calls, and what they must look like.
+"""The private names of `transformers.Trainer` that this package overrides or calls, and their signatures.
 
 `Trainer` promises nothing about them. They are checked when the package is imported, so that a release which
 renames one is an error then, and never a hook that no one calls.

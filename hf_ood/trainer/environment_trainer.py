@@ -57,8 +57,8 @@ class EnvironmentTrainer(Trainer):
     the number of gradient-accumulation steps and of processes, a feature transform inside the forward pass,
     measures of each environment.
 
-    A network whose outputs have `logits` and whose inputs have `labels` needs nothing more. Another one, and a
-    trainer that computes a loss of its own, supply `per_sample`. Arguments are the trainer's own; with
+    A network whose outputs have `logits` and whose inputs have `labels` needs nothing more. Another one, and
+    a trainer that computes a loss of its own, supply `per_sample`. Arguments are the trainer's own; with
     `EnvironmentOptions` mixed into their class they also say how environments are sampled.
 
     Args, besides those of the trainer:
@@ -67,7 +67,7 @@ class EnvironmentTrainer(Trainer):
         mixing: what is done to a training batch before the forward pass, or None.
         update: how gradients become a step of the weights; None: the optimizer's step.
         averaging: what becomes of the weights that the training passes through; None: nothing.
-        loss: the loss of a sample; cross-entropy (of targets that are floats, the squared error) if not given.
+        loss: what a sample costs; cross-entropy (of a regression the squared error) if not given.
         environment_column: the column of a `datasets.Dataset` that tells a row's environment.
     What is given is copied: several trainers may share it.
 
@@ -83,8 +83,9 @@ class EnvironmentTrainer(Trainer):
     feature_transform_class: ClassVar[type[FeatureTransform] | None] = None
     """What a named trainer does to features; others take any transform, or none."""
     per_sample: Callable[..., PerSample] | None = None
-    """Hook: `per_sample(model, inputs) -> losses [B], logits, environments [B]`; the losses are computed from the
-    logits, and `inputs["environment"]` has the environments."""
+    """Hook: `per_sample(model, inputs) -> losses [B], logits, environments [B]`; the losses are computed from
+    the logits, and `inputs["environment"]` has the environments."""
+    model: nn.Module
     loss_is_scaled_for_ga = True  # compute_loss returns a micro-batch's share of the whole step's loss
 
     # What is made
@@ -288,7 +289,7 @@ class EnvironmentTrainer(Trainer):
             self.data_collator, self.args.dataloader_drop_last = collator, drop_last
 
     def _collator(self, rows: EnvironmentDataset) -> EnvironmentCollator:
-        """An `EnvironmentDataset` makes batches itself; a collator that was given, and rows, go the usual way."""
+        """Rows, and what a given collator gets, go the usual way; an `EnvironmentDataset` makes batches."""
         usual = self._has_collator or isinstance(rows, EnvironmentRows)
         return EnvironmentCollator(self.data_collator if usual else collate)
 
@@ -520,7 +521,8 @@ class EnvironmentTrainer(Trainer):
         known = {**without_environment(inputs), "labels": largest_class(labels)}
         with self.network.catching():
             network = self.forward(model, known)
-        features, logits, losses = self.network.features(), network.logits, None
+        features, logits = self.network.features(), network.logits
+        losses: Tensor | None = None
         if self.compute_loss_func is not None:
             logits, losses = own_losses(self.compute_loss_func, network, labels)
         return Outputs(
@@ -653,7 +655,7 @@ class EnvironmentTrainer(Trainer):
         hp_name: Any = None,
         **kwargs: Any,
     ) -> Any:
-        """As `Trainer.hyperparameter_search`, over the method's options too (`irm.penalty_weight`, Optuna only).
+        """As `Trainer.hyperparameter_search`, over the method's options too (`irm.penalty_weight`, with Optuna).
 
         By default it looks for the best `metric_for_best_model`, in its direction. A trial whose loss is no
         longer finite fails alone.

@@ -15,8 +15,8 @@ from ..objectives.functional import at_least_float32
 
 PerSample = tuple[Tensor, Tensor, Tensor]
 HOOK = (
-    "per_sample(self, model, inputs) -> losses [B], logits, environments [B] (inputs['environment']; losses are "
-    "computed from the logits)"
+    "per_sample(self, model, inputs) -> losses [B], logits, environments [B] (inputs['environment']; losses "
+    "are computed from the logits)"
 )
 
 
@@ -25,8 +25,8 @@ def check_base(trainer: Trainer, base_compute_loss: Any, per_sample: Any) -> Non
     if per_sample is None and getattr(base_compute_loss, "__func__", None) is not Trainer.compute_loss:
         owner = base_compute_loss.__qualname__.split(".")[0]
         raise TypeError(
-            f"{owner} computes a loss of its own, of which only the sum over a batch is seen, and an objective "
-            f"needs every sample's: give {type(trainer).__name__} a method {HOOK}."
+            f"{owner} computes a loss of its own, of which only the mean over a batch is seen, and an "
+            f"objective needs every sample's: give {type(trainer).__name__} a method {HOOK}."
         )
 
 
@@ -44,8 +44,8 @@ def own_losses(
     if not isinstance(losses, Tensor) or losses.shape != labels.shape[:1]:
         shape = list(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
         raise ValueError(
-            f"compute_loss_func gave {shape} for {len(labels)} samples, and an objective needs the loss of each: "
-            f"return [{len(labels)}] losses (reduction='none'), not their mean."
+            f"compute_loss_func gave {shape} for {len(labels)} samples, and an objective needs the loss of "
+            f"each: return [{len(labels)}] losses (reduction='none'), not their mean."
         )
     return outputs.logits, at_least_float32(losses)
 
@@ -60,7 +60,8 @@ def try_losses(
         for name, value in (("losses", found.losses), ("environments", found.environments)):
             if value.shape != (count,):
                 raise ValueError(
-                    f"per_sample gave {name} of shape {list(value.shape)} for {count} samples: return [{count}]."
+                    f"per_sample gave {name} of shape {list(value.shape)} for {count} samples: return "
+                    f"[{count}]."
                 )
         if torch.autograd.grad(found.losses.sum(), found.logits, allow_unused=True)[0] is None:
             raise ValueError(

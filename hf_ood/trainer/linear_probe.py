@@ -114,7 +114,8 @@ def fit_head(
     """Train `head` in place on cached features with any objective (default: ERM), and return it.
 
     `batch_size`: rows drawn for each step, as many from every environment; None: all rows at every step.
-    Adam, as `OODTrainer`. Raises `ValueError` for fewer environments than the objective compares.
+    Adam, as `OODTrainer`. Raises `ValueError` for fewer environments than the objective compares, and for a
+    warm-up that outlasts the steps.
 
     Example:
         features = cached_features(model, data["train"])
@@ -132,6 +133,7 @@ def fit_head(
             f"features have {int(present.sum())}."
         )
     objective.build(inputs.shape[1], head.out_features, present)
+    objective.start(steps)
     # Fused: a step of a small head is mostly the calls that it takes.
     optimizer = torch.optim.Adam([*head.parameters(), *objective.parameters()], lr=learning_rate, fused=True)
     every_row = (inputs, labels, environments)

@@ -27,16 +27,16 @@ def require_finite_weights(model: nn.Module, step: int, output_dir: str) -> None
     flags = [parameter.detach().isfinite().all() for parameter in model.parameters()]
     if flags and not bool(torch.stack([flag.cpu() for flag in flags]).all()):
         raise NonFiniteLossError(
-            f"The last step left weights that are not finite (noticed at step {step}). Lower the learning rate "
-            f"or the penalty's weight, or set max_grad_norm, and {_way_on(output_dir)}."
+            f"The last step left weights that are not finite (noticed at step {step}). Lower the learning "
+            f"rate or the penalty's weight, or set max_grad_norm, and {_way_on(output_dir)}."
         )
 
 
 def require_finite_logits(predictions: Any, rows: Any, output_dir: str) -> None:
-    """Raise `NonFiniteLossError` where logits [N, ...] are not finite; `rows`: the data set that they are of."""
+    """Raise `NonFiniteLossError` where logits [N, ...] are not finite; `rows`: the data set they are of."""
     if not isinstance(predictions, np.ndarray) or not np.issubdtype(predictions.dtype, np.floating):
         return
-    bad = ~np.isfinite(predictions.reshape(len(predictions), -1)).all(1)
+    bad = np.atleast_1d(~np.isfinite(predictions.reshape(len(predictions), -1)).all(1))
     if not bad.any():
         return
     where = ""

@@ -92,8 +92,8 @@ class OODConfig(EnvironmentOptions, TrainingArguments):
         known = rises(metric or DEFAULT_METRIC)
         if greater is not None and known is not None and greater != known:
             raise ValueError(
-                f"greater_is_better={greater}, but {metric or DEFAULT_METRIC} {'rises' if known else 'falls'} "
-                "as models get better: leave greater_is_better out."
+                f"greater_is_better={greater}, but {metric or DEFAULT_METRIC} "
+                f"{'rises' if known else 'falls'} as models get better: leave greater_is_better out."
             )
 
     def _saves_what_it_evaluates(self) -> bool:

@@ -57,7 +57,7 @@ def without_dotted(
 def goes_by(
     args: TrainingArguments, compute_objective: Callable[[dict[str, float]], float] | None
 ) -> tuple[Callable[[dict[str, float]], float], str]:
-    """What a search looks for and in which direction: what is given, or `metric_for_best_model` in its own."""
+    """What a search looks for, and its direction: what is given, or `metric_for_best_model` in its own."""
     if compute_objective is not None:
         return compute_objective, "minimize"
     metric = args.metric_for_best_model
