@@ -226,7 +226,8 @@ def check_batches(
     if share == 0:
         logger.warning(
             f"A batch of {batch} has no room for {len(counts)} {kind.lower()}s: each step sees "
-            f"{batch * step} samples of some of them. Raise per_device_train_batch_size to {len(counts)} or more."
+            f"{batch * step} samples of some of them. Raise per_device_train_batch_size to {len(counts)} or "
+            "more."
         )
 
 

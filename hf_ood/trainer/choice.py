@@ -46,8 +46,8 @@ def resolve_choice(
     """Settle `metric_for_best_model`, its direction and whether a checkpoint is chosen, in `args`.
 
     `own_metrics`: the user computes metrics too, of which nothing is known yet. `chooses_itself`: an
-    averaging is the choice. `measured`: the library's measures will be computed. Raises `ValueError` for a metric that
-    will not exist, and for one whose direction is neither known nor given.
+    averaging is the choice. `measured`: the library's measures will be computed. Raises `ValueError` for a
+    metric that will not exist, and for one whose direction is neither known nor given.
     """
     if not splits:
         args.eval_strategy = "no"
@@ -80,7 +80,8 @@ def resolve_choice(
     args.greater_is_better = args.greater_is_better if rising is None else rising
     if _scheduler(args) == "reduce_lr_on_plateau":  # Trainer leaves its direction at "min"
         mode = "max" if args.greater_is_better else "min"
-        args.lr_scheduler_kwargs = {"mode": mode, **dict(args.lr_scheduler_kwargs or {})}
+        given: Any = args.lr_scheduler_kwargs or {}
+        args.lr_scheduler_kwargs = {"mode": mode, **given}
 
 
 def require_metric(metric: str, computed: Mapping[str, Any]) -> None:

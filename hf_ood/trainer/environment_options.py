@@ -43,7 +43,7 @@ class EnvironmentOptions:
     def __post_init__(self) -> None:
         if self.environment_proportions not in PROPORTIONS:
             raise ValueError(
-                f"environment_proportions must be one of {', '.join(PROPORTIONS)}, not "
+                "environment_proportions must be 'equal', 'groups' or 'natural', not "
                 f"{self.environment_proportions!r}."
             )
         beside = getattr(super(), "__post_init__", None)

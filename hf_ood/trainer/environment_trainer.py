@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
@@ -522,17 +523,17 @@ class EnvironmentTrainer(Trainer):
         with self.network.catching():
             network = self.forward(model, known)
         features, logits = self.network.features(), network.logits
-        losses: Tensor | None = None
+        given: Tensor | None = None
         if self.compute_loss_func is not None:
-            logits, losses = own_losses(self.compute_loss_func, network, labels)
+            logits, given = own_losses(self.compute_loss_func, network, labels)
         return Outputs(
-            logits if losses is not None else at_least_float32(logits),
+            logits if given is not None else at_least_float32(logits),
             labels,
             environments,
             number,
             None if features is None else at_least_float32(features),
             loss=self.sample_loss,
-            given_losses=losses,
+            given_losses=given,
             auxiliary_losses=getattr(network, AUXILIARY_LOSS, None),
             network=network,
         )
@@ -619,10 +620,13 @@ class EnvironmentTrainer(Trainer):
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         self._require_finite()
         require_finite_weights(self.model, self.state.global_step, str(self.args.output_dir))
+        folder = f"{self._get_output_dir(trial)}/checkpoint-{self.state.global_step}"
+        if self.args.should_save:
+            shutil.rmtree(folder, ignore_errors=True)  # what an earlier run left there, perhaps in part
+        self.accelerator.wait_for_everyone()
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            folder = f"{self._get_output_dir(trial)}/checkpoint-{self.state.global_step}"
             save_manifest(self.stateful, folder)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
@@ -655,7 +659,8 @@ class EnvironmentTrainer(Trainer):
         hp_name: Any = None,
         **kwargs: Any,
     ) -> Any:
-        """As `Trainer.hyperparameter_search`, over the method's options too (`irm.penalty_weight`, with Optuna).
+        """As `Trainer.hyperparameter_search`, over the method's options too
+        (`irm.penalty_weight`, with Optuna).
 
         By default it looks for the best `metric_for_best_model`, in its direction. A trial whose loss is no
         longer finite fails alone.
