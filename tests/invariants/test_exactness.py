@@ -18,9 +18,12 @@ from one_step import (
     BACKBONE_LAYOUTS,
     DATA,
     LAYOUTS,
+    LOSSES,
     MAX_GRAD_NORM,
     OPTIONS,
+    UNDER_LOSSES,
     UPDATED,
+    VARIANTS,
     WITH_OWN_LOSS,
     WithOwnLoss,
     backbone_gradients,
@@ -49,6 +52,11 @@ from hf_ood.trainer.methods import build_method
 from hf_ood.updates import UPDATES
 
 ADDITIVE = [name for name, cls in OBJECTIVES.items() if cls.additive]
+VARIATIONS = {
+    **{key: name for key, (name, _) in VARIANTS.items()},
+    **{f"{name} {key}": name for key in LOSSES for name in UNDER_LOSSES},
+}
+"""What differs from a plain method in its options or its loss, and from which."""
 DIVIDED = [f"{processes}x{b}x{a}" for processes, layouts in LAYOUTS.items() for b, a in layouts][1:]
 
 
@@ -80,7 +88,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     ("name", "data"),
     [
         *product(
-            [*ADDITIVE, *(f"{name}+own_loss" for name in WITH_OWN_LOSS), "dann+clipped"],
+            [*ADDITIVE, *VARIATIONS, *(f"{name}+own_loss" for name in WITH_OWN_LOSS), "dann+clipped"],
             DATA,
         ),
         *product(UPDATED, ["ragged"]),
@@ -126,6 +134,14 @@ def direction(step: dict[str, Any]) -> Tensor:
 def test_the_law_is_tested_where_the_method_matters(steps: dict[str, Any], name: str, data: str) -> None:
     cosine = direction(steps[f"{name} {data} 1x48x1"]) @ direction(steps[f"erm {data} 1x48x1"])
     assert cosine < 0.98
+
+
+@pytest.mark.parametrize("name", VARIATIONS)
+def test_and_where_an_option_or_a_loss_matters(steps: dict[str, Any], name: str) -> None:
+    plain, varied = (steps[f"{key} ragged 1x48x1"] for key in (VARIATIONS[name], name))
+    kind = "own_gradients" if "gradient" in name else "gradients"
+    pairs = zip(plain[kind].values(), varied[kind].values(), strict=True)
+    assert max(float((one - other).norm() / one.norm()) for one, other in pairs if one.norm()) > 0.02
 
 
 @pytest.mark.parametrize("name", ["resnet", "vit", "bert"])

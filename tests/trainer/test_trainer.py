@@ -147,7 +147,8 @@ def test_choosing_by_a_test_metric_is_called_an_oracle(tmp_path: Path) -> None:
 def test_training_logs_hold_the_parts_and_every_environment(
     tmp_path: Path, dataset: EnvironmentDataset
 ) -> None:
-    trainer = IRMTrainer(make_model(), make_args(tmp_path), train_dataset=dataset)
+    warming_up = IRM(warmup_steps=2)
+    trainer = IRMTrainer(make_model(), make_args(tmp_path), objective=warming_up, train_dataset=dataset)
     trainer.train()
     entry = trainer.state.log_history[0]
     assert entry["loss"] == pytest.approx(entry["risk"] + entry["irm_penalty"], rel=1e-4)
