@@ -141,7 +141,7 @@ def test_and_where_an_option_or_a_loss_matters(steps: dict[str, Any], name: str)
     plain, varied = (steps[f"{key} ragged 1x48x1"] for key in (VARIATIONS[name], name))
     kind = "own_gradients" if "gradient" in name else "gradients"
     pairs = zip(plain[kind].values(), varied[kind].values(), strict=True)
-    assert max(float((one - other).norm() / one.norm()) for one, other in pairs if one.norm()) > 0.02
+    assert max(float((one - other).norm() / one.norm()) for one, other in pairs if one.norm()) > 1e-3
 
 
 @pytest.mark.parametrize("name", ["resnet", "vit", "bert"])
@@ -218,11 +218,12 @@ def test_a_models_own_loss_is_added_as_its_mean_over_environments(
     batch = (output.logits, dataset.labels, dataset.environments, 3)
     own = output["auxiliary_loss"]
     own_mean = torch.stack([own[dataset.environments == number].mean() for number in range(3)]).mean()
-    loss, scale = F_ood.environment_risks(*batch).mean() + own_mean, 1.0
+    loss, scale = F_ood.sample_losses(*batch[:2]).mean() + own_mean, 1.0
     if name == "irm":
         weight, l2 = OPTIONS["irm"]["penalty_weight"], OPTIONS["irm"]["l2"]
         norm = sum(parameter.square().sum() for parameter in model.parameters())
-        loss, scale = loss + weight * F_ood.irm_penalty(*batch) + l2 * norm, 1 / weight
+        risk = F_ood.environment_risks(*batch).mean()
+        loss, scale = risk + own_mean + weight * F_ood.irm_penalty(*batch) + l2 * norm, 1 / weight
     (loss * scale).backward()
     whole = steps[f"{name}+own_loss {data} 1x48x1"]
     assert whole["loss"] == pytest.approx(loss.item() * scale, rel=1e-5)
@@ -251,7 +252,7 @@ def test_the_adversarial_gradients_are_those_of_the_equations(
     losses = F.cross_entropy(guesses, dataset.environments, reduction="none")
     groups = dataset.labels if name == "cdann" else dataset.environments
     adversary = torch.stack([losses[groups == group].mean() for group in groups.unique()]).mean()
-    risk = F_ood.environment_risks(logits, dataset.labels, dataset.environments, 3).mean()
+    risk = F_ood.sample_losses(logits, dataset.labels).mean()
     own = torch.autograd.grad(adversary, objective.parameters(), retain_graph=True)
     network = torch.autograd.grad(risk - objective.weight * adversary, list(model.parameters()))
     whole = steps[f"{name} {data} 1x48x1"]
