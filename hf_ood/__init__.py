@@ -3,6 +3,7 @@
 from .averaging import EMA, SWA, SWAD
 from .data import ColoredMNIST, EnvironmentDataset, EnvironmentSampler, RandomColor, load_colored_mnist
 from .discovery import EIIL, KMeansEnvironments, RandomEnvironments, write_environments
+from .losses import CrossEntropy, SampleLoss
 from .masking import RSC, MixStyle
 from .mixing import LISA, Mixup
 from .models import (
@@ -63,6 +64,7 @@ __all__ = [
     "ANDMask",
     "CVaR",
     "ColoredMNIST",
+    "CrossEntropy",
     "DisentangledVAEConfig",
     "DisentangledVAEForImageClassification",
     "EnvironmentDataset",
@@ -88,6 +90,7 @@ __all__ = [
     "RandomColor",
     "RandomEnvironments",
     "SANDMask",
+    "SampleLoss",
     "SmallResNetConfig",
     "SmallResNetForImageClassification",
     "SupCon",
