@@ -3,6 +3,7 @@
 from .averaging import EMA, SWA, SWAD
 from .data import ColoredMNIST, EnvironmentDataset, EnvironmentSampler, RandomColor, load_colored_mnist
 from .discovery import EIIL, KMeansEnvironments, RandomEnvironments, write_environments
+from .losses import CrossEntropy, SampleLoss
 from .masking import RSC, MixStyle
 from .mixing import LISA, Mixup
 from .models import (
@@ -72,6 +73,7 @@ __all__ = [
     "ANDMask",
     "CVaR",
     "ColoredMNIST",
+    "CrossEntropy",
     "DisentangledVAEConfig",
     "DisentangledVAEForImageClassification",
     "EnvironmentDataset",
@@ -99,6 +101,7 @@ __all__ = [
     "RandomColor",
     "RandomEnvironments",
     "SANDMask",
+    "SampleLoss",
     "SmallResNetConfig",
     "SmallResNetForImageClassification",
     "SupCon",

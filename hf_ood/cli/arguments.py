@@ -19,7 +19,7 @@ from ..trainer.methods import method_parts
 from .adapters import LORA
 from .command import command_line
 from .models import MODEL_CONFIG, model_section, take_model_config
-from .parser import UsageError, make_parser, sections
+from .parser import LOSS, UsageError, make_parser, sections
 from .run_arguments import RunArguments
 from .stages import read_stages
 
@@ -106,7 +106,14 @@ def _parse(parser: ArgumentParser, tokens: list[str], source: str | None) -> Arg
 def _chosen(arguments: Arguments) -> set[str]:
     """The sections that have an effect."""
     run = arguments.run
-    return {*method_parts(run.method), model_section(run), run.dataset_name, run.infer_environments, LORA}
+    return {
+        *method_parts(run.method),
+        model_section(run),
+        run.dataset_name,
+        run.infer_environments,
+        LORA,
+        LOSS,
+    }
 
 
 def recorded_arguments(file: Path) -> Arguments:

@@ -24,6 +24,7 @@ from ..data import linear_unit_tests
 from ..data.configurations import OPTIONS, ColoredMNISTConfig
 from ..data.linear_unit_tests import LinearUnitTestConfig
 from ..discovery import INFERENCES
+from ..losses import CrossEntropy
 from ..models import MODELS
 from ..trainer import OODConfig
 from ..trainer.methods import METHODS
@@ -80,6 +81,7 @@ TOPICS: dict[str, list[str]] = {
     ],
     "hardware": ["use_cpu", "ddp_backend", "bf16", "fp16", "torch_compile", "dataloader_num_workers"],
 }
+LOSS = "loss"  # the section of what a sample costs
 OTHERS = "everything else of transformers.TrainingArguments"
 
 
@@ -145,6 +147,7 @@ def sections() -> dict[str, dict[str, tuple[Any, str]]]:
         found[name] = _model_options(config)
     for name, method in {**METHODS, **INFERENCES}.items():
         found[name] = _dataclass_options(method, [field.name for field in fields(method) if field.init])
+    found[LOSS] = _dataclass_options(CrossEntropy, [f.name for f in fields(CrossEntropy) if f.init])
     found[LORA] = _dataclass_options(LoRA, LORA_OPTIONS)
     return {name: options for name, options in found.items() if options}
 
@@ -190,6 +193,7 @@ def _kind(section: str) -> str:
         "model": MODELS,
         "environments": INFERENCES,
         "adapters": [LORA],
+        "samples'": [LOSS],
     }
     return next((kind for kind, members in kinds.items() if section in members), "dataset")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..evaluation.metrics import EnvironmentReport, mean_measure
 from ..evaluation.results import RESULTS_FILE, history, versions
 from ..files import all_or_nothing
 from ..hub.model_card import write_model_card
+from ..losses import CrossEntropy
 from ..reporting.curves import CURVES_FILE, draw_curves
 from ..reporting.reconstructions import RECONSTRUCTIONS_FILE, Reconstructs, draw_reconstructions
 from ..trainer import OODTrainer
@@ -23,6 +25,7 @@ from .adapters import recorded_lora
 from .arguments import Arguments
 from .datasets import describe_data, load_splits
 from .models import describe_model, input_processor
+from .parser import LOSS
 from .reference import recorded_inference, recorded_options
 
 
@@ -62,6 +65,7 @@ def collect_results(
             "model": describe_model(arguments),
             **recorded_inference(arguments),
             **recorded_lora(arguments),
+            **recorded_loss(arguments),
             "data": {**describe_data(arguments), **recorded_options(arguments)},
             "training": {
                 "learning_rate": training.learning_rate,
@@ -86,6 +90,15 @@ def collect_results(
         "versions": versions(),
         "command": arguments.command,
     }
+
+
+def recorded_loss(arguments: Arguments) -> dict[str, dict[str, Any]]:
+    """The options of the samples' loss, for the results, where any was given."""
+    given = arguments.options.get(LOSS)
+    if given is None:
+        return {}
+    loss = CrossEntropy(**given)
+    return {LOSS: {field.name: getattr(loss, field.name) for field in fields(loss) if field.init}}
 
 
 def predict_report(trainer: OODTrainer, dataset: EnvironmentDataset) -> EnvironmentReport:

@@ -18,6 +18,7 @@ from transformers.utils import logging
 
 from ..data import EnvironmentDataset
 from ..evaluation.results import RESULTS_FILE, load_results
+from ..losses import CrossEntropy
 from ..reporting.tables import print_results
 from ..trainer import OODConfig, OODTrainer
 from ..trainer.checkpoints import last_whole_checkpoint
@@ -37,7 +38,7 @@ from .output_folder import (
     refuse_foreign_checkpoint,
     released_when_unused,
 )
-from .parser import make_parser
+from .parser import LOSS, make_parser
 from .push import take_publication
 from .reference import judge, reference_folder, rehearse
 from .run_files import collect_results, image_size, predict_report, write_run
@@ -201,6 +202,7 @@ def build_trainer(
         model,
         arguments.training,
         **vars(method),
+        loss=CrossEntropy(**arguments.options.get(LOSS, {})),
         train_dataset=datasets["train"],
         eval_dataset={split: datasets[split] for split in ("validation", "test")},
     )

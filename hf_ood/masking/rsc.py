@@ -20,21 +20,23 @@ from .base import FeatureTransform, Head
 
 MASKS = ("channel", "spatial", "either", "combined")
 SPATIAL_IMPORTANCE = ("cam", "gradient")
+ABSOLUTE, SIGNED = IMPORTANCE = ("absolute", "signed")
 RESTORATION = ("share", "threshold", "none")
 SCHEDULES = ("constant", "linear", "cosine")
 
 
-def channel_importance(gradients: Tensor) -> Tensor:
+def channel_importance(gradients: Tensor, signed: bool = False) -> Tensor:
     """Mean absolute gradient of each channel: [B, C, H, W] -> [B, C] (report, equation 2).
 
-    The authors' code takes the mean with its sign.
+    `signed`: the mean with its sign, as the authors' code.
     """
-    return gradients.abs().mean(dim=(2, 3))
+    return (gradients if signed else gradients.abs()).mean(dim=(2, 3))
 
 
-def spatial_importance(gradients: Tensor) -> Tensor:
-    """Mean absolute gradient of each cell: [B, C, H, W] -> [B, H, W] (report, equation 3)."""
-    return gradients.abs().mean(dim=1)
+def spatial_importance(gradients: Tensor, signed: bool = False) -> Tensor:
+    """Mean absolute gradient of each cell, or with `signed` the mean with its sign: [B, C, H, W] ->
+    [B, H, W] (report, equation 3)."""
+    return (gradients if signed else gradients.abs()).mean(dim=1)
 
 
 def cam_importance(gradients: Tensor, features: Tensor) -> Tensor:
@@ -80,7 +82,10 @@ class RSC(FeatureTransform):
     """The RSC feature transform; evaluation never masks.
 
     Defaults are the authors' code (coin per batch, class activation for cells) with the paper's 1/3 for
-    both the share of features that is dropped and the share of the batch that stays challenged.
+    both the share of features that is dropped and the share of the batch that stays challenged, but for
+    `importance`: by default a gradient counts by its size, as in the report's equations 2 and 3, so that
+    features which speak against the true class are suppressed too. The authors' code and DomainBed take the
+    signed gradient, which suppresses only what speaks for it.
     """
 
     name: ClassVar[str] = "rsc"
@@ -111,6 +116,11 @@ class RSC(FeatureTransform):
     spatial_importance: str = option(
         "cam", "cam (class activation, as the authors; report, equation 4) | gradient (report, equation 3)."
     )
+    importance: str = option(
+        ABSOLUTE,
+        "Of gradients, for channels and for cells by gradient: absolute (report) | signed (the authors' "
+        "code, DomainBed).",
+    )
     restoration: str = option(
         "share",
         "Which samples get their features back: share (all but the batch_share with the largest confidence "
@@ -136,6 +146,7 @@ class RSC(FeatureTransform):
         for value, options, name in (
             (self.mask, MASKS, "mask"),
             (self.spatial_importance, SPATIAL_IMPORTANCE, "spatial_importance"),
+            (self.importance, IMPORTANCE, "importance"),
             (self.restoration, RESTORATION, "restoration"),
             (self.schedule, SCHEDULES, "schedule"),
         ):
@@ -184,13 +195,14 @@ class RSC(FeatureTransform):
         return mask if dimensions == 4 else _as_before(mask, dimensions)
 
     def _channel_mask(self, gradients: Tensor) -> Tensor:
-        return challenge_mask(channel_importance(gradients), self.current_drop_rate())[:, :, None, None]
+        importance = channel_importance(gradients, self.importance == SIGNED)
+        return challenge_mask(importance, self.current_drop_rate())[:, :, None, None]
 
     def _spatial_mask(self, gradients: Tensor, features: Tensor, places: Tensor | None) -> Tensor:
         if self.spatial_importance == "cam":
             importance = cam_importance(gradients, features)
         else:
-            importance = spatial_importance(gradients)
+            importance = spatial_importance(gradients, self.importance == SIGNED)
         mask = challenge_mask(importance.flatten(1), self.current_drop_rate(), places)
         return mask.view_as(importance)[:, None]
 

@@ -144,10 +144,12 @@ class DANN(Objective):
     def seen_features(self, outputs: Outputs) -> Tensor:
         """The features [B, D] as the discriminator sees them: their gradient comes back reversed.
 
-        They require gradients under `torch.no_grad()` too, for the gradient penalty.
+        Where nothing is to come back they require gradients too, for the gradient penalty.
         """
-        seen = ReverseGradient.apply(features_of(outputs), self.strength())
-        return seen if seen.requires_grad else seen.detach().requires_grad_()
+        features = features_of(outputs)
+        if features.requires_grad and torch.is_grad_enabled():
+            return ReverseGradient.apply(features, self.strength())
+        return features.detach().requires_grad_()
 
     def discriminator_losses(self, outputs: Outputs, seen: Tensor) -> Tensor:
         """Cross-entropy of each sample's environment, guessed from the `seen_features` [B, D] -> [B].

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 def search_space(method: str, fixed: Settings | None = None) -> dict[str, tuple[Search, Any]]:
     """`{"learning_rate": (space, default), "irm.penalty_weight": ...}` for a method such as `irm+rsc`:
     every option that `fixed` leaves open.
-
-    Where `fixed` has `max_steps`, options that count steps stay below it: a penalty that never acts is no
-    candidate.
     """
     fixed = fixed or {}
     owners = {"": OODConfig} | {part: METHODS[part] for part in method_parts(method)}
@@ -31,10 +28,8 @@ def search_space(method: str, fixed: Settings | None = None) -> dict[str, tuple[
         for field in fields(owner):
             if "search" not in field.metadata or field.name in (fixed.get(section, {}) if section else fixed):
                 continue
-            space = field.metadata["search"]
-            if field.name.endswith("_steps") and "max_steps" in fixed:
-                space = replace(space, high=max(space.low, min(space.high, fixed["max_steps"])))
-            spaces[f"{section}.{field.name}" if section else field.name] = (space, field.default)
+            name = f"{section}.{field.name}" if section else field.name
+            spaces[name] = (field.metadata["search"], field.default)
     return spaces
 
 

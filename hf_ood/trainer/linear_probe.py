@@ -13,6 +13,7 @@ from transformers.modeling_outputs import ImageClassifierOutput
 
 from ..data import EnvironmentDataset, collate
 from ..data.environments import REPEATS
+from ..losses import CrossEntropy, SampleLoss
 from ..models import Penultimate
 from ..objectives import ERM, Objective, Outputs
 from ..objectives.functional import at_least_float32, sample_losses
@@ -106,12 +107,14 @@ def fit_head(
     features: EnvironmentDataset,
     objective: Objective | None = None,
     *,
+    loss: SampleLoss | None = None,
     steps: int = 1000,
     batch_size: int | None = None,
     learning_rate: float = 1e-3,
     seed: int = 0,
 ) -> nn.Linear:
-    """Train `head` in place on cached features with any objective (default: ERM), and return it.
+    """Train `head` in place on cached features with any objective (default: ERM) of any loss of samples
+    (default: cross-entropy), and return it.
 
     `batch_size`: rows drawn for each step, as many from every environment; None: all rows at every step.
     Adam, as `OODTrainer`. Raises `ValueError` for fewer environments than the objective compares, and for a
@@ -134,6 +137,7 @@ def fit_head(
         )
     objective.build(inputs.shape[1], head.out_features, present)
     objective.start(steps)
+    loss = (loss or CrossEntropy()).prepare(labels, head.out_features)
     # Fused: a step of a small head is mostly the calls that it takes.
     optimizer = torch.optim.Adam([*head.parameters(), *objective.parameters()], lr=learning_rate, fused=True)
     every_row = (inputs, labels, environments)
@@ -142,12 +146,12 @@ def fit_head(
         objective.progress = step / steps
         if objective.resets_optimizer(step):
             optimizer.state.clear()
-        sums = objective.sums(Outputs(head(x), y, where, number, x))
+        sums = objective.sums(Outputs(head(x), y, where, number, x, loss))
         objective.update({name: total.detach() for name, total in sums.items()}, step)
-        loss, _ = objective.loss(sums, step)
+        whole, _ = objective.loss(sums, step)
         penalty = objective.parameter_penalty(head.parameters(), step)
         optimizer.zero_grad()
-        (loss if penalty is None else loss + penalty).backward()
+        (whole if penalty is None else whole + penalty).backward()
         optimizer.step()
     return head
 

@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from hf_ood.cli.arguments import UsageError, parse_arguments
+from hf_ood.cli.run_files import recorded_loss
+from hf_ood.losses import CrossEntropy
 from hf_ood.objectives import OBJECTIVES
 from hf_ood.sweeps.space import search_space
 from hf_ood.trainer.methods import METHODS, build_method, register
@@ -60,6 +62,24 @@ def test_a_recipe_is_overridden_by_flags_and_its_numbers_are_numbers(tmp_path: P
     assert arguments.training.learning_rate == 5e-4
     assert arguments.training.num_train_epochs == 1
     assert arguments.training.lr_scheduler_kwargs == {"num_cycles": 2}
+
+
+def test_the_loss_of_samples_is_a_section(tmp_path: Path) -> None:
+    flags = "--loss.label_smoothing 0.1 --loss.class_weights balanced".split()
+    assert parse_arguments(flags).options == {"loss": {"label_smoothing": 0.1, "class_weights": "balanced"}}
+    recipe = write(tmp_path, "method: irm\nloss: {label_smoothing: 0.2, class_weights: '1,4'}\n")
+    arguments = parse_arguments(["--config", recipe])
+    assert CrossEntropy(**arguments.options["loss"]) == CrossEntropy(0.2, (1.0, 4.0))
+    assert recorded_loss(arguments) == {"loss": {"label_smoothing": 0.2, "class_weights": (1.0, 4.0)}}
+    assert recorded_loss(parse_arguments([])) == {}
+
+
+@pytest.mark.parametrize(("flag", "value"), [("irm.warmup_steps", 0.25), ("eqrm.burn_in_steps", 7)])
+def test_a_warmup_is_a_share_or_a_number_of_steps(flag: str, value: float, tmp_path: Path) -> None:
+    method, _, option = flag.partition(".")
+    recipe = write(tmp_path, f"method: {method}\n{method}: {{{option}: {value}}}\n")
+    for given in (["--method", method, f"--{flag}", str(value)], ["--config", recipe]):
+        assert parse_arguments(given).options == {method: {option: value}}
 
 
 @pytest.mark.parametrize(

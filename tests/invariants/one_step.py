@@ -10,6 +10,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from hf_ood import RSC, LeNetConfig, LeNetForImageClassification, OODConfig, OOD
 from hf_ood.data import EnvironmentDataset, collate
 from hf_ood.data.arrow import ArrowEnvironmentDataset
 from hf_ood.data.text import Pad, TokenReader
+from hf_ood.losses import CrossEntropy, SampleLoss
 from hf_ood.objectives import OBJECTIVES, Objective
 from hf_ood.trainer.methods import build_method
 from hf_ood.updates import UPDATES, Update
@@ -41,7 +43,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "group_dro": {"step_size": 20.0},
     "eqrm": {"burn_in_steps": 0},
     "ib_erm": {"warmup_steps": 0},
-    "ib_irm": {"warmup_steps": 0},
+    "ib_irm": {"warmup_steps": 0, "bottleneck_warmup_steps": 0},
     "sd": {"penalty_weight": 10.0, "l2": 0.01},
     "coral": {"penalty_weight": 1e6},
     "fishr": {"warmup_steps": 0, "penalty_weight": 1e5},
@@ -51,6 +53,19 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "dann": {"schedule": "constant", "weight": 30.0, "width": 16},
     "cdann": {"schedule": "constant", "weight": 30.0, "width": 16},
 }
+
+# Options that change what is summed up, or how it is put together: each as a method of its own.
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "erm by environment": ("erm", {"weighting": "environments"}),
+    "irm unbiased": ("irm", {"estimator": "unbiased"}),
+    "fishr by environment": ("fishr", {"weighting": "environments"}),
+    "sd by environment": ("sd", {"weighting": "environments"}),
+    "dann + gradient": ("dann", {"gradient_penalty": 3.0, "weighting": "environments"}),
+    "cdann + gradient": ("cdann", {"gradient_penalty": 3.0}),
+}
+# Losses of samples, beneath an objective that needs no pass in advance and two that do.
+LOSSES = {"smoothed": {"label_smoothing": 0.2}, "weighted": {"class_weights": "1,8"}}
+UNDER_LOSSES = ("erm", "irm", "fishr")
 
 # Also SAM on an objective that needs a pass in advance; MLDG on one with a penalty on the weights.
 UPDATED = [*UPDATES, "vrex+sam", "sd+mldg"]
@@ -189,6 +204,7 @@ def gradients(
     folder: Path,
     model: nn.Module | None = None,
     feature_transform: RSC | None = None,
+    loss: SampleLoss | None = None,
     update: Update | None = None,
     collator: Callable[[Any], dict[str, Any]] = collate,
     **options: Any,
@@ -213,6 +229,7 @@ def gradients(
         objective=objective,
         update=update,
         feature_transform=feature_transform,
+        loss=loss,
         train_dataset=data,
         data_collator=collator,
         callbacks=[keep],
@@ -248,6 +265,21 @@ def main(folder: Path) -> None:
                     folder / f"run_{processes}",
                     make_model(model_class),
                     update=method.update,
+                )
+        for batch, accumulation in LAYOUTS[processes]:
+            layout, folder_here = (batch, accumulation), folder / f"run_{processes}"
+            for key, (name, changes) in VARIANTS.items():
+                objective = OBJECTIVES[name](**{**OPTIONS.get(name, {}), **changes})
+                found[f"{key} {data_name} {processes}x{batch}x{accumulation}"] = gradients(
+                    objective, make_data(counts), *layout, folder_here
+                )
+            for (key, options), name in product(LOSSES.items(), UNDER_LOSSES):
+                found[f"{name} {key} {data_name} {processes}x{batch}x{accumulation}"] = gradients(
+                    OBJECTIVES[name](**OPTIONS.get(name, {})),
+                    make_data(counts),
+                    *layout,
+                    folder_here,
+                    loss=CrossEntropy(**options),
                 )
         batch, accumulation = BACKBONE_LAYOUTS[processes]
         for backbone in BACKBONES:

@@ -18,9 +18,12 @@ from one_step import (
     BACKBONE_LAYOUTS,
     DATA,
     LAYOUTS,
+    LOSSES,
     MAX_GRAD_NORM,
     OPTIONS,
+    UNDER_LOSSES,
     UPDATED,
+    VARIANTS,
     WITH_OWN_LOSS,
     WithOwnLoss,
     backbone_gradients,
@@ -49,6 +52,11 @@ from hf_ood.trainer.methods import build_method
 from hf_ood.updates import UPDATES
 
 ADDITIVE = [name for name, cls in OBJECTIVES.items() if cls.additive]
+VARIATIONS = {
+    **{key: name for key, (name, _) in VARIANTS.items()},
+    **{f"{name} {key}": name for key in LOSSES for name in UNDER_LOSSES},
+}
+"""What differs from a plain method in its options or its loss, and from which."""
 DIVIDED = [f"{processes}x{b}x{a}" for processes, layouts in LAYOUTS.items() for b, a in layouts][1:]
 
 
@@ -80,7 +88,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     ("name", "data"),
     [
         *product(
-            [*ADDITIVE, *(f"{name}+own_loss" for name in WITH_OWN_LOSS), "dann+clipped"],
+            [*ADDITIVE, *VARIATIONS, *(f"{name}+own_loss" for name in WITH_OWN_LOSS), "dann+clipped"],
             DATA,
         ),
         *product(UPDATED, ["ragged"]),
@@ -126,6 +134,14 @@ def direction(step: dict[str, Any]) -> Tensor:
 def test_the_law_is_tested_where_the_method_matters(steps: dict[str, Any], name: str, data: str) -> None:
     cosine = direction(steps[f"{name} {data} 1x48x1"]) @ direction(steps[f"erm {data} 1x48x1"])
     assert cosine < 0.98
+
+
+@pytest.mark.parametrize("name", VARIATIONS)
+def test_and_where_an_option_or_a_loss_matters(steps: dict[str, Any], name: str) -> None:
+    plain, varied = (steps[f"{key} ragged 1x48x1"] for key in (VARIATIONS[name], name))
+    kind = "own_gradients" if "gradient" in name else "gradients"
+    pairs = zip(plain[kind].values(), varied[kind].values(), strict=True)
+    assert max(float((one - other).norm() / one.norm()) for one, other in pairs if one.norm()) > 1e-3
 
 
 @pytest.mark.parametrize("name", ["resnet", "vit", "bert"])
@@ -202,11 +218,12 @@ def test_a_models_own_loss_is_added_as_its_mean_over_environments(
     batch = (output.logits, dataset.labels, dataset.environments, 3)
     own = output["auxiliary_loss"]
     own_mean = torch.stack([own[dataset.environments == number].mean() for number in range(3)]).mean()
-    loss, scale = F_ood.environment_risks(*batch).mean() + own_mean, 1.0
+    loss, scale = F_ood.sample_losses(*batch[:2]).mean() + own_mean, 1.0
     if name == "irm":
         weight, l2 = OPTIONS["irm"]["penalty_weight"], OPTIONS["irm"]["l2"]
         norm = sum(parameter.square().sum() for parameter in model.parameters())
-        loss, scale = loss + weight * F_ood.irm_penalty(*batch) + l2 * norm, 1 / weight
+        risk = F_ood.environment_risks(*batch).mean()
+        loss, scale = risk + own_mean + weight * F_ood.irm_penalty(*batch) + l2 * norm, 1 / weight
     (loss * scale).backward()
     whole = steps[f"{name}+own_loss {data} 1x48x1"]
     assert whole["loss"] == pytest.approx(loss.item() * scale, rel=1e-5)
@@ -235,7 +252,7 @@ def test_the_adversarial_gradients_are_those_of_the_equations(
     losses = F.cross_entropy(guesses, dataset.environments, reduction="none")
     groups = dataset.labels if name == "cdann" else dataset.environments
     adversary = torch.stack([losses[groups == group].mean() for group in groups.unique()]).mean()
-    risk = F_ood.environment_risks(logits, dataset.labels, dataset.environments, 3).mean()
+    risk = F_ood.sample_losses(logits, dataset.labels).mean()
     own = torch.autograd.grad(adversary, objective.parameters(), retain_graph=True)
     network = torch.autograd.grad(risk - objective.weight * adversary, list(model.parameters()))
     whole = steps[f"{name} {data} 1x48x1"]

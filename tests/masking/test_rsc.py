@@ -35,6 +35,34 @@ def test_importances_are_the_reports_equations(maps: tuple[Tensor, Tensor]) -> N
     torch.testing.assert_close(rsc.cam_importance(gradients, features), cam)
 
 
+def test_signed_importances_are_the_authors(maps: tuple[Tensor, Tensor]) -> None:
+    gradients, _ = maps
+    torch.testing.assert_close(rsc.channel_importance(gradients, signed=True), gradients.mean(3).mean(2))
+    torch.testing.assert_close(rsc.spatial_importance(gradients, signed=True), gradients.mean(1))
+
+
+@pytest.mark.parametrize("mask", ["channel", "spatial"])
+def test_a_feature_against_the_true_class_is_suppressed_by_its_size_only(mask: str) -> None:
+    """Of two channels, or cells, one speaks for the class with 1 and the other against it with 3."""
+    size = (2, 1, 1) if mask == "channel" else (1, 2, 1)
+    weight = torch.tensor([[1.0, -3.0], [0.0, 0.0]])
+    found = {}
+    for importance in ("absolute", "signed"):
+        method = RSC(
+            drop_rate=0.5,
+            mask=mask,
+            spatial_importance="gradient",
+            restoration="none",
+            importance=importance,
+        )
+        labels = torch.zeros(3, dtype=torch.long)
+        masked = method(torch.ones(3, *size), lambda features: features.flatten(1) @ weight.T, labels)
+        found[importance] = masked.flatten(1)[0].tolist()
+    assert found == {"absolute": [1.0, 0.0], "signed": [0.0, 1.0]}
+    with pytest.raises(ValueError, match=r"rsc\.importance must be one of absolute, signed, not 'square'"):
+        RSC(importance="square")
+
+
 @pytest.mark.parametrize(
     ("size", "rate", "dropped"),
     [(49, 1 / 3, 17), (9, 1 / 3, 3), (16, 0.3, 5), (10, 0.0, 0), (10, 1.0, 10), (1, 0.01, 1), (25, 0.2, 5)],

@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import make_dataset
 
-from hf_ood import MLPConfig, MLPForImageClassification
+from hf_ood import Fishr, MLPConfig, MLPForImageClassification
+from hf_ood.models import Penultimate
+from hf_ood.objectives import functional as F_ood
+from hf_ood.trainer.linear_probe import cached_features, fit_head
 
 
 def make(**options: int) -> MLPForImageClassification:
@@ -62,6 +66,48 @@ def test_saved_and_loaded_gives_the_same_bits(tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     loaded = MLPForImageClassification.from_pretrained(tmp_path)
     assert torch.equal(loaded(IMAGES).logits, model(IMAGES).logits)
+
+
+def test_a_single_logit_is_the_papers() -> None:
+    model = make(single_logit=True)
+    assert model.num_parameters() == (392 * 390 + 390) + (390 * 390 + 390) + (390 + 1)
+    features, labels = model.forward_features(IMAGES), torch.arange(8) % 2
+    own = features @ model.classifier.weight[0] + model.classifier.bias
+    output = model(IMAGES, labels=labels)
+    torch.testing.assert_close(output.logits, torch.stack([torch.zeros(8), own], 1))
+    torch.testing.assert_close(output.loss, F.binary_cross_entropy_with_logits(own, labels.float()))
+    with pytest.raises(ValueError, match="there are 3: leave it out"):
+        make(single_logit=True, num_labels=3)
+
+
+def test_a_single_logits_features_are_found_and_its_fishr_is_that_of_one_row() -> None:
+    model, labels, environments = make(single_logit=True).double(), torch.arange(8) % 2, torch.arange(8) // 4
+    penultimate = Penultimate(model)
+    with penultimate:
+        logits = model(IMAGES.double()).logits
+    features = penultimate.take()
+    assert penultimate.classifier is model.classifier and penultimate.classifier.out_features == 2
+    parameters = list(model.classifier.parameters())
+    gradients = torch.stack(
+        [
+            torch.cat([part.flatten() for part in torch.autograd.grad(loss, parameters, retain_graph=True)])
+            for loss in F.cross_entropy(logits, labels, reduction="none")
+        ]
+    )
+    variances = torch.stack([gradients[environments == e].var(0, unbiased=False) for e in (0, 1)])
+    expected = (variances - variances.mean(0)).square().mean()
+    torch.testing.assert_close(F_ood.fishr_penalty(logits, features, labels, environments, 2), expected)
+
+
+def test_a_single_logit_is_probed_and_saved_as_one(tmp_path: Path) -> None:
+    model = make(single_logit=True)
+    features = cached_features(model, make_dataset(), batch_size=50)
+    before = model.classifier.weight.detach().clone()
+    fit_head(Penultimate(model).classifier, features, Fishr(warmup_steps=0), steps=3)
+    assert model.classifier.weight.shape == (1, 390) and not torch.equal(model.classifier.weight, before)
+    model.save_pretrained(tmp_path)
+    loaded = MLPForImageClassification.from_pretrained(tmp_path)
+    assert torch.equal(loaded.eval()(IMAGES).logits, model.eval()(IMAGES).logits)
 
 
 def test_too_few_channels_are_an_error() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -36,24 +37,37 @@ def built(objective: DANN, outputs: Outputs) -> Discriminator:
     return discriminator
 
 
-def risk_of_guessing(discriminator: Discriminator, outputs: Outputs, by_class: bool) -> Tensor:
-    """One sample at a time, over the environments that are there only."""
-    assert outputs.features is not None
+def guesses(discriminator: Discriminator, outputs: Outputs) -> Iterator[tuple[int, int, Tensor, Tensor]]:
+    """One sample at a time, over the environments that are there only: its class, its environment, the loss
+    of its guess, and what of it the discriminator sees."""
+    assert outputs.features is not None and outputs.labels is not None
     seen = outputs.environments.unique().tolist()
-    losses: dict[int, list[Tensor]] = {}
     for row, (label, environment) in enumerate(
         zip(outputs.labels.tolist(), outputs.environments.tolist(), strict=True)
     ):
-        hidden = outputs.features[row]
+        sample = hidden = outputs.features[row]
         if discriminator.classes is not None:
             hidden = hidden + discriminator.classes.weight[label]
         for layer in discriminator.hidden:
             if isinstance(layer, nn.Linear):
                 hidden = (layer.weight @ hidden + layer.bias).clamp_min(0)
         scores = discriminator.last.weight[seen] @ hidden + discriminator.last.bias[seen]
-        loss = -scores.log_softmax(0)[seen.index(environment)]
+        yield label, environment, -scores.log_softmax(0)[seen.index(environment)], sample
+
+
+def risk_of_guessing(discriminator: Discriminator, outputs: Outputs, by_class: bool) -> Tensor:
+    losses: dict[int, list[Tensor]] = {}
+    for label, environment, loss, _ in guesses(discriminator, outputs):
         losses.setdefault(label if by_class else environment, []).append(loss)
     return torch.stack([torch.stack(group).mean() for group in losses.values()]).mean()
+
+
+def mean_squared_gradient(discriminator: Discriminator, outputs: Outputs) -> Tensor:
+    found = [
+        torch.autograd.grad(loss, sample, create_graph=True)[0].square().sum()
+        for _, _, loss, sample in guesses(discriminator, outputs)
+    ]
+    return torch.stack(found).mean()
 
 
 @pytest.mark.parametrize(
@@ -63,8 +77,14 @@ def risk_of_guessing(discriminator: Discriminator, outputs: Outputs, by_class: b
 )
 @pytest.mark.parametrize(
     "objective",
-    [DANN(weight=2.5, depth=2, width=8), CDANN(weight=0.7, width=8), CDANN(class_balanced=False, width=8)],
-    ids=["dann", "cdann", "cdann by environment"],
+    [
+        DANN(weight=2.5, depth=2, width=8),
+        CDANN(weight=0.7, width=8),
+        CDANN(class_balanced=False, width=8),
+        DANN(weight=2.5, width=8, gradient_penalty=0.4),
+        CDANN(weight=0.7, width=8, gradient_penalty=0.4),
+    ],
+    ids=["dann", "cdann", "cdann by environment", "dann + gradient", "cdann + gradient"],
 )
 def test_features_ascend_what_the_discriminator_descends(
     objective: DANN, environments: list[int], number: int
@@ -73,22 +93,21 @@ def test_features_ascend_what_the_discriminator_descends(
     outputs = make_outputs(environments, number)
     discriminator = built(objective, outputs)
     loss, parts = objective.loss(objective.sums(outputs), step=0)
-    risk = torch.stack(
-        [
-            F.cross_entropy(outputs.logits[rows], outputs.labels[rows])
-            for rows in (outputs.environments == e for e in outputs.environments.unique())
-        ]
-    ).mean()
+    risk = F.cross_entropy(outputs.logits, outputs.labels)
     by_class = isinstance(objective, CDANN) and objective.class_balanced
     guessing = risk_of_guessing(discriminator, outputs, by_class)
-    torch.testing.assert_close(loss, risk + guessing)
     torch.testing.assert_close(parts["discriminator_loss"], guessing)
+    if objective.gradient_penalty:
+        norm = mean_squared_gradient(discriminator, outputs)
+        torch.testing.assert_close(parts["discriminator_gradient"], norm)
+        guessing = guessing + objective.gradient_penalty * norm
+    torch.testing.assert_close(loss, risk + guessing)
     strength = objective.weight * (2 / (1 + math.exp(-3.0)) - 1)
     own = objective.parameters()
-    found = torch.autograd.grad(loss, [outputs.features, *own], retain_graph=True)
+    found = torch.autograd.grad(loss, [outputs.features, *own], retain_graph=True, materialize_grads=True)
     assert outputs.features is not None
     expected = torch.autograd.grad(risk - strength * guessing, outputs.features, retain_graph=True)
-    expected += torch.autograd.grad(guessing, own)
+    expected += torch.autograd.grad(guessing, own, materialize_grads=True)
     for gradient, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(gradient, theirs, rtol=1e-9, atol=1e-12)
 
@@ -124,7 +143,19 @@ def test_the_discriminators_weights_are_the_objectives_state() -> None:
     assert second.discriminator is not None
     second.discriminator.double()
     second.load_state_dict(first.state_dict())
-    assert torch.equal(second.discriminator_losses(outputs), first.discriminator_losses(outputs))
+    sums = first.sums(outputs)
+    for name, total in second.sums(outputs).items():
+        assert torch.equal(total, sums[name])
+
+
+@pytest.mark.parametrize("cls", [DANN, CDANN])
+def test_the_gradient_penalty_is_known_without_a_graph(cls: type[DANN]) -> None:
+    outputs, objective = make_outputs([0, 1] * 5, 2), cls(width=8, gradient_penalty=1.0)
+    built(objective, outputs)
+    with torch.no_grad():
+        without = objective.sums(outputs)
+    for name, total in objective.sums(outputs).items():
+        torch.testing.assert_close(without[name], total)
 
 
 def test_an_objective_without_its_network_says_so() -> None:

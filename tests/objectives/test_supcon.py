@@ -40,5 +40,5 @@ def test_it_is_added_to_the_risk() -> None:
     outputs = Outputs(logits, torch.arange(12) % 2, torch.arange(12) % 3, 3, features)
     supcon = SupCon(penalty_weight=0.5, temperature=0.2)
     contrast = supervised_contrastive_loss(features, outputs.labels, 0.2)
-    risk = environment_risks(*outputs[:4]).mean()
+    risk = environment_risks(logits, outputs.labels, outputs.environments, 3).mean()
     torch.testing.assert_close(supcon.loss(supcon.sums(outputs), 0)[0], risk + contrast / 2)

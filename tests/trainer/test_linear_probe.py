@@ -10,6 +10,7 @@ from torch import nn
 
 from hf_ood import CORAL, IRM, LeNetConfig, LeNetForImageClassification
 from hf_ood.data import collate
+from hf_ood.losses import CrossEntropy
 from hf_ood.models import Penultimate
 from hf_ood.objectives import OBJECTIVES, Objective
 from hf_ood.objectives import functional as F_ood
@@ -63,6 +64,18 @@ def test_every_objective_trains_a_head(name: str) -> None:
     fit_head(head, features, objective, steps=3, batch_size=30)
     assert head.weight.isfinite().all()
     assert not torch.equal(head.weight, before)
+
+
+def test_a_head_is_trained_on_the_loss_it_is_given_and_a_warmup_knows_its_steps() -> None:
+    features = cached_features(make_model("lenet"), make_dataset())
+    heads = []
+    for loss in (CrossEntropy(), CrossEntropy(label_smoothing=0.5), CrossEntropy(class_weights=[1, 9])):
+        torch.manual_seed(0)
+        head = nn.Linear(features.columns["pixel_values"].shape[1], 2)
+        heads.append(fit_head(head, features, IRM(warmup_steps=0.5), loss=loss, steps=6, learning_rate=0.01))
+    assert not any(torch.equal(heads[0].weight, other.weight) for other in heads[1:])
+    with pytest.raises(ValueError, match=r"irm\.warmup_steps is 500 steps, and the training has 6"):
+        fit_head(heads[0], features, IRM(warmup_steps=500), steps=6)
 
 
 def test_too_few_environments_are_refused() -> None:

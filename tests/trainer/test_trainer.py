@@ -17,6 +17,7 @@ from hf_ood import (
     IRM,
     RSC,
     EnvironmentDataset,
+    GroupDRO,
     IRMRSCTrainer,
     IRMTrainer,
     LeNetForImageClassification,
@@ -24,6 +25,8 @@ from hf_ood import (
     RSCTrainer,
     VREx,
 )
+from hf_ood.data import collate
+from hf_ood.losses import CrossEntropy
 from hf_ood.trainer.methods import build_method
 
 
@@ -144,10 +147,44 @@ def test_choosing_by_a_test_metric_is_called_an_oracle(tmp_path: Path) -> None:
     assert make_args(tmp_path).selection == "last step"
 
 
+@pytest.mark.parametrize("options", [{"label_smoothing": 0.3}, {"class_weights": "balanced"}])
+def test_the_loss_of_samples_is_prepared_on_the_training_labels(
+    options: dict, tmp_path: Path, dataset: EnvironmentDataset
+) -> None:
+    loss, model = CrossEntropy(**options), make_model()
+    args = make_args(tmp_path, max_steps=1, per_device_train_batch_size=len(dataset))
+    batch = collate(dataset.__getitems__(range(len(dataset))))
+    logits = model.train()(batch["pixel_values"]).logits
+    expected = loss.prepare(dataset.labels, 2)(logits, dataset.labels).mean()
+    trainer = OODTrainer(model, args, loss=loss, train_dataset=dataset)
+    trainer.train()
+    assert trainer.state.log_history[0]["loss"] == pytest.approx(expected.item(), rel=1e-4)
+    assert loss == CrossEntropy(**options) and loss.factors is None
+
+
+def test_every_training_begins_anew(tmp_path: Path, dataset: EnvironmentDataset) -> None:
+    found = []
+
+    class Noting(GroupDRO):
+        def start(self, total_steps: int) -> None:
+            found.append((total_steps, self.weights is None))
+            super().start(total_steps)
+            assert self.weights is None
+
+    trainer = OODTrainer(make_model(), make_args(tmp_path), objective=Noting(), train_dataset=dataset)
+    for _ in range(2):
+        trainer.train()
+    assert found == [(trainer.state.max_steps, True), (trainer.state.max_steps, False)]
+    late = OODTrainer(make_model(), make_args(tmp_path), objective=IRM(0.0, 1.0, 900), train_dataset=dataset)
+    with pytest.raises(ValueError, match=r"irm\.warmup_steps is 900 steps, and the training has"):
+        late.train()
+
+
 def test_training_logs_hold_the_parts_and_every_environment(
     tmp_path: Path, dataset: EnvironmentDataset
 ) -> None:
-    trainer = IRMTrainer(make_model(), make_args(tmp_path), train_dataset=dataset)
+    warming_up = IRM(warmup_steps=2)
+    trainer = IRMTrainer(make_model(), make_args(tmp_path), objective=warming_up, train_dataset=dataset)
     trainer.train()
     entry = trainer.state.log_history[0]
     assert entry["loss"] == pytest.approx(entry["risk"] + entry["irm_penalty"], rel=1e-4)

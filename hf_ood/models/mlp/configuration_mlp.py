@@ -18,6 +18,9 @@ class MLPConfig(PreTrainedConfig):
         hidden_size (`int`, *optional*, defaults to 390): Width of the two hidden layers.
         grayscale (`bool`, *optional*, defaults to `False`): Add the channels up, so that colour cannot be
             seen: the paper's oracle.
+        single_logit (`bool`, *optional*, defaults to `False`): One row of weights for two classes, as the
+            paper: logits are 0 and its output. Two rows are the same function, but a step of Adam moves their
+            difference twice as far, and L2 counts both.
     """
 
     model_type = "ood_mlp"
@@ -27,6 +30,7 @@ class MLPConfig(PreTrainedConfig):
     stride: int = 2
     hidden_size: int = 390
     grayscale: bool = False
+    single_logit: bool = False
 
 
 __all__ = ["MLPConfig"]

@@ -12,11 +12,26 @@ from transformers.modeling_outputs import ImageClassifierOutputWithNoAttention
 from .configuration_mlp import MLPConfig
 
 
+class SingleLogit(nn.Linear):
+    """A linear layer of two outputs with one row of weights: 0 and `w x + b`.
+
+    It is an `nn.Linear` of two outputs to whoever looks for the classifier's last layer.
+    """
+
+    def __init__(self, in_features: int):
+        super().__init__(in_features, 1)
+        self.out_features = 2
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.pad(super().forward(input), (1, 0))
+
+
 class MLPForImageClassification(PreTrainedModel):
     """Every second pixel in both directions, two hidden ReLU layers, Xavier weights, zero biases.
 
     Reference: Arjovsky et al. 2019, arXiv:1907.02893, section 5.2. The paper's single logit is the
-    difference of this network's two, so loss and IRM penalty are the same functions.
+    difference of this network's two, so loss and IRM penalty are the same functions; with `single_logit` its
+    weights are the paper's too. Raises `ValueError` for a single logit of other than two classes.
     """
 
     config: MLPConfig
@@ -35,7 +50,15 @@ class MLPForImageClassification(PreTrainedModel):
             nn.Linear(config.hidden_size, config.hidden_size),
             nn.ReLU(),
         )
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels or 2)
+        if config.single_logit and config.num_labels != 2:
+            raise ValueError(
+                f"single_logit tells two classes apart, and there are {config.num_labels}: leave it out."
+            )
+        self.classifier = (
+            SingleLogit(config.hidden_size)
+            if config.single_logit
+            else nn.Linear(config.hidden_size, config.num_labels or 2)
+        )
         self.post_init()
 
     @torch.no_grad()
