@@ -2,6 +2,7 @@
 
 from .exact_step import AUXILIARY_LOSS, ExactStep
 from .method_forward import MethodForward, takes_transform
+from .method_training import MethodTraining
 from .reduction import ALONE, Reduction
 from .sharding import is_sharded
 from .state import Stateful, load_parts, save_parts, state_file
@@ -15,6 +16,7 @@ __all__ = [
     "AUXILIARY_LOSS",
     "ExactStep",
     "MethodForward",
+    "MethodTraining",
     "NonFiniteLossError",
     "Reduction",
     "Stateful",

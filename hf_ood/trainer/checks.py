@@ -49,13 +49,16 @@ def check_divisible(objective: Objective, args: TrainingArguments, processes: in
         )
 
 
-def check_arguments(args: TrainingArguments, options: EnvironmentOptions, method: Method) -> None:
-    """Refuse options of `Trainer` that would do nothing here, or something else than they say."""
+def check_evaluation(args: TrainingArguments) -> None:
     if args.batch_eval_metrics:
         raise ValueError(
             "batch_eval_metrics computes metrics batch by batch, and the measures of an environment need all "
             "of its samples: leave it out, and set eval_accumulation_steps to spare the device's memory."
         )
+
+
+def check_arguments(args: TrainingArguments, options: EnvironmentOptions, method: Method) -> None:
+    """Refuse options of `Trainer` that would do nothing here, or something else than they say."""
     if args.fsdp and args.device.type == "cpu":
         raise ValueError(
             "fsdp does nothing on a CPU: Accelerate would train every process's whole copy, without a word. "
@@ -220,8 +223,8 @@ def check_batches(
     if draws > OFTEN:
         logger.warning(
             f"{kind} {smallest!r} has {counts[smallest]} of {len(dataset)} samples and fills "
-            f"1/{len(counts)} of every batch: each of them is drawn {draws:.0f} times in an epoch. Leave it out, or set "
-            "environment_proportions='natural'."
+            f"1/{len(counts)} of every batch: each of them is drawn {draws:.0f} times in an epoch. Leave it "
+            "out, or set environment_proportions='natural'."
         )
     if share == 0:
         logger.warning(

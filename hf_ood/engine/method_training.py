@@ -1,0 +1,122 @@
+"""A method at work on a network, from the first step of a training to its last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..averaging import Averaging
+from ..masking import FeatureTransform
+from ..objectives import Objective
+from ..updates import Update
+from .exact_step import ExactStep, Forward
+from .own_parameters import average_gradients, rest
+from .reduction import Reduction
+from .state import Stateful
+from .training_record import TrainingRecord
+from .weight_average import WeightAverage
+from .whole_step import StepSettings, WholeStep
+
+Batches = Sequence[dict[str, Any]]
+
+
+class MethodTraining:
+    """What happens in and between the optimizer steps of one training; `stateful` is all that lives between them.
+
+    The loop that owns it says what a step is made of (`receive`), calls `begin_step` before the first of its
+    micro-batches, then for each one `share` and backward or, with an update, `update_step` alone, and after it
+    `after_backward`. `forward`, `first_pass_graph`: see `ExactStep`. `prepare` places a micro-batch where the
+    network is.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        feature_transform: FeatureTransform | None,
+        update: Update | None,
+        averaging: Averaging | None,
+        *,
+        model: nn.Module,
+        forward: Forward,
+        environment_names: Sequence[str],
+        reduction: Reduction,
+        device: torch.device,
+        prepare: Callable[[dict[str, Any]], dict[str, Any]],
+        first_pass_graph: bool = False,
+    ):
+        self.objective, self.feature_transform, self.update = objective, feature_transform, update
+        self.device, self.prepare = device, prepare
+        self.record = TrainingRecord(environment_names, device)
+        self.average = None if averaging is None else WeightAverage(averaging, model)
+        number = len(environment_names)
+        self.exact = ExactStep(objective, forward, number, reduction, self.record.add_batch, first_pass_graph)
+        self.receive([])
+
+    @property
+    def stateful(self) -> dict[str, Stateful]:
+        """What lives between steps, by the name of its file in a checkpoint."""
+        parts: dict[str, Stateful] = {"objective": self.objective, "training_record": self.record}
+        return parts if self.average is None else {**parts, "averaging": self.average}
+
+    def averaged_weights(self) -> AbstractContextManager[None]:
+        """Within, the network has averaged weights, if there are any."""
+        return nullcontext() if self.average is None else self.average.swapped_in()
+
+    def receive(self, batches: Batches) -> None:
+        """The micro-batches of the next optimizer step."""
+        self._batches, self._done = list(batches), 0
+
+    def begin_step(self, inputs: dict[str, Any], step: int, total_steps: int, optimizer: Any) -> None:
+        """Before each micro-batch: at the first of a step, what happens once, before any forward pass."""
+        self._batches = self._batches or [inputs]
+        self._step, self._total_steps = step, total_steps
+        if self._done:
+            return
+        if self.feature_transform is not None:
+            self.feature_transform.progress = step / max(total_steps, 1)
+        for parameter in self.objective.parameters():
+            parameter.grad = None  # who clears the network's gradients does not know of these
+        if optimizer is not None and self.objective.resets_optimizer(step):
+            optimizer.state.clear()  # in place: wrappers and schedulers hold on to it
+
+    def share(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
+        """The next micro-batch's share of the loss of the step, `inputs` where the network is -> []."""
+        if self._done == 0:
+            several = len(self._batches) > 1
+            batches = [self.prepare(batch) for batch in self._batches] if several else [inputs]
+            self.exact.begin(model, batches, self._step, self._total_steps)
+        loss = self.exact.share(inputs)
+        self._done += 1
+        if self._done >= len(self._batches):
+            self.record.add_step(self.exact.finish())
+            self.receive([])
+        return loss
+
+    def update_step(self, model: nn.Module, settings: StepSettings) -> Tensor:
+        """Hand the update all micro-batches at the last of them -> the loss, [], 0 before."""
+        self._done += 1
+        if self.update is None or self._done < len(self._batches):
+            return torch.zeros((), device=self.device)
+        whole = WholeStep(self.exact, model, [self.prepare(batch) for batch in self._batches], settings)
+        direction = self.update(whole)
+        whole.leave(direction.gradient)
+        self.record.add_step({**whole.parts, **direction.parts})
+        self.receive([])
+        return direction.loss
+
+    def after_backward(self, model: nn.Module, loss: Tensor, is_last: bool) -> None:
+        """After each micro-batch; at the last of a step, gradients of the objective's own are averaged over
+        processes, and who rests in this step has none."""
+        self.record.add_loss(loss)
+        if is_last and self.objective.parameters():
+            average_gradients(self.objective, self.exact.reduction)
+            rest(self.objective, model, self._step)
+
+    @property
+    def outputs(self) -> Mapping[str, Any] | Any:
+        """All that the network gave for the last micro-batch."""
+        return self.exact.outputs.network
