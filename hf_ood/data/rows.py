@@ -35,9 +35,9 @@ class EnvironmentRows(EnvironmentDataset):
         kind = type(dataset).__name__
         if isinstance(dataset, IterableDataset | HFIterableDataset):
             raise TypeError(
-                f"{kind}: batches of equal environments need to know every row's environment beforehand, and "
-                "a stream does not: give a datasets.Dataset, whose rows may stay on disk (load_dataset without "
-                "streaming)."
+                f"{kind}: batches of equal environments need every row's environment beforehand, and a "
+                "stream does not know it: give a datasets.Dataset, whose rows may stay on disk "
+                "(load_dataset without streaming)."
             )
         raise TypeError(f"Expected an EnvironmentDataset or a datasets.Dataset, not {kind}.")
 

@@ -25,12 +25,11 @@ Batches = Sequence[dict[str, Any]]
 
 
 class MethodTraining:
-    """What happens in and between the optimizer steps of one training; `stateful` is all that lives between them.
+    """What happens in and between the optimizer steps of one training; `stateful` is all that lives between.
 
-    The loop that owns it says what a step is made of (`receive`), calls `begin_step` before the first of its
-    micro-batches, then for each one `share` and backward or, with an update, `update_step` alone, and after it
-    `after_backward`. `forward`, `first_pass_graph`: see `ExactStep`. `prepare` places a micro-batch where the
-    network is.
+    The loop that owns it says what a step is made of (`receive`). For each micro-batch it calls `begin_step`,
+    then `share` and backward or, with an update, `update_step` alone, and `after_backward`.
+    `forward`, `first_pass_graph`: see `ExactStep`. `prepare` places a micro-batch where the network is.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ from hf_ood.cli.train import main as train
 
 ROOT = Path(__file__).parents[2]
 FLAGS = (
-    "--method irm+rsc --irm.warmup_steps 3 --model resnet --resnet.embedding_size 4 "
+    "--method irm+rsc --irm.warmup_steps 1 --model resnet --resnet.embedding_size 4 "
     "--resnet.hidden_sizes 4 4 4 4 --resnet.stem_stride 2 --dataset_config fixed_colors "
     "--train_environments red_on_black green_on_black "
     "--max_train_samples 400 --max_steps 2 --eval_strategy no --save_strategy no --use_cpu true "

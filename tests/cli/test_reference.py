@@ -118,7 +118,7 @@ def test_errors_count_as_often_as_asked_and_are_those_of_the_reference_model(
     model = build_model(arguments, data["train"].label_names)
     judged, found = judge(arguments, data, model)
     prediction = OODTrainer(model, arguments.training, eval_dataset=data["train"]).predict(data["train"])
-    wrong = torch.from_numpy(prediction.predictions.argmax(1) != prediction.label_ids[0])
+    wrong = torch.from_numpy(prediction.predictions.argmax(1) != prediction.label_ids)
     assert 0 < wrong.sum() < 300
     assert found == {"upweighted": {"factor": 7, "errors": int(wrong.sum()), "of": 300}}
     trainer, _ = build_trainer(arguments, judged, build_network(arguments, judged, None))
