@@ -64,12 +64,16 @@ def penalised(weights: Weights) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("method", "loss"), [("sam", risk), ("vrex+sam", lambda weights: penalised(weights) / 50)]
+    ("method", "loss"), [("erm+sam", risk), ("vrex+sam", lambda weights: penalised(weights) / 50)]
 )
 def test_sam_takes_the_gradient_at_the_perturbed_weights(
     method: str, loss: Callable[[Weights], Tensor], tmp_path: Path
 ) -> None:
-    options = {"sam": {"rho": 0.3}, "vrex": {"penalty_weight": 50.0, "warmup_steps": 0}}
+    options: dict[str, dict[str, Any]] = {
+        "sam": {"rho": 0.3},
+        "vrex": {"penalty_weight": 50.0, "warmup_steps": 0},
+        "erm": {"weighting": "environments"},
+    }
     trainer, keep = train(tmp_path, method, options)
     here = gradient(loss, start())
     norm = torch.cat([part.flatten() for part in here.values()]).norm().item()
