@@ -48,11 +48,6 @@ def risk(weights: Weights) -> Tensor:
     return (environment_risk(weights, 0) + environment_risk(weights, 1)) / 2
 
 
-def sample_risk(weights: Weights) -> Tensor:
-    """ERM's: the mean over the samples, of which there are more in one environment."""
-    return sum(n * environment_risk(weights, i) for i, n in enumerate(COUNTS)) / sum(COUNTS)
-
-
 def gradient(function: Callable[[Weights], Tensor], weights: Weights, graph: bool = False) -> Weights:
     leaves = {n: w if graph else w.detach().requires_grad_() for n, w in weights.items()}
     parts = torch.autograd.grad(function(leaves), list(leaves.values()), create_graph=graph)
@@ -69,12 +64,16 @@ def penalised(weights: Weights) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("method", "loss"), [("sam", sample_risk), ("vrex+sam", lambda weights: penalised(weights) / 50)]
+    ("method", "loss"), [("erm+sam", risk), ("vrex+sam", lambda weights: penalised(weights) / 50)]
 )
 def test_sam_takes_the_gradient_at_the_perturbed_weights(
     method: str, loss: Callable[[Weights], Tensor], tmp_path: Path
 ) -> None:
-    options = {"sam": {"rho": 0.3}, "vrex": {"penalty_weight": 50.0, "warmup_steps": 0}}
+    options: dict[str, dict[str, Any]] = {
+        "sam": {"rho": 0.3},
+        "vrex": {"penalty_weight": 50.0, "warmup_steps": 0},
+        "erm": {"weighting": "environments"},
+    }
     trainer, keep = train(tmp_path, method, options)
     here = gradient(loss, start())
     norm = torch.cat([part.flatten() for part in here.values()]).norm().item()
