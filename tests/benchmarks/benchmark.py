@@ -1,8 +1,9 @@
 """Speed as ratios, each of runs that take turns (A B A B ...), so that a machine's drift cancels out.
 
 A run trains a new network from one seed and notes the time between the ends of its steps, after a warm-up:
-from fetching a batch to updating the weights. Its figure is the median step. A line shows the median over
-rounds of the ratio (or difference) within a round, the extremes, and whether the median meets its target.
+from fetching a batch to updating the weights. Its figure is the median step; of processes, the mean step. A
+line shows the median over rounds of the ratio (or difference) within a round, the extremes, and whether the
+median meets its target.
 Nothing fails where a target is missed: measure on an idle machine before believing it.
 """
 
@@ -71,7 +72,7 @@ def main() -> None:
     settings = Settings(options.rounds, options.steps, options.methods)
     print(f"{options.rounds} rounds: median (least .. most), target")
     with tempfile.TemporaryDirectory() as cache:
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache  # the first round compiles, as on a new machine
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache  # empty, as on a new machine
         for name in options.only:
             SECTIONS[name](settings)
 
