@@ -161,7 +161,7 @@ class ExactStep:
 
         A network's own loss, if there is one, counts as its mean over environments.
         """
-        if not self.repeated:
+        if not self.repeated and type(self.objective).update is not Objective.update:
             with torch.no_grad():
                 self.objective.update({name: total.detach() for name, total in totals.items()}, self.step)
         loss, parts = self.objective.loss(totals, self.step)

@@ -28,7 +28,10 @@ def are_targets(labels: Tensor) -> bool:
 
 def class_shares(labels: Tensor, like: Tensor) -> Tensor:
     """Labels of classes as shares [B, C], of the type of the logits `like` [B, C]."""
-    return labels.to(like) if labels.dim() == 2 else F.one_hot(labels, like.shape[1]).to(like)
+    if labels.dim() == 2:
+        return labels.to(like)
+    # Not F.one_hot, which looks at the labels' range first and waits for a GPU to tell it.
+    return torch.zeros_like(like).scatter_(1, labels[:, None], 1)
 
 
 def sample_losses(logits: Tensor, labels: Tensor) -> Tensor:
@@ -53,10 +56,7 @@ def sample_slopes(logits: Tensor, labels: Tensor) -> Tensor:
     logits = at_least_float32(logits)
     if are_targets(labels):
         return 2 * logits[:, 0] * (logits[:, 0] - labels)
-    expected = (logits.softmax(1) * logits).sum(1)
-    if labels.dim() == 2:
-        return expected - (labels.to(logits) * logits).sum(1)
-    return expected - logits.gather(1, labels[:, None]).squeeze(1)
+    return ((logits.softmax(1) - class_shares(labels, logits)) * logits).sum(1)
 
 
 def sample_residuals(logits: Tensor, labels: Tensor) -> Tensor:

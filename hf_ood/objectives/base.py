@@ -41,6 +41,13 @@ class Outputs:
     auxiliary_losses: Tensor | None = None
     network: Any = None
 
+    def added_up(self, **values: Tensor) -> Sums:
+        """`count`, the number of samples of each environment, and the sums of `values` [B, ...] over them."""
+        where, number = self.environments, self.num_environments
+        ones = torch.ones_like(where, dtype=F_ood.at_least_float32(self.logits).dtype)
+        sums = {name: F_ood.environment_sums(value, where, number) for name, value in values.items()}
+        return {"count": F_ood.environment_sums(ones, where, number), **sums}
+
     def without_graph(self) -> Outputs:
         """What is worth keeping of it beyond the step."""
         auxiliary = self.auxiliary_losses
@@ -173,10 +180,7 @@ class Objective(ABC):
     def sums(self, outputs: Outputs) -> Sums:
         """Per-environment sums over this micro-batch's samples: `count` [E], `loss` [E], and what the
         method needs."""
-        losses = outputs.losses
-        columns = torch.stack([torch.ones_like(losses), losses], dim=1)
-        sums = F_ood.environment_sums(columns, outputs.environments, outputs.num_environments)
-        return {"count": sums[:, 0], "loss": sums[:, 1]}
+        return outputs.added_up(loss=outputs.losses)
 
     def update(self, totals: Sums, step: int) -> None:
         """Advance state that lives between steps; called once per optimizer step, before `loss`, without

@@ -52,13 +52,20 @@ def environment_products(left: Tensor, right: Tensor, environments: Tensor, num_
 
 def environment_means(sums: Tensor, counts: Tensor) -> Tensor:
     """Per-environment sums [E, ...] and sample counts [E] -> means [E, ...]; 0 where there is no sample."""
-    return sums / counts.clamp_min(1).view(-1, *[1] * (sums.dim() - 1))
+    at_least_one = counts.clamp_min(1)
+    return sums / (at_least_one if sums.dim() == 1 else at_least_one.view(-1, *[1] * (sums.dim() - 1)))
 
 
 def mean_over_present(values: Tensor, counts: Tensor) -> Tensor:
-    """Mean of `values` [E] over the environments with at least one sample -> []."""
-    present = counts > 0
-    return torch.where(present, values, 0).sum() / present.sum().clamp_min(1)
+    """Mean of `values` [E], finite everywhere, over the environments with at least one sample -> []."""
+    present = (counts > 0).to(values)
+    return torch.dot(values, present / present.sum().clamp_min(1))
+
+
+def mean_of_means(sums: Tensor, counts: Tensor) -> Tensor:
+    """Mean over the environments with samples of the mean in each, from sums and counts [E] -> []."""
+    present = (counts > 0).to(sums)
+    return torch.dot(sums, present / (counts.clamp_min(1) * present.sum().clamp_min(1)))
 
 
 def squared_deviations(values: Tensor, counts: Tensor) -> Tensor:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from ..options import Search, option
 from .base import Outputs, Sums
-from .functional import environment_means, environment_sums, mean_over_present
+from .functional import environment_means, mean_over_present
 from .penalty import PenaltyObjective
 
 SQUARED, UNBIASED = ESTIMATORS = ("squared", "unbiased")
@@ -71,14 +70,8 @@ class IRM(PenaltyObjective):
             )
 
     def sums(self, outputs: Outputs) -> Sums:
-        losses, slopes = outputs.losses, outputs.slopes
-        columns = {"count": torch.ones_like(losses), "loss": losses, "slope": slopes}
-        if self.estimator == UNBIASED:
-            columns["squared_slope"] = slopes.square()
-        sums = environment_sums(
-            torch.stack(list(columns.values()), dim=1), outputs.environments, outputs.num_environments
-        )
-        return dict(zip(columns, sums.unbind(1), strict=True))
+        squares = {"squared_slope": outputs.slopes.square()} if self.estimator == UNBIASED else {}
+        return outputs.added_up(loss=outputs.losses, slope=outputs.slopes, **squares)
 
     def penalty(self, totals: Sums) -> Tensor:
         count, slope = totals["count"], totals["slope"]

@@ -9,8 +9,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from ..options import Search, option
-from .base import Objective, Sums, risks
-from .functional import mean_over_present
+from .base import Objective, Sums
+from .functional import mean_of_means
 
 
 @dataclass
@@ -41,7 +41,7 @@ class PenaltyObjective(Objective):
 
     def risk(self, totals: Sums) -> Tensor:
         """What the penalty is added to -> []: the mean risk over environments."""
-        return mean_over_present(risks(totals), totals["count"])
+        return mean_of_means(totals["loss"], totals["count"])
 
     @abstractmethod
     def penalty(self, totals: Sums) -> Tensor:
@@ -58,8 +58,8 @@ class PenaltyObjective(Objective):
     def loss(self, totals: Sums, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         risk = self.risk(totals)
         penalty = self.penalty(totals)
-        loss = (risk + self.weight(step) * penalty) * self.scale(step)
-        return loss, {"risk": risk, f"{self.name}_penalty": penalty}
+        loss, scale = risk.add(penalty, alpha=self.weight(step)), self.scale(step)
+        return loss if scale == 1 else loss * scale, {"risk": risk, f"{self.name}_penalty": penalty}
 
     def resets_optimizer(self, step: int) -> bool:
         return self.reset_optimizer and step == self.steps_of("warmup_steps") and step > 0

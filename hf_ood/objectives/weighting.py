@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from .base import Sums
-from .functional import environment_means, mean_over_present
+from .functional import mean_of_means
 
 SAMPLES, ENVIRONMENTS = WEIGHTINGS = ("samples", "environments")
 
@@ -17,7 +17,7 @@ def weighted_mean(totals: Sums, name: str, weighting: str) -> Tensor:
     sums, counts = totals[name], totals["count"]
     if weighting == SAMPLES:
         return sums.sum() / counts.sum().clamp_min(1)
-    return mean_over_present(environment_means(sums, counts), counts)
+    return mean_of_means(sums, counts)
 
 
 def check_weighting(option: str, weighting: str) -> None:

@@ -6,6 +6,7 @@ import os
 import statistics
 import tempfile
 import time
+from dataclasses import fields
 from itertools import pairwise
 from typing import Any
 
@@ -85,7 +86,8 @@ def method(name: str) -> dict[str, Any]:
     for part in name.split("+"):
         place = places[part]
         built = PLACES[place][part]
-        known = {field: value for field, value in FROM_THE_START.items() if hasattr(built, field)}
+        options = {field.name for field in fields(built)}
+        known = {field: value for field, value in FROM_THE_START.items() if field in options}
         found[place] = built(**known)
     return found
 
