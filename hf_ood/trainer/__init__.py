@@ -3,6 +3,7 @@
 from ..engine import NonFiniteLossError
 from . import contract
 from .checkpoints import CorruptCheckpointError
+from .environment_evaluation import EnvironmentEvaluation
 from .environment_options import EnvironmentOptions
 from .environment_trainer import EnvironmentTrainer
 from .irm_rsc_trainer import IRMRSCTrainer
@@ -17,6 +18,7 @@ contract.check()
 
 __all__ = [
     "CorruptCheckpointError",
+    "EnvironmentEvaluation",
     "EnvironmentOptions",
     "EnvironmentTrainer",
     "IRMRSCTrainer",
