@@ -20,7 +20,7 @@ from ..data import EnvironmentDataset
 from ..evaluation.results import RESULTS_FILE, load_results
 from ..losses import CrossEntropy
 from ..reporting.tables import print_results
-from ..trainer import OODConfig, OODTrainer
+from ..trainer import CorruptCheckpointError, NonFiniteLossError, OODConfig, OODTrainer
 from ..trainer.checkpoints import last_whole_checkpoint
 from ..trainer.linear_probe import Probe, on_features
 from ..trainer.methods import Method, build_method
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     arguments = parse_arguments(argv)
     try:
         return run(arguments)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, NonFiniteLossError, CorruptCheckpointError) as error:
         if isinstance(error, UsageError):
             raise
         logger.debug("Traceback of the error below", exc_info=True)
@@ -202,7 +202,7 @@ def build_trainer(
         model,
         arguments.training,
         **vars(method),
-        loss=CrossEntropy(**arguments.options.get(LOSS, {})),
+        loss=CrossEntropy(**arguments.options[LOSS]) if LOSS in arguments.options else None,
         train_dataset=datasets["train"],
         eval_dataset={split: datasets[split] for split in ("validation", "test")},
     )

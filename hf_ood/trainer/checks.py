@@ -55,6 +55,11 @@ def check_evaluation(args: TrainingArguments) -> None:
             "batch_eval_metrics computes metrics batch by batch, and the measures of an environment need all "
             "of its samples: leave it out, and set eval_accumulation_steps to spare the device's memory."
         )
+    if not args.eval_do_concat_batches:
+        raise ValueError(
+            "eval_do_concat_batches=False leaves predictions in pieces, of which no measure of an "
+            "environment can be made: leave it out."
+        )
 
 
 def check_arguments(args: TrainingArguments, options: EnvironmentOptions, method: Method) -> None:

@@ -51,7 +51,7 @@ def resolve_choice(
     """
     if not splits:
         args.eval_strategy = "no"
-    asked = bool(args.load_best_model_at_end) or _goes_by_metric(args)
+    asked = bool(args.load_best_model_at_end) or goes_by_metric(args)
     if chooses_itself or not splits:
         args.load_best_model_at_end = False
     known = known_metrics(splits, bool(args.prediction_loss_only) or not measured)
@@ -60,7 +60,7 @@ def resolve_choice(
         metric = _default(known, loss=metric == "loss")
         if metric is None:
             args.load_best_model_at_end = False  # nothing to choose by: the last step stays
-            if _goes_by_metric(args) and splits:
+            if goes_by_metric(args) and splits:
                 raise ValueError(_missing("metric_for_best_model", known))
             return
         args.greater_is_better = None
@@ -84,13 +84,14 @@ def resolve_choice(
         args.lr_scheduler_kwargs = {"mode": mode, **given}
 
 
-def require_metric(metric: str, computed: Mapping[str, Any]) -> None:
-    """Raise `ValueError` where a metric is not among those that were computed."""
+def require_metric(metric: str, computed: list[str]) -> None:
+    """Raise `ValueError` where a metric is not among those that will be computed."""
     if metric not in computed:
-        raise ValueError(_missing(metric, list(computed)))
+        raise ValueError(_missing(metric, computed))
 
 
-def _goes_by_metric(args: TrainingArguments) -> bool:
+def goes_by_metric(args: TrainingArguments) -> bool:
+    """Whether the learning rate or saving follows `metric_for_best_model`."""
     saving = str(getattr(args.save_strategy, "value", args.save_strategy))
     return _scheduler(args) == "reduce_lr_on_plateau" or saving == "best"
 

@@ -6,19 +6,25 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from accelerate.utils import send_to_device
 from torch import nn
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainingArguments
+from transformers import EvalPrediction, Trainer, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
+from transformers.utils import logging
 
 from ..data import EnvironmentDataset, EnvironmentRows, collate
+from ..models.modes import evaluation_mode
 from . import checks
 from .callbacks import EnvironmentProgress, early_stopping_at
-from .choice import resolve_choice, split_prefix
+from .choice import goes_by_metric, require_metric, resolve_choice, split_prefix
 from .collator import EnvironmentCollator
 from .measures import all_metrics, labels_alone
 from .nonfinite import require_finite_logits
+
+logger = logging.get_logger(__name__)
+FEW = 8  # rows on which a user's metrics are tried
 
 
 class EnvironmentEvaluation(Trainer):
@@ -76,6 +82,34 @@ class EnvironmentEvaluation(Trainer):
         splits = {split: data for split, data in splits.items() if data is not None}
         views = {split: self.as_environments(data) for split, data in splits.items()}
         resolve_choice(args, views, own_metrics, self.chooses_itself, measured=self.measures_classes)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        self._try_metric()
+        return super().train(*args, **kwargs)
+
+    def _try_metric(self) -> None:
+        """Look whether the user's metrics, of a few rows, have the one that will be waited for."""
+        metric = self.args.metric_for_best_model
+        waits = self.args.load_best_model_at_end or goes_by_metric(self.args)
+        if self._own_metrics is None or metric is None or not waits or not self.measures_classes:
+            return
+        splits = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"": self.eval_dataset}
+        prefixes = [split for split in splits if metric.startswith(split_prefix(split))]
+        if not prefixes:
+            return
+        split = max(prefixes, key=len)
+        rows = self.as_environments(splits[split])
+        samples = self._few_samples(rows, FEW)
+        with evaluation_mode(self.model), torch.no_grad():
+            logits = self.model(**without_environment(samples)).logits
+        labels = [samples[name].numpy(force=True) for name in self.label_names]
+        prediction = EvalPrediction(logits.float().numpy(force=True), tuple(labels))
+        try:
+            found = all_metrics(prediction, rows.environment_names, self._own_metrics)
+        except Exception as error:  # whatever a user's function makes of so few rows
+            logger.info(f"compute_metrics could not be tried on {len(labels[0])} rows: {error}")
+            return
+        require_metric(metric, [split_prefix(split) + name for name in ("loss", *found)])
 
     @property
     def chooses_itself(self) -> bool:
@@ -140,12 +174,12 @@ class EnvironmentEvaluation(Trainer):
         below = super()._get_collator_with_removed_columns(data_collator.collator, description)
         return EnvironmentCollator(below)
 
-    def _few_samples(self) -> dict[str, Any]:
-        """The inputs for the first two samples to train on, beside the network's weights, which FSDP and
+    def _few_samples(self, rows: EnvironmentDataset, number: int = 2) -> dict[str, Any]:
+        """The inputs for the first samples of a data set, beside the network's weights, which FSDP and
         DeepSpeed move only when training begins."""
-        rows = self.training_rows
-        collator = self._get_collator_with_removed_columns(self._collator(rows), "training")
-        return send_to_device(collator(rows.__getitems__([0, 1])), next(self.model.parameters()).device)
+        collator = self._get_collator_with_removed_columns(self._collator(rows), "samples")
+        batch = collator(rows.__getitems__(range(min(number, len(rows)))))
+        return send_to_device(batch, next(self.model.parameters()).device)
 
     # Training, where the network need not know environments
 

@@ -212,7 +212,7 @@ class EnvironmentTrainer(EnvironmentEvaluation):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
         rows = self.training_rows if train_dataset is None else self.as_environments(train_dataset)
-        if str(getattr(self.args.train_sampling_strategy, "value", "random")) != "random":
+        if self.args.train_sampling_strategy != "random":
             return super()._get_train_sampler(rows)
         return EnvironmentSampler.of(
             rows,
@@ -255,10 +255,10 @@ class EnvironmentTrainer(EnvironmentEvaluation):
         if self.model_init is not None:
             self._build_networks()
         if self.per_sample is None and not self._divides_weights():
-            freeze_unused(self.model, without_environment(self._few_samples()))
+            freeze_unused(self.model, self._few_inputs())
         self.sample_loss = self._make_loss()
         if self.per_sample is not None or self.compute_loss_func is not None:
-            try_losses(self.outputs, self.model, self._few_samples())
+            try_losses(self.outputs, self.model, self._few_samples(self.training_rows))
         if self.args.torch_compile and self.method.objective.needs_features:
             # Compiled code serves all networks of a class and does not look for hooks: what was compiled
             # earlier in this process, for an objective without features, would give none.
@@ -289,7 +289,7 @@ class EnvironmentTrainer(EnvironmentEvaluation):
             self.model,
             self.feature_transform,
             self.method.objective.needs_features,
-            without_environment(self._few_samples()) if self.feature_transform is not None else {},
+            self._few_inputs() if self.feature_transform is not None else {},
             self.options.feature_layer,
             self.options.freeze_batch_norm,
             self.args.torch_compile,
@@ -304,6 +304,9 @@ class EnvironmentTrainer(EnvironmentEvaluation):
             self.args.seed,
         )
         checks.check_own_networks(self.method.objective, self.update, self._divides_weights())
+
+    def _few_inputs(self) -> dict[str, Any]:
+        return without_environment(self._few_samples(self.training_rows))
 
     def _make_loss(self) -> SampleLoss:
         """The loss of a sample: the one that was given, or cross-entropy with the arguments' smoothing."""

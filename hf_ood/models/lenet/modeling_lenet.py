@@ -130,10 +130,17 @@ class LeNetForImageClassification(LeNetPreTrainedModel):
             features = feature_transform(features, self.forward_head, labels)
         logits = self.forward_head(features)
         return ImageClassifierOutputWithNoAttention(
-            loss=F.cross_entropy(logits.float(), labels) if labels is not None else None,
+            loss=None if labels is None else _loss(logits.float(), labels),
             logits=logits,
             hidden_states=(features,) if output_hidden_states else None,
         )
+
+
+def _loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy; of labels that are floats, a regression's targets, the squared error."""
+    if labels.is_floating_point():
+        return F.mse_loss(logits[:, 0], labels)
+    return F.cross_entropy(logits, labels)
 
 
 __all__ = ["LeNetForImageClassification", "LeNetPreTrainedModel"]
