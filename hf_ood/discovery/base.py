@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..data import EnvironmentDataset, collate
 from ..data.environments import INPUTS
 from ..models import Penultimate
+from ..models.modes import evaluation_mode
 from ..objectives.functional import are_targets
 
 
@@ -43,17 +44,15 @@ class Reference:
         """
         plain, device = dataset.with_transform(None), next(model.parameters()).device
         penultimate = Penultimate(model) if features else None
-        training = model.training
-        model.eval()
         logits, seen = [], []
-        for rows in torch.arange(len(plain)).split(batch_size):
-            batch = collate(plain.__getitems__(rows.tolist()))
-            inputs = {name: batch[name].to(device) for name in INPUTS if name in batch}
-            with penultimate or nullcontext():
-                logits.append(model(**inputs).logits.float().cpu())
-            if penultimate is not None:
-                seen.append(penultimate.take().float().cpu())
-        model.train(training)
+        with evaluation_mode(model):
+            for rows in torch.arange(len(plain)).split(batch_size):
+                batch = collate(plain.__getitems__(rows.tolist()))
+                inputs = {name: batch[name].to(device) for name in INPUTS if name in batch}
+                with penultimate or nullcontext():
+                    logits.append(model(**inputs).logits.float().cpu())
+                if penultimate is not None:
+                    seen.append(penultimate.take().float().cpu())
         return cls(torch.cat(logits), plain.labels, torch.cat(seen) if features else None)
 
 

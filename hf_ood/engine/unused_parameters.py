@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from transformers.utils import logging
 
+from ..models.modes import evaluation_mode
 from .exact_step import AUXILIARY_LOSS
 from .replay import preserved_buffers
 
@@ -31,23 +32,20 @@ def unused_parameters(model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, 
     A pass in either mode has to be without them, as layers may be dropped at random while training. Leaves
     batch statistics and random states as they were.
     """
-    training = model.training
     unused = {name: own for name, own in model.named_parameters() if own.requires_grad}
     devices = {own.device for own in unused.values() if own.device.type == "cuda"}
-    try:
-        with torch.random.fork_rng(devices), torch.enable_grad(), preserved_buffers(model):
-            for mode in (True, False):
-                if not unused:
-                    break
-                outputs = model.train(mode)(**inputs)
-                given = [outputs.logits, getattr(outputs, AUXILIARY_LOSS, None)]
-                total = torch.stack([part.sum() for part in given if part is not None]).sum()
-                gradients = torch.autograd.grad(total, list(unused.values()), allow_unused=True)
-                unused = {
-                    name: own
-                    for (name, own), gradient in zip(unused.items(), gradients, strict=True)
-                    if gradient is None
-                }
-    finally:
-        model.train(training)
+    modes, numbers = evaluation_mode(model), torch.random.fork_rng(devices)
+    with modes, numbers, torch.enable_grad(), preserved_buffers(model):
+        for mode in (True, False):
+            if not unused:
+                break
+            outputs = model.train(mode)(**inputs)
+            given = [outputs.logits, getattr(outputs, AUXILIARY_LOSS, None)]
+            total = torch.stack([part.sum() for part in given if part is not None]).sum()
+            gradients = torch.autograd.grad(total, list(unused.values()), allow_unused=True)
+            unused = {
+                name: own
+                for (name, own), gradient in zip(unused.items(), gradients, strict=True)
+                if gradient is None
+            }
     return unused

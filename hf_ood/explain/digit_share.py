@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data import EnvironmentDataset, collate, uncolorize
+from ..models.modes import evaluation_mode
 from .grad_cam import grad_cam
 from .layers import default_layer
 
@@ -61,13 +62,13 @@ def attribute(
     rows = torch.cat([members[:samples_per_environment] for members in ids]).sort().values
     device = next(model.parameters()).device
     predictions, maps = [], []
-    model.eval()
-    for part in rows.split(batch_size):
-        images = collate(dataset.__getitems__(part))["pixel_values"].to(device)
-        layer = layer or default_layer(model, images[:8])
-        with torch.no_grad():
-            predictions.append(model(pixel_values=images).logits.argmax(1))
-        maps.append(grad_cam(model, images, predictions[-1], layer))
+    with evaluation_mode(model):
+        for part in rows.split(batch_size):
+            images = collate(dataset.__getitems__(part))["pixel_values"].to(device)
+            layer = layer or default_layer(model, images[:8])
+            with torch.no_grad():
+                predictions.append(model(pixel_values=images).logits.argmax(1))
+            maps.append(grad_cam(model, images, predictions[-1], layer))
     return Attributions(rows, torch.cat(predictions).cpu(), torch.cat(maps).cpu())
 
 

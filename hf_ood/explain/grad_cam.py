@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..models.modes import evaluation_mode
 from .layers import Places, default_layer, find_layer, show_places
 
 
@@ -29,19 +30,17 @@ def grad_cam(
     images = pixel_values.detach().requires_grad_()
     places = Places()
     hook = show_places(find_layer(model, layer or default_layer(model, pixel_values[:8])), places)
-    training = model.training
-    model.eval()
     try:
-        if targets is None:
-            with torch.no_grad():
-                targets = model(pixel_values=images).logits.argmax(1)
-        with torch.enable_grad():
-            maps = LayerGradCam(lambda inputs: model(pixel_values=inputs).logits, places).attribute(
-                images, target=targets, relu_attributions=True
-            )
+        with evaluation_mode(model):
+            if targets is None:
+                with torch.no_grad():
+                    targets = model(pixel_values=images).logits.argmax(1)
+            with torch.enable_grad():
+                maps = LayerGradCam(lambda inputs: model(pixel_values=inputs).logits, places).attribute(
+                    images, target=targets, relu_attributions=True
+                )
     finally:
         hook.remove()
-        model.train(training)
     return F.interpolate(maps.detach(), size=pixel_values.shape[2:], mode="bilinear", align_corners=False)[
         :, 0
     ]

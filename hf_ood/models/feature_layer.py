@@ -13,6 +13,7 @@ from torch.autograd.graph import Node
 from torch.utils._pytree import tree_leaves
 
 from ..data.configurations import unknown_name
+from .modes import evaluation_mode
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def trace(model: nn.Module, inputs: Mapping[str, Any]) -> Trace:
     """Run the model on a small batch, in eval mode. Raises `ValueError` where it gives no logits."""
     sources: list[Tensor] = []
     calls: list[Call] = []
-    with _evaluated(model), _traced(model, inputs, sources, calls) as probe:
+    with evaluation_mode(model), _traced(model, inputs, sources, calls) as probe:
         logits = getattr(model(**probe), "logits", None)
     if logits is None:
         raise ValueError(f"{type(model).__name__} is no classifier: its output has no `logits`.")
@@ -120,18 +121,6 @@ def find_feature_layer(model: nn.Module, inputs: Mapping[str, Any], name: str | 
         "prediction goes through. Name the module whose output are the features (--feature_layer; for "
         f"Grad-CAM --layer); at its top there are {', '.join(name for name, _ in model.named_children())}."
     )
-
-
-@contextmanager
-def _evaluated(model: nn.Module) -> Iterator[None]:
-    """Dropout and batch statistics off, every module's mode as it was afterwards."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from ..data import EnvironmentDataset, collate
 from ..data.environments import REPEATS
 from ..losses import CrossEntropy, SampleLoss
 from ..models import Penultimate
+from ..models.modes import evaluation_mode
 from ..objectives import ERM, Objective, Outputs
 from ..objectives.functional import at_least_float32, sample_losses
 
@@ -47,28 +48,27 @@ def compute_features(
     """
     penultimate = Penultimate(model)
     head = Probe(model)
-    was_training = model.training
-    model.eval()
     found = [torch.empty(0, penultimate.classifier.in_features)]
-    for batch in DataLoader(
+    batches = DataLoader(
         dataset,
         batch_size,
         sampler=SequentialSampler(dataset),
         collate_fn=collate,
         num_workers=num_workers if len(dataset) else 0,
-    ):
-        inputs = {
-            name: values.to(model.device)
-            for name, values in batch.items()
-            if name not in ("labels", "environment")
-        }
-        with penultimate:
-            logits = model(**inputs).logits
-        features = at_least_float32(penultimate.take())
-        if len(found) == 1:
-            _check_ends_in(head, features, logits, model)
-        found.append(features.cpu())
-    model.train(was_training)
+    )
+    with evaluation_mode(model):
+        for batch in batches:
+            inputs = {
+                name: values.to(model.device)
+                for name, values in batch.items()
+                if name not in ("labels", "environment")
+            }
+            with penultimate:
+                logits = model(**inputs).logits
+            features = at_least_float32(penultimate.take())
+            if len(found) == 1:
+                _check_ends_in(head, features, logits, model)
+            found.append(features.cpu())
     return torch.cat(found)
 
 

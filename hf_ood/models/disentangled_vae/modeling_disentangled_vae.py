@@ -131,7 +131,7 @@ class DisentangledVAEForImageClassification(PreTrainedModel):
             features = feature_transform(features, self.forward_head, labels)
         logits = self.forward_head(features)
         return DisentangledVAEOutput(
-            loss=F.cross_entropy(logits.float(), labels) if labels is not None else None,
+            loss=None if labels is None else mean_loss(logits.float(), labels),
             logits=logits,
             hidden_states=(features,) if output_hidden_states else None,
             auxiliary_loss=auxiliary_loss,
@@ -153,6 +153,13 @@ class DisentangledVAEForImageClassification(PreTrainedModel):
         """The content of the first images in the style of the second, both float [B, C, H, W] in 0..1."""
         (content, _), (_, style) = self.encode(content_images), self.encode(style_images)
         return self.decode(content.mean, style.mean).sigmoid()
+
+
+def mean_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy for class ids [B] or their shares [B, C], squared error for floats [B] -> []."""
+    if labels.dim() == 1 and labels.is_floating_point():
+        return F.mse_loss(logits[:, 0], labels)
+    return F.cross_entropy(logits, labels)
 
 
 __all__ = ["DisentangledVAEForImageClassification"]

@@ -121,24 +121,25 @@ class LeNetForImageClassification(LeNetPreTrainedModel):
         return_dict: bool | None = None,
     ) -> ImageClassifierOutputWithNoAttention:
         """
-        `pixel_values`: float [B, C, H, W] in 0..1. `labels`: int64 [B]; with them the output has a
-        cross-entropy `loss`. `feature_transform`: called with (features, head, labels), its result replaces
-        the features; RSC is one. `output_hidden_states`: return the feature map too.
+        `pixel_values`: float [B, C, H, W] in 0..1. `labels`: int64 [B], or a regression's float [B]; with
+        them the output has a `loss`, cross-entropy or the squared error. `feature_transform`: called with
+        (features, head, labels), its result replaces the features; RSC is one. `output_hidden_states`: return
+        the feature map too.
         """
         features = self.forward_features(pixel_values)
         if feature_transform is not None:
             features = feature_transform(features, self.forward_head, labels)
         logits = self.forward_head(features)
         return ImageClassifierOutputWithNoAttention(
-            loss=None if labels is None else _loss(logits.float(), labels),
+            loss=None if labels is None else mean_loss(logits.float(), labels),
             logits=logits,
             hidden_states=(features,) if output_hidden_states else None,
         )
 
 
-def _loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy; of labels that are floats, a regression's targets, the squared error."""
-    if labels.is_floating_point():
+def mean_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy for class ids [B] or their shares [B, C], squared error for floats [B] -> []."""
+    if labels.dim() == 1 and labels.is_floating_point():
         return F.mse_loss(logits[:, 0], labels)
     return F.cross_entropy(logits, labels)
 

@@ -92,10 +92,17 @@ class MLPForImageClassification(PreTrainedModel):
             features = feature_transform(features, self.forward_head, labels)
         logits = self.forward_head(features)
         return ImageClassifierOutputWithNoAttention(
-            loss=F.cross_entropy(logits.float(), labels) if labels is not None else None,
+            loss=None if labels is None else mean_loss(logits.float(), labels),
             logits=logits,
             hidden_states=(features,) if output_hidden_states else None,
         )
+
+
+def mean_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy for class ids [B] or their shares [B, C], squared error for floats [B] -> []."""
+    if labels.dim() == 1 and labels.is_floating_point():
+        return F.mse_loss(logits[:, 0], labels)
+    return F.cross_entropy(logits, labels)
 
 
 __all__ = ["MLPForImageClassification"]
