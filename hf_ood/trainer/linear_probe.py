@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice, repeat
 
 import torch
@@ -13,6 +13,8 @@ from transformers.modeling_outputs import ImageClassifierOutput
 
 from ..data import EnvironmentDataset, collate
 from ..data.environments import REPEATS
+from ..engine import ExactStep
+from ..engine.own_parameters import rest
 from ..losses import CrossEntropy, SampleLoss
 from ..models import Penultimate
 from ..models.modes import evaluation_mode
@@ -137,21 +139,25 @@ def fit_head(
         )
     objective.build(inputs.shape[1], head.out_features, present)
     objective.start(steps)
-    loss = (loss or CrossEntropy()).prepare(labels, head.out_features)
+    prepared = (loss or CrossEntropy()).prepare(labels, head.out_features)
+
+    def forward(model: nn.Module, batch: Mapping[str, Tensor]) -> Outputs:
+        seen = batch["pixel_values"]
+        return Outputs(model(seen), batch["labels"], batch["environment"], number, seen, prepared)
+
     # Fused: a step of a small head is mostly the calls that it takes.
     optimizer = torch.optim.Adam([*head.parameters(), *objective.parameters()], lr=learning_rate, fused=True)
     every_row = (inputs, labels, environments)
     batches = repeat(every_row) if batch_size is None else draw(*every_row, batch_size, seed)
+    exact = ExactStep(objective, forward, number)
     for step, (x, y, where) in enumerate(islice(batches, steps)):
-        objective.progress = step / steps
         if objective.resets_optimizer(step):
             optimizer.state.clear()
-        sums = objective.sums(Outputs(head(x), y, where, number, x, loss))
-        objective.update({name: total.detach() for name, total in sums.items()}, step)
-        whole, _ = objective.loss(sums, step)
-        penalty = objective.parameter_penalty(head.parameters(), step)
+        batch = {"pixel_values": x, "labels": y, "environment": where}
+        exact.begin(head, [batch], step, steps)
         optimizer.zero_grad()
-        (whole if penalty is None else whole + penalty).backward()
+        exact.share(batch).backward()
+        rest(objective, head, step)
         optimizer.step()
     return head
 
