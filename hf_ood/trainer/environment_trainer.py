@@ -47,7 +47,7 @@ from .environment_options import EnvironmentOptions
 from .given_loss import PerSample, check_base, own_losses, try_losses
 from .methods import Method
 from .nonfinite import non_finite_loss, require_finite_weights
-from .ood_config import OODConfig
+from .ood_config import selection_rule
 from .renamed_weights import has_other_names, load_by_from_pretrained
 from .search import goes_by, require_optuna, with_options, without_dotted
 
@@ -109,6 +109,7 @@ class EnvironmentTrainer(EnvironmentEvaluation):
         self.method = copy.deepcopy(Method(objective, feature_transform, mixing, update, averaging))
         self.loss = loss
         self._searched: float | None = None
+        self._checked: tuple[int, int] | None = None
         self._check_classes()
         super().__init__(model, args, **kwargs)
         self.options = self.args if isinstance(self.args, EnvironmentOptions) else EnvironmentOptions()
@@ -158,6 +159,11 @@ class EnvironmentTrainer(EnvironmentEvaluation):
             self._check_training_set()
 
     def _check_training_set(self) -> None:
+        """Once for each training set and batch size: a trainer may be given others."""
+        known = id(self.train_dataset), self._train_batch_size
+        if known == self._checked:
+            return
+        self._checked = known
         rows, objective = self.training_rows, self.method.objective
         for method in (objective, self.update):
             if method is not None:
@@ -202,7 +208,7 @@ class EnvironmentTrainer(EnvironmentEvaluation):
     def selection(self) -> str:
         """The rule that chose the final weights, in words."""
         own = self.averaging.selection if self.averaging else ""
-        return own or OODConfig.selection.fget(self.args)  # type: ignore[attr-defined]
+        return own or selection_rule(self.args)
 
     # Data
 

@@ -105,8 +105,13 @@ class OODConfig(EnvironmentOptions, TrainingArguments):
     @property
     def selection(self) -> str:
         """The rule that chose the final weights, in words."""
-        if not self.load_best_model_at_end:
-            return "last step"
-        metric = (self.metric_for_best_model or DEFAULT_METRIC).removeprefix("eval_")
-        oracle = "oracle: " if is_oracle(metric) else ""
-        return f"{oracle}best {metric.replace('_', ' ')} over evaluations"
+        return selection_rule(self)
+
+
+def selection_rule(args: TrainingArguments) -> str:
+    """The rule by which any arguments choose the final weights, in words."""
+    if not args.load_best_model_at_end:
+        return "last step"
+    metric = (args.metric_for_best_model or DEFAULT_METRIC).removeprefix("eval_")
+    oracle = "oracle: " if is_oracle(metric) else ""
+    return f"{oracle}best {metric.replace('_', ' ')} over evaluations"
