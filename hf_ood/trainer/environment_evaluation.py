@@ -65,7 +65,7 @@ class EnvironmentEvaluation(Trainer):
             names = self.label_names or ["labels"]
             self.label_names = [*(name for name in names if name != "environment"), "environment"]
             self.compute_metrics = self._compute_metrics
-        checks.check_evaluation(self.args)
+        checks.check_evaluation(self.args, self.measures_classes)
         if any(isinstance(callback, ProgressCallback) for callback in self.callback_handler.callbacks):
             self.remove_callback(ProgressCallback)
             self.add_callback(EnvironmentProgress())
