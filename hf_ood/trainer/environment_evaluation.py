@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from accelerate.utils import send_to_device
@@ -61,10 +61,13 @@ class EnvironmentEvaluation(Trainer):
             self._resolve(args, eval_dataset, kwargs.get("compute_metrics") is not None)
         super().__init__(model, args, train_dataset=train_dataset, eval_dataset=eval_dataset, **kwargs)
         self._own_metrics = self.compute_metrics
+        self._own_preprocessing: Callable[..., Any] | None = self.preprocess_logits_for_metrics
         if self.measures_classes:
             names = self.label_names or ["labels"]
             self.label_names = [*(name for name in names if name != "environment"), "environment"]
             self.compute_metrics = self._compute_metrics
+            if self._own_preprocessing is not None:
+                self.preprocess_logits_for_metrics = self._preprocess_logits  # type: ignore[assignment]
         checks.check_evaluation(self.args, self.measures_classes)
         if any(isinstance(callback, ProgressCallback) for callback in self.callback_handler.callbacks):
             self.remove_callback(ProgressCallback)
@@ -174,11 +177,23 @@ class EnvironmentEvaluation(Trainer):
         rows = getattr(dataloader, "dataset", None)
         self._evaluated_names = rows.environment_names if isinstance(rows, EnvironmentDataset) else []
         output = super().evaluation_loop(dataloader, *args, **kwargs)
-        require_finite_logits(output.predictions, rows, str(self.args.output_dir))
-        return output
+        logits, shown = self._logits_and_shown(output.predictions)
+        require_finite_logits(logits, rows, str(self.args.output_dir))
+        return output._replace(predictions=shown)
+
+    def _preprocess_logits(self, logits: Any, labels: Any) -> tuple[Any, Any]:
+        """The logits, which the library measures, and what `preprocess_logits_for_metrics` makes of them."""
+        assert self._own_preprocessing is not None
+        return logits, self._own_preprocessing(logits, None if labels is None else labels_alone(labels))
+
+    def _logits_and_shown(self, predictions: Any) -> tuple[Any, Any]:
+        """Gathered predictions: what the library measures, and what its user gets to see."""
+        both = self.measures_classes and self._own_preprocessing is not None and predictions is not None
+        return tuple(predictions) if both else (predictions, predictions)
 
     def _compute_metrics(self, prediction: Any) -> dict[str, Any]:
-        return all_metrics(prediction, self._evaluated_names, self._own_metrics)
+        shown = self._logits_and_shown(prediction.predictions)[1]
+        return all_metrics(prediction, self._evaluated_names, self._own_metrics, shown)
 
     def prediction_step(
         self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any
