@@ -49,16 +49,17 @@ def check_divisible(objective: Objective, args: TrainingArguments, processes: in
         )
 
 
-def check_evaluation(args: TrainingArguments) -> None:
+def check_evaluation(args: TrainingArguments, measured: bool) -> None:
+    """`measured`: the library computes measures of each environment."""
     if args.batch_eval_metrics:
         raise ValueError(
             "batch_eval_metrics computes metrics batch by batch, and the measures of an environment need all "
             "of its samples: leave it out, and set eval_accumulation_steps to spare the device's memory."
         )
-    if not args.eval_do_concat_batches:
+    if measured and not args.eval_do_concat_batches:
         raise ValueError(
-            "eval_do_concat_batches=False leaves predictions in pieces, of which no measure of an "
-            "environment can be made: leave it out."
+            "eval_do_concat_batches=False leaves predictions in batches, and the measures of an environment "
+            "need all of its samples together: leave it out."
         )
 
 

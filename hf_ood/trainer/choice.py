@@ -13,6 +13,7 @@ from ..evaluation.measures import rises
 from .ood_config import OODConfig
 
 logger = logging.get_logger(__name__)
+FOLLOWING = ("reduce_lr_on_plateau", "greedy")  # schedules that go by the metric
 
 
 def split_prefix(split: str) -> str:
@@ -78,7 +79,7 @@ def resolve_choice(
             "greater_is_better."
         )
     args.greater_is_better = args.greater_is_better if rising is None else rising
-    if _scheduler(args) == "reduce_lr_on_plateau":  # Trainer leaves its direction at "min"
+    if _scheduler(args) in FOLLOWING:  # Trainer leaves their direction at "min"
         mode = "max" if args.greater_is_better else "min"
         given: Any = args.lr_scheduler_kwargs or {}
         args.lr_scheduler_kwargs = {"mode": mode, **given}
@@ -93,7 +94,7 @@ def require_metric(metric: str, computed: list[str]) -> None:
 def goes_by_metric(args: TrainingArguments) -> bool:
     """Whether the learning rate or saving follows `metric_for_best_model`."""
     saving = str(getattr(args.save_strategy, "value", args.save_strategy))
-    return _scheduler(args) == "reduce_lr_on_plateau" or saving == "best"
+    return _scheduler(args) in FOLLOWING or saving == "best"
 
 
 def _scheduler(args: TrainingArguments) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from transformers import EvalPrediction, Trainer, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
+from transformers.trainer_pt_utils import nested_numpify
 from transformers.utils import logging
 
 from ..data import EnvironmentDataset, EnvironmentRows, collate
@@ -67,11 +68,14 @@ class EnvironmentEvaluation(Trainer):
             self._resolve(args, eval_dataset, kwargs.get("compute_metrics") is not None)
         super().__init__(model, args, train_dataset=train_dataset, eval_dataset=eval_dataset, **kwargs)
         self._own_metrics = self.compute_metrics
+        self._own_preprocessing: Callable[..., Any] | None = self.preprocess_logits_for_metrics
         if self.measures_classes:
             names = self.label_names or ["labels"]
             self.label_names = [*(name for name in names if name != "environment"), "environment"]
             self.compute_metrics = self._compute_metrics
-        checks.check_evaluation(self.args)
+            if self._own_preprocessing is not None:
+                self.preprocess_logits_for_metrics = self._preprocess_logits  # type: ignore[assignment]
+        checks.check_evaluation(self.args, self.measures_classes)
         if any(isinstance(callback, ProgressCallback) for callback in self.callback_handler.callbacks):
             self.remove_callback(ProgressCallback)
             self.add_callback(EnvironmentProgress())
@@ -102,10 +106,14 @@ class EnvironmentEvaluation(Trainer):
         samples = self._few_samples(rows, FEW)
         with evaluation_mode(self.model), torch.no_grad():
             logits = self.model(**without_environment(samples)).logits
+            if self._own_preprocessing is not None:
+                logits = self._preprocess_logits(logits, tuple(samples[name] for name in self.label_names))
         labels = [samples[name].numpy(force=True) for name in self.label_names]
-        prediction = EvalPrediction(logits.float().numpy(force=True), tuple(labels))
+        given = nested_numpify(logits)
+        prediction = EvalPrediction(self._logits_and_shown(given)[0], tuple(labels))
         try:
-            found = all_metrics(prediction, rows.environment_names, self._own_metrics)
+            shown = self._logits_and_shown(given)[1]
+            found = all_metrics(prediction, rows.environment_names, self._own_metrics, shown)
         except Exception as error:  # whatever a user's function makes of so few rows
             logger.info(f"compute_metrics could not be tried on {len(labels[0])} rows: {error}")
             return
@@ -208,11 +216,23 @@ class EnvironmentEvaluation(Trainer):
         rows = getattr(dataloader, "dataset", None)
         self._evaluated_names = rows.environment_names if isinstance(rows, EnvironmentDataset) else []
         output = super().evaluation_loop(dataloader, *args, **kwargs)
-        require_finite_logits(output.predictions, rows, str(self.args.output_dir))
-        return output
+        logits, shown = self._logits_and_shown(output.predictions)
+        require_finite_logits(logits, rows, str(self.args.output_dir))
+        return output._replace(predictions=shown)
+
+    def _preprocess_logits(self, logits: Any, labels: Any) -> tuple[Any, Any]:
+        """The logits, which the library measures, and what `preprocess_logits_for_metrics` makes of them."""
+        assert self._own_preprocessing is not None
+        return logits, self._own_preprocessing(logits, None if labels is None else labels_alone(labels))
+
+    def _logits_and_shown(self, predictions: Any) -> tuple[Any, Any]:
+        """Gathered predictions: what the library measures, and what its user gets to see."""
+        both = self.measures_classes and self._own_preprocessing is not None and predictions is not None
+        return tuple(predictions) if both else (predictions, predictions)
 
     def _compute_metrics(self, prediction: Any) -> dict[str, Any]:
-        return all_metrics(prediction, self._evaluated_names, self._own_metrics)
+        shown = self._logits_and_shown(prediction.predictions)[1]
+        return all_metrics(prediction, self._evaluated_names, self._own_metrics, shown)
 
     def prediction_step(
         self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainingArguments
 
 from ..averaging import Averaging
-from ..data import EnvironmentSampler
+from ..data import EnvironmentRows, EnvironmentSampler
 from ..engine import (
     AUXILIARY_LOSS,
     MethodForward,
@@ -219,7 +219,8 @@ class EnvironmentTrainer(EnvironmentEvaluation):
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
         rows = self.training_rows if train_dataset is None else self.as_environments(train_dataset)
         if self.args.train_sampling_strategy != "random":
-            return super()._get_train_sampler(rows)
+            given = rows.dataset if isinstance(rows, EnvironmentRows) else rows  # its columns may say lengths
+            return super()._get_train_sampler(given)
         return EnvironmentSampler.of(
             rows,
             self.options.environment_proportions,

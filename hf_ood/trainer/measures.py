@@ -31,14 +31,17 @@ def labels_alone(label_ids: Any) -> Any:
 
 
 def all_metrics(
-    prediction: EvalPrediction, environment_names: Sequence[str], compute_metrics: ComputeMetrics | None
+    prediction: EvalPrediction,
+    environment_names: Sequence[str],
+    compute_metrics: ComputeMetrics | None,
+    shown: Any,
 ) -> dict[str, Any]:
     """The library's measures of each environment and, beside or in place of them, what `compute_metrics`
-    gives."""
+    gives for the predictions `shown`."""
     metrics: dict[str, Any] = EnvironmentMetrics(environment_names)(prediction)
     if compute_metrics is not None:
         own = EnvironmentPrediction(
-            prediction.predictions,
+            shown,
             labels_alone(prediction.label_ids),
             inputs=prediction.inputs,
             losses=prediction.losses,

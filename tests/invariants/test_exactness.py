@@ -169,11 +169,20 @@ def test_updates_work_under_autocast(steps: dict[str, Any], name: str, tmp_path:
     assert direction(found) @ direction(steps[f"{name} ragged 1x48x1"]) > 0.99
 
 
-@pytest.mark.parametrize("name", [*OBJECTIVES, *(name for name in UPDATES if name != "iga")])
-def test_a_compiled_network_has_the_gradient_of_the_plain_one(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [
+        *((name, "aot_eager") for name in OBJECTIVES),
+        *((name, "aot_eager") for name in UPDATES if name != "iga"),
+        *(pytest.param(name, "inductor", marks=pytest.mark.slow) for name in ("irm", "coral")),
+    ],
+)
+def test_a_compiled_network_has_the_gradient_of_the_plain_one(
+    name: str, backend: str, tmp_path: Path
+) -> None:
     """In two micro-batches where they can be: the first pass, without graph, is compiled too."""
     found = []
-    for options in ({}, {"torch_compile": True, "torch_compile_backend": "aot_eager"}):
+    for options in ({}, {"torch_compile": True, "torch_compile_backend": backend}):
         method, model = build_method(name, OPTIONS), make_mlp()
         layout = (24, 2) if method.objective.additive else (48, 1)
         data = make_data(DATA["equal"])
@@ -183,8 +192,8 @@ def test_a_compiled_network_has_the_gradient_of_the_plain_one(name: str, tmp_pat
     plain, compiled = found
     for kind in ("gradients", "own_gradients"):
         for parameter, gradient in plain[kind].items():
-            torch.testing.assert_close(compiled[kind][parameter], gradient)
-    assert compiled["loss"] == pytest.approx(plain["loss"])
+            torch.testing.assert_close(compiled[kind][parameter], gradient, rtol=1e-3, atol=1e-5)
+    assert compiled["loss"] == pytest.approx(plain["loss"], rel=1e-5)
 
 
 def make_mlp() -> MLPForImageClassification:
