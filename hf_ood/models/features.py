@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.checkpoint import get_device_states, set_device_states
 
@@ -35,6 +36,7 @@ class FeatureSplit:
         self.module = model.get_submodule(layer.name)
         names = layer.name.split(".") if layer.name else []
         path = [model.get_submodule(".".join(names[:depth])) for depth in range(len(names))]
+        self.around = path
         above = {*path, self.module}
         # What is called on the way to the layer, by the modules that it lies in.
         self.before = [child for module in path for child in module.children() if child not in above]
@@ -64,6 +66,7 @@ class FeatureSplit:
             state = torch.get_rng_state(), *get_device_states(features)
 
             def head(others: Tensor) -> Tensor:
+                self._gather()
                 replaced = {**given, module: [*given[module], exchange(output, features, others)]}
                 with _random_state(*state), _giving(replaced), self._same_statistics(given):
                     # The class's own forward pass: a wrapper around the instance's is being run already, and
@@ -72,7 +75,9 @@ class FeatureSplit:
 
             places = self._places(features, inputs)
             more = {} if places is None else {"places": places}
-            return exchange(output, features, transform(features, head, inputs.get("labels"), **more))
+            transformed = transform(features, head, inputs.get("labels"), **more)
+            self._gather()
+            return exchange(output, features, transformed)
 
         hooks = [module.register_forward_hook(keep) for module in given]
         try:
@@ -82,6 +87,13 @@ class FeatureSplit:
                 hook.remove()
         if not acted:
             raise RuntimeError(f"The feature layer {self.layer.name} did not run: nothing was transformed.")
+
+    def _gather(self) -> None:
+        """FSDP2 takes the end of any backward pass, that through the head too, for the end of the step, and
+        divides all weights again: those of the modules that are being run are needed whole."""
+        for module in self.around:
+            if isinstance(module, FSDPModule):
+                module.unshard()
 
     def _places(self, features: Tensor, inputs: Mapping[str, Any]) -> Tensor | None:
         if features.dim() != 3:

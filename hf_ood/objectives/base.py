@@ -15,6 +15,7 @@ from ..losses import CrossEntropy, SampleLoss
 from ..losses.base import along, gradient_in_logits
 from ..options import option
 from . import functional as F_ood
+from .squared_norm import squared_norm
 from .steps import check_not_negative, check_outlasted, resolve_steps
 
 Sums = dict[str, Tensor]  # each [E, ...]
@@ -194,7 +195,7 @@ class Objective(ABC):
         """The term of the loss that depends on the weights alone -> [], or None."""
         if not self.l2:
             return None
-        return self.l2 * self.scale(step) * torch.stack([p.square().sum() for p in parameters]).sum()
+        return self.l2 * self.scale(step) * squared_norm(parameters)
 
     def resets_optimizer(self, step: int) -> bool:
         """Whether the optimizer's moments are cleared before step `step`."""
