@@ -22,10 +22,8 @@ def squared_norm(parameters: Iterable[Tensor]) -> Tensor:
     divided: dict[tuple[DeviceMesh, tuple[Placement, ...]], list[Tensor]] = defaultdict(list)
     for parameter in parameters:
         if isinstance(parameter, DTensor):
-            placements: tuple[Placement, ...] = tuple(
-                Partial() if placed.is_shard() else Replicate() for placed in parameter.placements
-            )
-            divided[parameter.device_mesh, placements].append(parameter.to_local().square().sum())
+            kinds = tuple(Partial() if p.is_shard() else Replicate() for p in parameter.placements)
+            divided[parameter.device_mesh, kinds].append(parameter.to_local().square().sum())
         else:
             whole.append(parameter.square().sum())
     for (mesh, placements), parts in divided.items():  # one sum over processes for each

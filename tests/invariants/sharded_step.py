@@ -30,7 +30,7 @@ from hf_ood.objectives import OBJECTIVES, Objective, Outputs
 
 NETWORKS = ("vit", "bert")
 MICRO_BATCHES = (1, 2)
-# Without those that train a network of their own, which the trainer refuses for divided networks.
+# Without those that train a network of their own, which is not divided: the trainer refuses them.
 ADDITIVE = [name for name, cls in OBJECTIVES.items() if cls.additive and name not in ("dann", "cdann")]
 # Each sample is treated alone, so that it does not matter which process has it.
 TRANSFORMED = ("erm", "irm")
@@ -95,7 +95,7 @@ class Loop:
             loss.backward()
             total += loss.item()
         self.exact.finish()
-        return Reduction.over_processes().mean(torch.tensor(total)).item()
+        return Reduction.over_processes().mean(torch.tensor(total, dtype=torch.float64)).item()
 
     def train(self, first: int, last: int) -> None:
         for step in range(first, last):
