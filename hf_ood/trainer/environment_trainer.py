@@ -206,7 +206,8 @@ class EnvironmentTrainer(EnvironmentEvaluation):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
         rows = self.training_rows if train_dataset is None else self.as_environments(train_dataset)
-        if str(getattr(self.args.train_sampling_strategy, "value", "random")) != "random":
+        strategy = self.args.train_sampling_strategy
+        if str(getattr(strategy, "value", strategy)) != "random":
             given = rows.dataset if isinstance(rows, EnvironmentRows) else rows  # its columns may say lengths
             return super()._get_train_sampler(given)
         return EnvironmentSampler.of(
