@@ -65,6 +65,7 @@ class EnvironmentEvaluation(Trainer):
         self._has_collator = kwargs.get("data_collator") is not None
         if args is not None:
             args = copy.copy(args)
+            args.accelerator_config = copy.deepcopy(args.accelerator_config)  # Trainer writes into it
             self._resolve(args, eval_dataset, kwargs.get("compute_metrics") is not None)
         super().__init__(model, args, train_dataset=train_dataset, eval_dataset=eval_dataset, **kwargs)
         self._own_metrics = self.compute_metrics
