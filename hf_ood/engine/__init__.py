@@ -4,7 +4,7 @@ from .exact_step import AUXILIARY_LOSS, ExactStep
 from .method_forward import MethodForward, takes_transform
 from .method_training import MethodTraining
 from .reduction import ALONE, Reduction
-from .sharding import is_sharded
+from .sharding import is_sharded, own_part
 from .state import Stateful, load_parts, save_parts, state_file
 from .training_record import NonFiniteLossError, TrainingRecord
 from .unused_parameters import freeze_unused, unused_parameters
@@ -27,6 +27,7 @@ __all__ = [
     "freeze_unused",
     "is_sharded",
     "load_parts",
+    "own_part",
     "save_parts",
     "state_file",
     "takes_transform",

@@ -1,8 +1,8 @@
-"""Whether a network's weights are divided over processes."""
+"""Networks whose weights are divided over processes."""
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
 from torch.distributed.tensor import DTensor
 
@@ -13,3 +13,8 @@ def is_sharded(model: nn.Module) -> bool:
     if any(isinstance(module, FSDPModule | FullyShardedDataParallel) for module in model.modules()):
         return True
     return any(isinstance(parameter, DTensor) for parameter in model.parameters())
+
+
+def own_part(tensor: Tensor) -> Tensor:
+    """What this process holds of a tensor: all of one that is not divided."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor

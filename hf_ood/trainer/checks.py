@@ -12,6 +12,7 @@ from transformers.utils import logging
 
 from ..averaging import Averaging
 from ..data import EnvironmentDataset
+from ..engine import is_sharded
 from ..losses import SampleLoss
 from ..mixing import Mixing
 from ..objectives import Objective
@@ -99,6 +100,27 @@ def check_arguments(args: TrainingArguments, options: EnvironmentOptions, method
         raise ValueError(
             f"optim={optimizer!r} moves the weights while gradients are computed, before the whole step is "
             "known: use another optimizer."
+        )
+
+
+def check_division(model: nn.Module, by_accelerate: bool) -> None:
+    """Processes divide the samples, and the weights only where `Trainer` knows of it.
+
+    `by_accelerate`: Accelerate divides the weights (`TrainingArguments.fsdp`, DeepSpeed).
+    """
+    config = getattr(getattr(model, "config", None), "distributed_config", None)
+    for degree in ("tp_size", "pp_size", "ep_size"):
+        if (getattr(config, degree, 1) or 1) > 1:
+            raise ValueError(
+                f"DistributedConfig({degree}=...) has several processes see the same samples, which the sums "
+                "over processes would count twice: use fsdp_size alone."
+            )
+    known = by_accelerate or getattr(model, "is_distributed_loading_by_transformers", False)
+    if is_sharded(model) and not known:
+        raise ValueError(
+            "The network was divided by hand (fully_shard), of which Trainer does not know: it would wrap it "
+            "once more. Load it with from_pretrained(..., distributed_config=DistributedConfig("
+            "fsdp_size=...)), or train it with hf_ood.engine.ExactStep in a loop of your own."
         )
 
 

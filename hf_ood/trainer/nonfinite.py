@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ..data import EnvironmentDataset
-from ..engine import NonFiniteLossError
+from ..engine import NonFiniteLossError, Reduction, is_sharded, own_part
 from .checkpoints import last_whole_checkpoint
 
 
@@ -23,9 +23,12 @@ def non_finite_loss(step: int, environments: Sequence[str], output_dir: str) -> 
 
 
 def require_finite_weights(model: nn.Module, step: int, output_dir: str) -> None:
-    """Raise `NonFiniteLossError` where a weight is not finite."""
-    flags = [parameter.detach().isfinite().all() for parameter in model.parameters()]
-    if flags and not bool(torch.stack([flag.cpu() for flag in flags]).all()):
+    """Raise `NonFiniteLossError` where a weight is not finite; all processes that share the weights do."""
+    parts = [own_part(parameter.detach()) for parameter in model.parameters()]
+    broken = torch.stack([(~part.isfinite()).any().float() for part in parts]).sum() if parts else None
+    if broken is not None and is_sharded(model):
+        broken = Reduction.over_processes().add(broken)
+    if broken:
         raise NonFiniteLossError(
             f"The last step left weights that are not finite (noticed at step {step}). Lower the learning "
             f"rate or the penalty's weight, or set max_grad_norm, and {_way_on(output_dir)}."

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import safetensors
 from torch import nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from transformers import PreTrainedModel
+
+from ..engine import is_sharded
 
 
 def has_other_names(model: nn.Module, checkpoint: str | Path) -> bool:
@@ -27,6 +30,11 @@ def has_other_names(model: nn.Module, checkpoint: str | Path) -> bool:
 
 
 def load_by_from_pretrained(model: nn.Module, checkpoint: str | Path) -> None:
-    """Fill the network with the checkpoint's weights, their names translated."""
+    """Fill the network, whole or divided over processes, with the checkpoint's weights, their names
+    translated."""
     assert isinstance(model, PreTrainedModel)
-    model.load_state_dict(type(model).from_pretrained(checkpoint).state_dict())
+    weights = type(model).from_pretrained(checkpoint).state_dict()
+    if is_sharded(model):
+        set_model_state_dict(model, weights, options=StateDictOptions(full_state_dict=True))
+    else:
+        model.load_state_dict(weights)

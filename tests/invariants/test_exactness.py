@@ -196,6 +196,22 @@ def test_a_compiled_network_has_the_gradient_of_the_plain_one(
     assert compiled["loss"] == pytest.approx(plain["loss"], rel=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", [(48, 1), (24, 2)])
+@pytest.mark.parametrize("name", ["erm", "irm", "vrex", "coral"])
+def test_and_so_has_one_that_inductor_compiled(name: str, layout: tuple[int, int], tmp_path: Path) -> None:
+    """Needs a C++ compiler. Kernels are fused, so sums are rounded in another order."""
+    found = []
+    for options in ({}, {"torch_compile": True, "torch_compile_backend": "inductor"}):
+        objective, data = OBJECTIVES[name](**OPTIONS.get(name, {})), make_data(DATA["equal"])
+        found.append(gradients(objective, data, *layout, tmp_path, make_mlp(), **options))
+    plain, compiled = found
+    scale = max(gradient.abs().max().item() for gradient in plain["gradients"].values())
+    for parameter, gradient in plain["gradients"].items():
+        torch.testing.assert_close(compiled["gradients"][parameter], gradient, rtol=1e-4, atol=1e-5 * scale)
+    assert compiled["loss"] == pytest.approx(plain["loss"], rel=1e-5)
+
+
 def make_mlp() -> MLPForImageClassification:
     set_seed(0)
     return MLPForImageClassification(MLPConfig(image_size=28, stride=4, hidden_size=8))
