@@ -155,6 +155,7 @@ class EnvironmentTrainer(EnvironmentEvaluation):
         if self.averaging is not None:
             validates = self._validation_prefix() != "" and self.args.eval_strategy != "no"
             checks.check_averaging(self.averaging, validates, sharded)
+        checks.check_division(self.model, self.is_fsdp_enabled or self.is_deepspeed_enabled)
         if self.train_dataset is not None:
             self._check_training_set()
 
@@ -495,7 +496,7 @@ class EnvironmentTrainer(EnvironmentEvaluation):
 
     def _load_best_model(self) -> None:
         best = str(self.state.best_model_checkpoint)
-        if has_other_names(self.model, best):
+        if has_other_names(self.model, best) or self.is_distributed_loading_by_transformers:
             load_by_from_pretrained(self.model, best)
         else:
             super()._load_best_model()
