@@ -65,6 +65,12 @@ def check_evaluation(args: TrainingArguments, measured: bool) -> None:
 
 def check_arguments(args: TrainingArguments, options: EnvironmentOptions, method: Method) -> None:
     """Refuse options of `Trainer` that would do nothing here, or something else than they say."""
+    for degree in ("tp_size", "cp_size", "sp_size"):
+        if (getattr(args.parallelism_config, degree, 1) or 1) > 1:
+            raise ValueError(
+                f"parallelism_config.{degree} has several processes see the same samples, which the sums "
+                "over processes would count twice: divide the data alone (torchrun, FSDP)."
+            )
     if args.fsdp and args.device.type == "cpu":
         raise ValueError(
             "fsdp does nothing on a CPU: Accelerate would train every process's whole copy, without a word. "
@@ -83,12 +89,6 @@ def check_arguments(args: TrainingArguments, options: EnvironmentOptions, method
             "use_liger_kernel computes the loss inside of the network, where no objective sees its samples: "
             "leave it out."
         )
-    for degree in ("tp_size", "cp_size", "sp_size"):
-        if (getattr(args.parallelism_config, degree, 1) or 1) > 1:
-            raise ValueError(
-                f"parallelism_config.{degree} has several processes see the same samples, which the sums "
-                "over processes would count twice: divide the data alone (torchrun, FSDP)."
-            )
     if method.update is not None and args.torch_empty_cache_steps is not None:
         raise ValueError(
             f"{method.update.name} makes its steps itself and would never empty the cache: leave "
