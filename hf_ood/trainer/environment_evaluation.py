@@ -14,7 +14,7 @@ from transformers.trainer_callback import ProgressCallback
 
 from ..data import EnvironmentDataset, EnvironmentRows, collate
 from . import checks
-from .callbacks import EnvironmentProgress, early_stopping_at
+from .callbacks import EnvironmentProgress, early_stopping_hears
 from .choice import resolve_choice, split_prefix
 from .collator import EnvironmentCollator
 from .measures import all_metrics, labels_alone
@@ -170,9 +170,15 @@ class EnvironmentEvaluation(Trainer):
         given = self.eval_dataset if eval_dataset is None else eval_dataset
         if isinstance(given, dict):
             return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
-        metric = str(self.args.metric_for_best_model)
-        with early_stopping_at(self.callback_handler, metric, metric_key_prefix):
+        with early_stopping_hears(self.callback_handler, metric_key_prefix == self._choosing_prefix()):
             return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
+
+    def _choosing_prefix(self) -> str:
+        """The `metric_key_prefix` of the evaluations that hold `metric_for_best_model`."""
+        splits = self.eval_dataset if isinstance(self.eval_dataset, dict) else [""]
+        prefixes = sorted((split_prefix(split) for split in splits), key=len, reverse=True)
+        metric = str(self.args.metric_for_best_model)
+        return next((prefix[:-1] for prefix in prefixes if metric.startswith(prefix)), "")
 
     def evaluation_loop(self, dataloader: DataLoader, *args: Any, **kwargs: Any) -> Any:
         rows = getattr(dataloader, "dataset", None)
