@@ -61,7 +61,8 @@ NOT_COMPARED: dict[str, str] = {
         "trackers are callbacks, which get the same logs",
     ),
     **dict.fromkeys(
-        "push_to_hub hub_token hub_private_repo hub_model_id hub_strategy hub_always_push hub_revision".split(),
+        "push_to_hub hub_token hub_private_repo hub_model_id hub_strategy hub_always_push "
+        "hub_revision".split(),
         "tests/hub pushes through clients in processes of their own",
     ),
     **dict.fromkeys(

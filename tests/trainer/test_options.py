@@ -199,7 +199,6 @@ WITHOUT_TRACE: dict[str, dict[str, Any]] = {
     "eval_accumulation_steps": {**STEPS, "eval_accumulation_steps": 1},
     "dataloader_num_workers": {**WORKER},
     "dataloader_persistent_workers": {**WORKER, "dataloader_persistent_workers": True},
-    "dataloader_prefetch_factor": {**WORKER, "dataloader_prefetch_factor": 1},
     "dataloader_in_order": {**WORKER, "dataloader_in_order": False},
     "torch_empty_cache_steps": {"torch_empty_cache_steps": 1},
     "optim_target_modules": {"optim_target_modules": "all-linear"},
@@ -240,6 +239,12 @@ def test_what_leaves_no_trace_in_trainer_leaves_none_here(option: str, tmp_path:
     ours, theirs = train_pair(tmp_path, **WITHOUT_TRACE[option])
     assert getattr(ours.args, option) == WITHOUT_TRACE[option][option]
     assert_alike(ours, theirs)
+
+
+@table.shows("dataloader_prefetch_factor")
+def test_batches_are_fetched_in_advance_as_in_trainer(tmp_path: Path) -> None:
+    for trainer in make_pair(tmp_path, **WORKER, dataloader_prefetch_factor=3):
+        assert trainer.get_train_dataloader().prefetch_factor == 3
 
 
 @table.shows("bf16")

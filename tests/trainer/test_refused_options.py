@@ -140,13 +140,13 @@ def test_losses_that_do_not_come_from_the_logits_are_refused(tmp_path: Path) -> 
 
 def test_a_stream_is_refused_in_training_and_in_evaluation(tmp_path: Path) -> None:
     stream = Dataset.from_dict({"environment": [0, 1], "label": [0, 1]}).to_iterable_dataset()
-    with pytest.raises(TypeError, match="IterableDataset: .*give a datasets.Dataset"):
+    with pytest.raises(TypeError, match=r"IterableDataset: .*give a datasets\.Dataset"):
         OODTrainer(make_model(), make_args(tmp_path), train_dataset=stream)
-    with pytest.raises(TypeError, match="IterableDataset: .*give a datasets.Dataset"):
+    with pytest.raises(TypeError, match=r"IterableDataset: .*give a datasets\.Dataset"):
         OODTrainer(make_model(), make_args(tmp_path), train_dataset=TRAINING, eval_dataset=stream)
     trainer = OODTrainer(make_model(), make_args(tmp_path), train_dataset=TRAINING)
     for call in (trainer.evaluate, trainer.predict):
-        with pytest.raises(TypeError, match="IterableDataset: .*give a datasets.Dataset"):
+        with pytest.raises(TypeError, match=r"IterableDataset: .*give a datasets\.Dataset"):
             call(stream)
 
 
@@ -196,14 +196,14 @@ def test_a_metric_that_will_not_exist_is_refused_with_those_that_will(metric: st
 
 
 def test_a_metric_that_needs_predictions_is_refused_where_only_losses_are_asked(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="worst_accuracy will not be.*there will be: eval_validation_loss"):
+    with pytest.raises(ValueError, match=r"worst_accuracy will not be.*there will be: eval_validation_loss"):
         make_chosen(tmp_path, metric_for_best_model="worst_accuracy", prediction_loss_only=True)
 
 
 def test_a_metric_of_ones_own_needs_its_direction(tmp_path: Path) -> None:
     own = {"compute_metrics": lambda prediction: {"kappa": 0.0}}
     with pytest.raises(
-        ValueError, match="whether eval_validation_kappa rises or falls.*set greater_is_better"
+        ValueError, match=r"whether eval_validation_kappa rises or falls.*set greater_is_better"
     ):
         make_chosen(tmp_path, options=own, metric_for_best_model="kappa")
     made = make_chosen(tmp_path, options=own, metric_for_best_model="kappa", greater_is_better=False)
