@@ -13,6 +13,7 @@ from transformers.utils import logging
 from ..averaging import Averaging
 from ..data import EnvironmentDataset
 from ..losses import SampleLoss
+from ..masking import FeatureTransform
 from ..mixing import Mixing
 from ..objectives import Objective
 from ..updates import Update
@@ -240,7 +241,12 @@ def check_batches(
         )
 
 
-def check_labels(dataset: EnvironmentDataset, objective: Objective, model: nn.Module) -> None:
+def check_labels(
+    dataset: EnvironmentDataset,
+    objective: Objective,
+    transform: FeatureTransform | None,
+    model: nn.Module,
+) -> None:
     """Labels are there, of one class or one number each, and the model has an output for each of them."""
     config = getattr(model, "config", None)
     if getattr(config, "problem_type", None) == "multi_label_classification" or (
@@ -259,6 +265,11 @@ def check_labels(dataset: EnvironmentDataset, objective: Objective, model: nn.Mo
             raise ValueError(
                 f"{objective.name} compares samples of one class, and a regression has none: use another "
                 "method."
+            )
+        if transform is not None and transform.needs_classes:
+            raise ValueError(
+                f"{transform.name} looks for the features that speak for a sample's class, and a regression "
+                "has none: use another method."
             )
         if num_labels != 1:
             raise ValueError(f"Labels are floats, which needs num_labels=1; the model has {num_labels}.")

@@ -159,7 +159,7 @@ class EnvironmentTrainer(EnvironmentEvaluation):
             if method is not None:
                 checks.check_environments(rows, method)
         if self.per_sample is None:
-            checks.check_labels(rows, objective, self.model)
+            checks.check_labels(rows, objective, self.feature_transform, self.model)
         if self.mixing is not None:
             checks.check_mixing(self.mixing, objective, rows)
         batch, processes = self._train_batch_size, self.reduction.processes
