@@ -18,7 +18,7 @@ from .callbacks import EnvironmentProgress, early_stopping_hears
 from .choice import resolve_choice, split_prefix
 from .collator import EnvironmentCollator
 from .measures import all_metrics, labels_alone
-from .nonfinite import require_finite_logits
+from .nonfinite import require_finite_evaluation, require_finite_logits
 
 
 class EnvironmentEvaluation(Trainer):
@@ -185,7 +185,11 @@ class EnvironmentEvaluation(Trainer):
         self._evaluated_names = rows.environment_names if isinstance(rows, EnvironmentDataset) else []
         output = super().evaluation_loop(dataloader, *args, **kwargs)
         logits, shown = self._logits_and_shown(output.predictions)
-        require_finite_logits(logits, rows, str(self.args.output_dir))
+        folder = str(self.args.output_dir)
+        require_finite_logits(logits, rows, folder)
+        if self.measures_classes:  # logits are not kept where losses alone are asked for
+            loss = f"{kwargs.get('metric_key_prefix', 'eval')}_loss"
+            require_finite_evaluation(loss, (output.metrics or {}).get(loss), folder)
         return output._replace(predictions=shown)
 
     def _preprocess_logits(self, logits: Any, labels: Any) -> tuple[Any, Any]:
