@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,6 @@ from typing import Any
 
 import option_table as table
 import pytest
-import test_honoured_options
-import test_refused_options
 import torch
 from conftest import make_args, make_dataset, make_model
 from datasets import Dataset
@@ -198,8 +197,6 @@ WITHOUT_TRACE: dict[str, dict[str, Any]] = {
     "per_device_eval_batch_size": {**STEPS, "per_device_eval_batch_size": 9},
     "eval_accumulation_steps": {**STEPS, "eval_accumulation_steps": 1},
     "dataloader_num_workers": {**WORKER},
-    "dataloader_persistent_workers": {**WORKER, "dataloader_persistent_workers": True},
-    "dataloader_in_order": {**WORKER, "dataloader_in_order": False},
     "torch_empty_cache_steps": {"torch_empty_cache_steps": 1},
     "optim_target_modules": {"optim_target_modules": "all-linear"},
 }
@@ -219,12 +216,14 @@ def test_every_option_of_the_release_is_classed_once() -> None:
 
 
 def test_every_option_has_the_test_of_its_class() -> None:
+    for tests in ("test_choice", "test_honoured_options"):
+        importlib.import_module(tests)  # their marks fill the list of what is shown
+    refusals = importlib.import_module("test_refused_options").REFUSALS
     compared = {*COMPARED, *WITHOUT_TRACE, *table.SHOWN}
     assert table.inherited() - set(table.NOT_COMPARED) - compared == set()
     assert set(table.NOT_COMPARED) <= table.inherited() - compared
     assert set(table.HONOURED) - set(table.SHOWN) == set()
-    assert set(table.REFUSED) == set(test_refused_options.REFUSALS)
-    assert test_honoured_options.__doc__
+    assert set(table.REFUSED) == set(refusals)
 
 
 @pytest.mark.parametrize("option", COMPARED)
@@ -241,10 +240,14 @@ def test_what_leaves_no_trace_in_trainer_leaves_none_here(option: str, tmp_path:
     assert_alike(ours, theirs)
 
 
-@table.shows("dataloader_prefetch_factor")
-def test_batches_are_fetched_in_advance_as_in_trainer(tmp_path: Path) -> None:
-    for trainer in make_pair(tmp_path, **WORKER, dataloader_prefetch_factor=3):
-        assert trainer.get_train_dataloader().prefetch_factor == 3
+@table.shows("dataloader_prefetch_factor", "dataloader_persistent_workers", "dataloader_in_order")
+def test_workers_fetch_batches_as_in_trainer(tmp_path: Path) -> None:
+    asked = {"prefetch_factor": 3, "persistent_workers": True, "in_order": False}
+    for trainer in make_pair(
+        tmp_path, **WORKER, **{f"dataloader_{name}": value for name, value in asked.items()}
+    ):
+        loader = trainer.get_train_dataloader()
+        assert {name: getattr(loader, name) for name in asked} == asked
 
 
 @table.shows("bf16")
