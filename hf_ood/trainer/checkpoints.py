@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -122,13 +123,26 @@ def _find_structural_damage(checkpoint: Path) -> str | None:
 def last_whole_checkpoint(output_dir: str | Path) -> str | None:
     """The latest checkpoint that was written to its end; damaged ones are named in a warning and passed
     over."""
-    found = [path for path in Path(output_dir).glob("checkpoint-*") if path.name[11:].isdigit()]
-    for checkpoint in sorted(found, key=lambda path: int(path.name[11:]), reverse=True):
+    for checkpoint in reversed(_checkpoints(output_dir)):
         damage = find_damage(checkpoint)
         if damage is None:
             return str(checkpoint)
         logger.warning(f"{damage}; looking for an earlier checkpoint.")
     return None
+
+
+def remove_from_step(output_dir: str | Path, step: int) -> None:
+    """Remove checkpoints of `step` and later that an earlier run left, perhaps in part: rotation would take
+    them for the latest, and delete what this run has just written."""
+    for checkpoint in _checkpoints(output_dir):
+        if int(checkpoint.name[11:]) >= step:
+            logger.info(f"{checkpoint} is of an earlier run: removed.")
+            shutil.rmtree(checkpoint, ignore_errors=True)
+
+
+def _checkpoints(output_dir: str | Path) -> list[Path]:
+    found = [path for path in Path(output_dir).glob("checkpoint-*") if path.name[11:].isdigit()]
+    return sorted(found, key=lambda path: int(path.name[11:]))
 
 
 def require_whole(checkpoint: str | Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
@@ -35,7 +34,14 @@ from ..objectives.functional import at_least_float32, largest_class
 from ..updates import Update
 from . import checks
 from .callbacks import MethodCallback
-from .checkpoints import last_whole_checkpoint, load_state, require_whole, save_manifest, save_state
+from .checkpoints import (
+    last_whole_checkpoint,
+    load_state,
+    remove_from_step,
+    require_whole,
+    save_manifest,
+    save_state,
+)
 from .environment_evaluation import EnvironmentEvaluation, without_environment
 from .environment_options import EnvironmentOptions
 from .given_loss import PerSample, check_base, own_losses, try_losses
@@ -463,7 +469,7 @@ class EnvironmentTrainer(EnvironmentEvaluation):
         require_finite_weights(self.model, self.state.global_step, str(self.args.output_dir))
         folder = f"{self._get_output_dir(trial)}/checkpoint-{self.state.global_step}"
         if self.args.should_save:
-            shutil.rmtree(folder, ignore_errors=True)  # what an earlier run left there, perhaps in part
+            remove_from_step(self._get_output_dir(trial), self.state.global_step)
         self.accelerator.wait_for_everyone()
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
