@@ -25,6 +25,7 @@ class FeatureTransform(ABC):
     """What becomes of the features z, in LaTeX, for model cards."""
     citation: ClassVar[str] = ""
     """The paper, as a BibTeX entry."""
+    needs_classes: ClassVar[bool] = False
     progress: float = field(default=0.0, init=False, repr=False, compare=False)
 
     @abstractmethod

@@ -89,6 +89,7 @@ class RSC(FeatureTransform):
     """
 
     name: ClassVar[str] = "rsc"
+    needs_classes: ClassVar[bool] = True
     equation: ClassVar[str] = (
         r"\tilde z = m \odot z, \quad m_k = 0 \text{ on the share } p \text{ of features on which } "
         r"\partial f_y / \partial z \text{ is strongest, else } 1"

@@ -93,11 +93,11 @@ def accuracy_line(logs: dict[str, Any]) -> str:
 
 
 @contextmanager
-def early_stopping_at(handler: CallbackHandler, metric: str, prefix: str) -> Iterator[None]:
-    """While the split whose metrics begin with `prefix` is evaluated, early stopping hears of it only if it
-    goes by a `metric` of this split: of others it would say that the metric is missing and that it is off."""
+def early_stopping_hears(handler: CallbackHandler, of_its_split: bool) -> Iterator[None]:
+    """Early stopping hears of the evaluation within only if it is of the split whose metric it goes by: of
+    others it would say that the metric is missing and that it is off."""
     kept = handler.callbacks
-    if not metric.startswith(f"{prefix}_"):
+    if not of_its_split:
         handler.callbacks = [c for c in kept if not isinstance(c, EarlyStoppingCallback)]
     try:
         yield

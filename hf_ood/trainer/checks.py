@@ -14,6 +14,7 @@ from ..averaging import Averaging
 from ..data import EnvironmentDataset
 from ..engine import is_sharded
 from ..losses import SampleLoss
+from ..masking import FeatureTransform
 from ..mixing import Mixing
 from ..objectives import Objective
 from ..updates import Update
@@ -66,6 +67,12 @@ def check_evaluation(args: TrainingArguments, measured: bool) -> None:
 
 def check_arguments(args: TrainingArguments, options: EnvironmentOptions, method: Method) -> None:
     """Refuse options of `Trainer` that would do nothing here, or something else than they say."""
+    for degree in ("tp_size", "cp_size", "sp_size"):
+        if (getattr(args.parallelism_config, degree, 1) or 1) > 1:
+            raise ValueError(
+                f"parallelism_config.{degree} has several processes see the same samples, which the sums "
+                "over processes would count twice: divide the data alone (torchrun, FSDP)."
+            )
     if args.fsdp and args.device.type == "cpu":
         raise ValueError(
             "fsdp does nothing on a CPU: Accelerate would train every process's whole copy, without a word. "
@@ -84,12 +91,6 @@ def check_arguments(args: TrainingArguments, options: EnvironmentOptions, method
             "use_liger_kernel computes the loss inside of the network, where no objective sees its samples: "
             "leave it out."
         )
-    for degree in ("tp_size", "cp_size", "sp_size"):
-        if (getattr(args.parallelism_config, degree, 1) or 1) > 1:
-            raise ValueError(
-                f"parallelism_config.{degree} has several processes see the same samples, which the sums "
-                "over processes would count twice: divide the data alone (torchrun, FSDP)."
-            )
     if method.update is not None and args.torch_empty_cache_steps is not None:
         raise ValueError(
             f"{method.update.name} makes its steps itself and would never empty the cache: leave "
@@ -262,7 +263,12 @@ def check_batches(
         )
 
 
-def check_labels(dataset: EnvironmentDataset, objective: Objective, model: nn.Module) -> None:
+def check_labels(
+    dataset: EnvironmentDataset,
+    objective: Objective,
+    transform: FeatureTransform | None,
+    model: nn.Module,
+) -> None:
     """Labels are there, of one class or one number each, and the model has an output for each of them."""
     config = getattr(model, "config", None)
     if getattr(config, "problem_type", None) == "multi_label_classification" or (
@@ -281,6 +287,11 @@ def check_labels(dataset: EnvironmentDataset, objective: Objective, model: nn.Mo
             raise ValueError(
                 f"{objective.name} compares samples of one class, and a regression has none: use another "
                 "method."
+            )
+        if transform is not None and transform.needs_classes:
+            raise ValueError(
+                f"{transform.name} looks for the features that speak for a sample's class, and a regression "
+                "has none: use another method."
             )
         if num_labels != 1:
             raise ValueError(f"Labels are floats, which needs num_labels=1; the model has {num_labels}.")

@@ -72,7 +72,7 @@ def resolve_choice(
                 return
             raise ValueError(_missing(metric, known))
     args.metric_for_best_model = metric
-    rising = rises(metric) if metric in known or args.greater_is_better is None else None
+    rising = rises(metric) if metric in known or not _is_direction_given(args) else None
     if rising is None and args.greater_is_better is None:
         raise ValueError(
             f"hf_ood does not know whether {metric} rises or falls as models get better: set "
@@ -89,6 +89,13 @@ def require_metric(metric: str, computed: list[str]) -> None:
     """Raise `ValueError` where a metric is not among those that will be computed."""
     if metric not in computed:
         raise ValueError(_missing(metric, computed))
+
+
+def _is_direction_given(args: TrainingArguments) -> bool:
+    """Whether the user said which way the metric goes: `TrainingArguments` fills in what its name ends in."""
+    if isinstance(args, OODConfig) or args.greater_is_better is None:
+        return args.greater_is_better is not None
+    return args.greater_is_better == str(args.metric_for_best_model).endswith("loss")
 
 
 def goes_by_metric(args: TrainingArguments) -> bool:

@@ -18,11 +18,11 @@ from transformers.utils import logging
 from ..data import EnvironmentDataset, EnvironmentRows, collate
 from ..models.modes import evaluation_mode
 from . import checks
-from .callbacks import EnvironmentProgress, early_stopping_at
+from .callbacks import EnvironmentProgress, early_stopping_hears
 from .choice import goes_by_metric, require_metric, resolve_choice, split_prefix
 from .collator import EnvironmentCollator
 from .measures import all_metrics, labels_alone
-from .nonfinite import require_finite_logits
+from .nonfinite import require_finite_evaluation, require_finite_logits
 
 logger = logging.get_logger(__name__)
 FEW = 8  # rows on which a user's metrics are tried
@@ -114,7 +114,8 @@ class EnvironmentEvaluation(Trainer):
         prediction = EvalPrediction(self._logits_and_shown(given)[0], tuple(labels))
         try:
             shown = self._logits_and_shown(given)[1]
-            found = all_metrics(prediction, rows.environment_names, self._own_metrics, shown)
+            tried = copy.deepcopy(self._own_metrics)  # one that counts its calls must not count this one
+            found = all_metrics(prediction, rows.environment_names, tried, shown)
         except Exception as error:  # whatever a user's function makes of so few rows
             logger.info(f"compute_metrics could not be tried on {len(labels[0])} rows: {error}")
             return
@@ -209,16 +210,26 @@ class EnvironmentEvaluation(Trainer):
         given = self.eval_dataset if eval_dataset is None else eval_dataset
         if isinstance(given, dict):
             return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
-        metric = str(self.args.metric_for_best_model)
-        with early_stopping_at(self.callback_handler, metric, metric_key_prefix):
+        with early_stopping_hears(self.callback_handler, metric_key_prefix == self._choosing_prefix()):
             return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
+
+    def _choosing_prefix(self) -> str:
+        """The `metric_key_prefix` of the evaluations that hold `metric_for_best_model`."""
+        splits = self.eval_dataset if isinstance(self.eval_dataset, dict) else [""]
+        prefixes = sorted((split_prefix(split) for split in splits), key=len, reverse=True)
+        metric = str(self.args.metric_for_best_model)
+        return next((prefix[:-1] for prefix in prefixes if metric.startswith(prefix)), "")
 
     def evaluation_loop(self, dataloader: DataLoader, *args: Any, **kwargs: Any) -> Any:
         rows = getattr(dataloader, "dataset", None)
         self._evaluated_names = rows.environment_names if isinstance(rows, EnvironmentDataset) else []
         output = super().evaluation_loop(dataloader, *args, **kwargs)
         logits, shown = self._logits_and_shown(output.predictions)
-        require_finite_logits(logits, rows, str(self.args.output_dir))
+        folder = str(self.args.output_dir)
+        require_finite_logits(logits, rows, folder)
+        if self.measures_classes:  # logits are not kept where losses alone are asked for
+            loss = f"{kwargs.get('metric_key_prefix', 'eval')}_loss"
+            require_finite_evaluation(loss, (output.metrics or {}).get(loss), folder)
         return output._replace(predictions=shown)
 
     def _preprocess_logits(self, logits: Any, labels: Any) -> tuple[Any, Any]:

@@ -111,6 +111,9 @@ class EnvironmentTrainer(EnvironmentEvaluation):
         self._searched: float | None = None
         self._checked: tuple[int, int] | None = None
         self._check_classes()
+        self.options = args if isinstance(args, EnvironmentOptions) else EnvironmentOptions()
+        if args is not None:  # before Trainer acts on them
+            checks.check_arguments(args, self.options, self.method)
         super().__init__(model, args, **kwargs)
         self.options = self.args if isinstance(self.args, EnvironmentOptions) else EnvironmentOptions()
         check_base(self, super(EnvironmentEvaluation, self).compute_loss, self.per_sample)
@@ -140,7 +143,6 @@ class EnvironmentTrainer(EnvironmentEvaluation):
 
     def _check(self) -> None:
         checks.check_precision(self.accelerator.mixed_precision, self.accelerator.device)
-        checks.check_arguments(self.args, self.options, self.method)
         checks.check_divisible(self.method.objective, self.args, self.reduction.processes)
         checks.check_given_loss(
             self.loss,
@@ -170,7 +172,7 @@ class EnvironmentTrainer(EnvironmentEvaluation):
             if method is not None:
                 checks.check_environments(rows, method)
         if self.per_sample is None:
-            checks.check_labels(rows, objective, self.model)
+            checks.check_labels(rows, objective, self.feature_transform, self.model)
         if self.mixing is not None:
             checks.check_mixing(self.mixing, objective, rows)
         batch, processes = self._train_batch_size, self.reduction.processes

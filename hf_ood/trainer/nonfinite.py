@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,6 +51,15 @@ def require_finite_logits(predictions: Any, rows: Any, output_dir: str) -> None:
         f"The model's logits are not finite for {bad.sum()} samples{where}: there is nothing to measure. "
         f"Look at these inputs, or {_way_on(output_dir)}."
     )
+
+
+def require_finite_evaluation(name: str, loss: float | None, output_dir: str) -> None:
+    """Raise `NonFiniteLossError` where the loss of an evaluation is not finite."""
+    if loss is not None and not math.isfinite(loss):
+        raise NonFiniteLossError(
+            f"{name} is not finite: there is nothing to choose by. Look at the inputs (predict names their "
+            f"environment), or {_way_on(output_dir)}."
+        )
 
 
 def _way_on(output_dir: str) -> str:

@@ -64,7 +64,10 @@ class OODConfig(EnvironmentOptions, TrainingArguments):
         None, "Whether the metric grows as models get better. Only needed for a metric of your own."
     )
     logging_steps: float = option(50, "Log every so many optimizer steps.")
-    logging_nan_inf_filter: bool = option(False, "Off: a loss that is not finite stops the training.")
+    logging_nan_inf_filter: bool = option(
+        False,
+        "Off: nothing is left out of the logged loss. On or off, one that is not finite stops the training.",
+    )
     dataloader_drop_last: bool = option(
         True, "Leave out the last incomplete training batch: penalties on it are noise."
     )

@@ -40,7 +40,8 @@ class OODTrainer(EnvironmentTrainer, Trainer):
     ):
         if eval_dataset is not None and not isinstance(eval_dataset, dict):
             eval_dataset = {"validation": eval_dataset}
-        evaluated = {split: data for split, data in (eval_dataset or {}).items() if len(data)}
+        splits = (eval_dataset or {}).items()
+        evaluated = {split: data for split, data in splits if not hasattr(data, "__len__") or len(data)}
         args = args or OODConfig(output_dir="runs/ood")
         super().__init__(model, args, eval_dataset=evaluated or None, **kwargs)
 

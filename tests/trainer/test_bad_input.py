@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -177,3 +178,41 @@ def test_resuming_without_a_checkpoint_says_so(tmp_path: Path, dataset: Environm
 def test_unknown_proportions_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="environment_proportions"):
         make_args(tmp_path, environment_proportions="equl")
+
+
+def test_a_metric_of_ones_own_that_never_comes_is_found_before_the_first_step(tmp_path: Path) -> None:
+    trainer = OODTrainer(
+        make_model(),
+        make_args(
+            tmp_path,
+            save_strategy="epoch",
+            max_steps=-1,
+            num_train_epochs=1,
+            metric_for_best_model="eval_validation_kappa",
+            greater_is_better=True,
+        ),
+        train_dataset=make_dataset(),
+        eval_dataset=make_dataset(seed=1),
+        compute_metrics=lambda prediction: {"capa": 1.0},
+    )
+    with pytest.raises(ValueError, match=r"eval_validation_kappa will not be among.*eval_validation_capa"):
+        trainer.train()
+    assert trainer.state.global_step == 0
+
+
+def test_what_trains_less_than_it_says_is_told(tmp_path: Path, caplog: Any) -> None:
+    logging.enable_propagation()
+    try:
+        OODTrainer(
+            make_model(),
+            make_args(tmp_path, per_device_train_batch_size=6, gradient_accumulation_steps=4),
+            train_dataset=make_dataset((200, 200, 3)),
+        )
+        OODTrainer(
+            make_model(), make_args(tmp_path, per_device_train_batch_size=2), train_dataset=make_dataset()
+        )
+    finally:
+        logging.disable_propagation()
+    assert "'environment_2' has 3 samples and fills 8 places of each step of 24" in caplog.text
+    assert "each of them is drawn 45 times in an epoch" in caplog.text
+    assert "A batch of 2 has no room for 3 environments" in caplog.text
