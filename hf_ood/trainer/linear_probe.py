@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice, repeat
 
 import torch
@@ -13,6 +13,8 @@ from transformers.modeling_outputs import ImageClassifierOutput
 
 from ..data import EnvironmentDataset, collate
 from ..data.environments import REPEATS
+from ..engine import ExactStep
+from ..engine.own_parameters import rest
 from ..models import Penultimate
 from ..objectives import ERM, Objective, Outputs
 from ..objectives.functional import at_least_float32, sample_losses
@@ -114,8 +116,8 @@ def fit_head(
     """Train `head` in place on cached features with any objective (default: ERM), and return it.
 
     `batch_size`: rows drawn for each step, as many from every environment; None: all rows at every step.
-    Adam, as `OODTrainer`. Raises `ValueError` for fewer environments than the objective compares, and for a
-    warm-up that outlasts the steps.
+    Adam, and the engine's steps, as `OODTrainer`. Raises `ValueError` for fewer environments than the
+    objective compares, and for a warm-up that outlasts the steps.
 
     Example:
         features = cached_features(model, data["train"])
@@ -138,16 +140,21 @@ def fit_head(
     optimizer = torch.optim.Adam([*head.parameters(), *objective.parameters()], lr=learning_rate, fused=True)
     every_row = (inputs, labels, environments)
     batches = repeat(every_row) if batch_size is None else draw(*every_row, batch_size, seed)
+
+    def forward(head: nn.Module, batch: Mapping[str, Tensor]) -> Outputs:
+        x = batch["pixel_values"]
+        return Outputs(head(x), batch["labels"], batch["environment"], number, x)
+
+    exact = ExactStep(objective, forward, number)
     for step, (x, y, where) in enumerate(islice(batches, steps)):
-        objective.progress = step / steps
         if objective.resets_optimizer(step):
             optimizer.state.clear()
-        sums = objective.sums(Outputs(head(x), y, where, number, x))
-        objective.update({name: total.detach() for name, total in sums.items()}, step)
-        loss, _ = objective.loss(sums, step)
-        penalty = objective.parameter_penalty(head.parameters(), step)
+        batch = {"pixel_values": x, "labels": y, "environment": where}
+        exact.begin(head, [batch], step, steps)
+        loss = exact.share(batch)
         optimizer.zero_grad()
-        (loss if penalty is None else loss + penalty).backward()
+        loss.backward()
+        rest(objective, head, step)
         optimizer.step()
     return head
 
