@@ -119,13 +119,13 @@ def image_data(counts: tuple[int, ...] = COUNTS) -> Dataset:
         rows.append({"image": Image.fromarray(pixels.astype("uint8")), "label": label, "environment": place})
     data = Dataset.from_list(shuffled(rows)).cast_column("label", ClassLabel(names=["dark", "bright"]))
 
-    def read(batch: dict[str, Any]) -> dict[str, Any]:
-        small = [np.asarray(image.convert("RGB").resize((16, 16))) for image in batch["image"]]
-        pixels = [torch.tensor(image).permute(2, 0, 1).float() / 127.5 - 1 for image in small]
-        return {**batch, "pixel_values": pixels}
-
-    data.set_transform(read)
+    data.set_transform(lambda batch: {**batch, "pixel_values": [*map(to_pixels, batch["image"])]})
     return data
+
+
+def to_pixels(image: Image.Image) -> Tensor:
+    small = np.asarray(image.convert("RGB").resize((16, 16)))
+    return torch.tensor(small).permute(2, 0, 1).float() / 127.5 - 1
 
 
 def pick_pixels(rows: list[dict[str, Any]]) -> dict[str, Tensor]:

@@ -14,6 +14,8 @@ import own_trainers
 import pytest
 import torch
 import torch.nn.functional as F
+from datasets import DatasetDict
+from documents import run_block
 from own_trainers import (
     COUNTS,
     IRM_OPTIONS,
@@ -23,10 +25,13 @@ from own_trainers import (
     WithoutHook,
     assert_same_step,
     first_step,
+    image_data,
+    text_data,
     text_trainer,
+    to_pixels,
 )
-from tiny_models import save_text_model
-from transformers import Trainer
+from tiny_models import save_image_model, save_text_model
+from transformers import AutoTokenizer, BertForSequenceClassification, Trainer, ViTForImageClassification
 
 from hf_ood import ERM
 
@@ -140,3 +145,48 @@ def test_evaluation_is_the_users_own(tmp_path: Path) -> None:
         for rows in torch.arange(len(labels)).split(8)
     ]
     assert metrics["eval_loss"] == pytest.approx((torch.stack(own).sum() / len(labels)).item(), rel=1e-5)
+
+
+def check_run(names: dict[str, Any]) -> None:
+    trainer = names["trainer"]
+    assert trainer.state.global_step == 2 * sum(COUNTS) // 12
+    assert {f"eval_validation_{place}_accuracy" for place in PLACES} <= names["metrics"].keys()
+
+
+def test_the_documents_script_for_texts_runs(tmp_path: Path) -> None:
+    save_text_model(tmp_path)
+    names = run_block(
+        "your_trainer.md",
+        0,
+        model=BertForSequenceClassification.from_pretrained(tmp_path),
+        tokenizer=AutoTokenizer.from_pretrained(tmp_path),
+        output_dir=str(tmp_path / "run"),
+        data=DatasetDict(
+            {
+                split: text_data(tmp_path, counts).select_columns(["text", "label", "environment"])
+                for split, counts in (("train", COUNTS), ("validation", (5, 6, 7)))
+            }
+        ),
+    )
+    check_run(names)
+    assert names["metrics"]["eval_validation_hit_rate"] == names["metrics"]["eval_validation_accuracy"]
+
+
+def test_the_documents_script_for_images_runs(tmp_path: Path) -> None:
+    save_image_model(tmp_path)
+    check_run(
+        run_block(
+            "your_trainer.md",
+            1,
+            model=ViTForImageClassification.from_pretrained(tmp_path),
+            to_pixels=to_pixels,
+            output_dir=str(tmp_path / "run"),
+            data=DatasetDict({"train": image_data(), "validation": image_data((5, 6, 7))}),
+        )
+    )
+
+
+def test_the_documents_trainer_with_a_loss_of_its_own_is_the_tested_one(tmp_path: Path) -> None:
+    trainer_class = run_block("your_trainer.md", 2)["WeightedEnvironmentTrainer"]
+    theirs = first_step(make("own loss", tmp_path, trainer_class=trainer_class))
+    assert_same_step(theirs, first_step(make("own loss", tmp_path)))
