@@ -53,6 +53,7 @@ class MethodTraining:
         self.average = None if averaging is None else WeightAverage(averaging, model)
         number = len(environment_names)
         self.exact = ExactStep(objective, forward, number, reduction, self.record.add_batch, first_pass_graph)
+        self.shares = 0  # micro-batches that the objective has been applied to
         self.receive([])
 
     @property
@@ -89,7 +90,7 @@ class MethodTraining:
             batches = [self.prepare(batch) for batch in self._batches] if several else [inputs]
             self.exact.begin(model, batches, self._step, self._total_steps)
         loss = self.exact.share(inputs)
-        self._done += 1
+        self._done, self.shares = self._done + 1, self.shares + 1
         if self._done >= len(self._batches):
             self.record.add_step(self.exact.finish())
             self.receive([])

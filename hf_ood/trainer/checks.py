@@ -280,7 +280,10 @@ def check_labels(
             "binary_cross_entropy_with_logits(...).mean(1)), or train one model for each label."
         )
     if not dataset.has_labels:
-        raise ValueError("The training set has no labels: name their column 'label' or 'labels'.")
+        raise ValueError(
+            "The training set has no labels: name their column 'label' or 'labels'. Texts are none before "
+            "data.class_encode_column('label')."
+        )
     num_labels = getattr(config, "num_labels", None)
     if dataset.labels.is_floating_point():
         if objective.needs_classes:

@@ -44,7 +44,7 @@ from .checkpoints import (
 )
 from .environment_evaluation import EnvironmentEvaluation, without_environment
 from .environment_options import EnvironmentOptions
-from .given_loss import PerSample, check_base, own_losses, try_losses
+from .given_loss import PerSample, check_applied, check_base, own_losses, try_losses
 from .methods import Method
 from .nonfinite import non_finite_loss, require_finite_weights
 from .ood_config import selection_rule
@@ -350,7 +350,9 @@ class EnvironmentTrainer(EnvironmentEvaluation):
     ) -> Tensor:
         self.training.begin_step(inputs, self.state.global_step, self.state.max_steps, self.optimizer)
         if self.update is None:
+            before = self.training.shares
             loss = super().training_step(model, inputs, num_items_in_batch)
+            check_applied(type(self).__name__, self.training.shares - before)
         else:
             loss = self._update_step(model)
         self.training.after_backward(model, loss, is_last=self.accelerator.sync_gradients)

@@ -30,6 +30,16 @@ def check_base(trainer: Trainer, base_compute_loss: Any, per_sample: Any) -> Non
         )
 
 
+def check_applied(trainer: str, times: int) -> None:
+    """Raise `TypeError` where a training step came to its end without the objective."""
+    if times == 0:
+        raise TypeError(
+            f"{trainer}.compute_loss never came to EnvironmentTrainer's, which applies the objective: let "
+            "EnvironmentTrainer be the first of the bases (class MyEnvironmentTrainer(EnvironmentTrainer, "
+            f"MyTrainer)) and give the class a method {HOOK}; or call super().compute_loss."
+        )
+
+
 def own_losses(
     compute_loss_func: Callable[..., Tensor], outputs: Any, labels: Tensor
 ) -> tuple[Tensor, Tensor]:

@@ -1,272 +1,203 @@
-"""The mixin over trainers and data that are not this library's: tokenized texts, a loss of one's own."""
+"""What users bring trains over environments: the shapes of transformers' own examples, and a trainer with a
+loss of its own."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import own_trainers
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import make_args, make_dataset, make_model
-from datasets import Dataset
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from torch import Tensor, nn
-from transformers import (
-    BertConfig,
-    BertForSequenceClassification,
-    DataCollatorWithPadding,
-    EvalPrediction,
-    PreTrainedTokenizerFast,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-    ViTConfig,
-    ViTForImageClassification,
-    set_seed,
+from datasets import DatasetDict
+from documents import run_block
+from own_trainers import (
+    COUNTS,
+    IRM_OPTIONS,
+    PLACES,
+    TRAINERS,
+    WEIGHTS,
+    WeightedTrainer,
+    WithoutHook,
+    assert_same_step,
+    first_step,
+    image_data,
+    text_data,
+    text_trainer,
+    to_pixels,
 )
+from tiny_models import save_image_model, save_text_model
+from transformers import AutoTokenizer, BertForSequenceClassification, Trainer, ViTForImageClassification
 
-from hf_ood import ERM, IRM, EnvironmentOptions, EnvironmentTrainer, OODTrainer, VREx
-from hf_ood.objectives import Outputs, Sums
-from hf_ood.trainer import EnvironmentEvaluation
+from hf_ood import ERM, EnvironmentTrainer
 
-PLACES = ["ward", "clinic", "ambulance"]
-
-
-class Seen(ERM):
-    """ERM that counts the environments of every batch."""
-
-    counts: list[list[int]]
-
-    def sums(self, outputs: Outputs) -> Sums:
-        self.counts.append(torch.bincount(outputs.environments, minlength=3).tolist())
-        return super().sums(outputs)
+EXAMPLES = ["text", "images"]
 
 
-def seen() -> Seen:
-    objective = Seen()
-    objective.counts = []
-    return objective
+def make(name: str, folder: Path, **options: Any) -> Trainer:
+    save, trainer = TRAINERS[name]
+    save(folder)
+    return trainer(folder, **options)
 
 
-def make_texts() -> Dataset:
-    """Tokenized, as a tutorial's `map` leaves them: lists of different lengths, and columns nobody needs."""
-    generator = np.random.default_rng(0)
-    labels = generator.integers(0, 2, 96)
-    rows = {
-        "text": [f"note {i}" for i in range(96)],
-        "input_ids": [[1, *(5 + 9 * y + generator.integers(0, 9, 3 + i % 5))] for i, y in enumerate(labels)],
-        "label": labels.tolist(),
-        "place": [PLACES[i % 7 % 3] for i in range(96)],
-    }
-    rows["attention_mask"] = [[1] * len(ids) for ids in rows["input_ids"]]
-    return Dataset.from_dict(rows)
-
-
-def make_bert() -> BertForSequenceClassification:
-    set_seed(0)
-    config = BertConfig(
-        vocab_size=30, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
-    )
-    config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0.0
-    return BertForSequenceClassification(config)
-
-
-def padding() -> DataCollatorWithPadding:
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(WordLevel({"[PAD]": 0}, "[PAD]")), pad_token="[PAD]"
-    )
-    return DataCollatorWithPadding(tokenizer)
-
-
-def plain_arguments(folder: Path, **changes: Any) -> TrainingArguments:
-    defaults: dict[str, Any] = {
-        "per_device_train_batch_size": 12,
-        "max_steps": 4,
-        "logging_steps": 1,
-        "save_strategy": "no",
-        "disable_tqdm": True,
-        "use_cpu": True,
-        "learning_rate": 1e-2,
-    }
-    return TrainingArguments(output_dir=str(folder), **{**defaults, **changes})
-
-
-def accuracy(prediction: EvalPrediction) -> dict[str, float]:
-    logits, labels = prediction
-    return {"right": float((logits.argmax(-1) == labels).mean())}
-
-
-def test_a_text_tutorial_trains_on_equal_environments_that_its_column_names(tmp_path: Path) -> None:
-    data = make_texts()
-    trainer = OODTrainer(
-        make_bert(),
-        plain_arguments(tmp_path, max_steps=60),
-        objective=seen(),
-        environment_column="place",
-        train_dataset=data,
-        eval_dataset=data,
-        data_collator=padding(),
-        compute_metrics=accuracy,
-    )
+@pytest.mark.parametrize("name", TRAINERS)
+def test_every_batch_has_the_environments_of_the_string_column_in_equal_parts(
+    name: str, tmp_path: Path
+) -> None:
+    trainer = make(name, tmp_path, num_train_epochs=2, max_steps=-1)
+    assert trainer.environment_names == list(PLACES)
     trainer.train()
-    assert trainer.environment_names == sorted(PLACES)
-    assert trainer.objective.counts == [[4, 4, 4]] * 60
+    assert trainer.objective.seen == [[4, 4, 4]] * (2 * sum(COUNTS) // 12)
+
+
+@pytest.mark.parametrize("layout", [(6, 2), (3, 4)])
+@pytest.mark.parametrize("name", TRAINERS)
+def test_a_step_in_micro_batches_has_the_gradient_of_the_whole(
+    name: str, layout: tuple[int, int], tmp_path: Path
+) -> None:
+    batch, accumulation = layout
+    divided = first_step(make(name, tmp_path, batch=batch, accumulation=accumulation))
+    assert_same_step(divided, first_step(make(name, tmp_path)))
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+def test_the_law_is_tested_where_the_method_matters(name: str, tmp_path: Path) -> None:
+    irm, erm = (first_step(make(name, tmp_path, objective=objective)) for objective in (None, ERM()))
+    one, other = (torch.cat([g.flatten() for g in step["gradients"].values()]) for step in (irm, erm))
+    assert torch.cosine_similarity(one, other, dim=0) < 0.98
+
+
+@pytest.mark.slow
+def test_and_so_it_has_on_two_processes(tmp_path: Path) -> None:
+    whole = {}
+    for name in TRAINERS:
+        (tmp_path / name).mkdir()
+        whole[name] = first_step(make(name, tmp_path / name))
+    launcher = "-m torch.distributed.run --standalone --local-addr 127.0.0.1 --nproc_per_node 2".split()
+    done = subprocess.run(
+        [sys.executable, *launcher, own_trainers.__file__, str(tmp_path)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,  # seconds, on a machine that is busy with other things
+    )
+    assert done.returncode == 0, done.stderr
+    for (name, _), step in torch.load(tmp_path / "two.pt").items():
+        assert_same_step(step, whole[name])
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_tutorials_metric_is_that_of_the_predictions(name: str, tmp_path: Path) -> None:
+    """Beside the library's own, of each environment by its name."""
+    trainer = make(name, tmp_path, max_steps=8, learning_rate=3e-3)
+    trainer.train()
+    data = trainer.eval_dataset["validation"]
+    found = trainer.predict(data)
+    labels = np.array(data.with_format(None)["label"])
+    assert np.array_equal(found.label_ids, labels)
+    hits = found.predictions.argmax(-1) == labels
     metrics = trainer.evaluate()
-    logits = trainer.predict(data).predictions
-    right = logits.argmax(1) == np.array(data["label"])
-    assert metrics["eval_validation_right"] == right.mean() > 0.9
+    assert 0 < hits.mean() < 1
+    assert metrics["eval_validation_hit_rate"] == metrics["eval_validation_accuracy"] == hits.mean()
+    where = np.array(data.with_format(None)["environment"])
     for place in PLACES:
-        own = right[np.array(data["place"]) == place].mean()
-        assert metrics[f"eval_validation_{place}_accuracy"] == pytest.approx(own)
+        assert metrics[f"eval_validation_{place}_accuracy"] == pytest.approx(hits[where == place].mean())
 
 
-def test_an_image_tutorial_with_a_transform_and_a_collator_of_its_own(tmp_path: Path) -> None:
-    pixels = make_dataset((24, 24, 24))
-    data = Dataset.from_dict(
-        {
-            "bytes": [image.numpy().tobytes() for image in pixels.columns["pixel_values"]],
-            "label": pixels.labels.tolist(),
-            "environment": [PLACES[number] for number in pixels.environments.tolist()],
-        }
+def test_a_loss_that_is_only_known_as_a_mean_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    save_text_model(tmp_path)
+    with pytest.raises(TypeError, match=r"WeightedTrainer computes a loss of its own.*per_sample\(self"):
+        text_trainer(tmp_path, WithoutHook)
+
+
+def test_irm_takes_the_slopes_of_the_users_loss(tmp_path: Path) -> None:
+    """IRMv1 as its paper writes it, from the same twelve samples: the slope in a scale of 1 on the logits."""
+    trainer = make("own loss", tmp_path)
+    batch = next(iter(trainer.get_train_dataloader()))
+    labels, environments = batch.pop("labels"), batch.pop("environment")
+    trainer.model.train()
+    scale = torch.ones(3, requires_grad=True)  # one for each environment
+    logits = trainer.model(**batch).logits * scale[environments][:, None]
+    losses = F.cross_entropy(logits, labels, weight=WEIGHTS, reduction="none")
+    risks = torch.stack([losses[environments == number].mean() for number in range(3)])
+    (slopes,) = torch.autograd.grad(risks.sum(), scale, create_graph=True)
+    weight = IRM_OPTIONS["penalty_weight"]
+    loss = (risks.mean() + weight * slopes.square().mean()) / weight
+    loss.backward()
+    assert weight * slopes.square().mean() > 0.01 * risks.mean()
+    expected = {name: p.grad for name, p in trainer.model.named_parameters() if p.grad is not None}
+    fresh = first_step(make("own loss", tmp_path))
+    assert_same_step(fresh, {"gradients": expected, "loss": loss.item()})
+
+
+def test_evaluation_is_the_users_own(tmp_path: Path) -> None:
+    trainer = make("own loss", tmp_path)
+    metrics = trainer.evaluate()
+    found = trainer.predict(trainer.eval_dataset)
+    logits, labels = torch.tensor(found.predictions), torch.tensor(found.label_ids)
+    assert metrics["eval_hit_rate"] == np.mean(found.predictions.argmax(-1) == found.label_ids)
+    own = [
+        F.cross_entropy(logits[rows], labels[rows], weight=WEIGHTS) * len(rows)
+        for rows in torch.arange(len(labels)).split(8)
+    ]
+    assert metrics["eval_loss"] == pytest.approx((torch.stack(own).sum() / len(labels)).item(), rel=1e-5)
+
+
+def check_run(names: dict[str, Any]) -> None:
+    trainer = names["trainer"]
+    assert trainer.state.global_step == 2 * sum(COUNTS) // 12
+    assert {f"eval_validation_{place}_accuracy" for place in PLACES} <= names["metrics"].keys()
+
+
+def test_the_documents_script_for_texts_runs(tmp_path: Path) -> None:
+    save_text_model(tmp_path)
+    names = run_block(
+        "your_trainer.md",
+        0,
+        model=BertForSequenceClassification.from_pretrained(tmp_path),
+        tokenizer=AutoTokenizer.from_pretrained(tmp_path),
+        output_dir=str(tmp_path / "run"),
+        data=DatasetDict(
+            {
+                split: text_data(tmp_path, counts).select_columns(["text", "label", "environment"])
+                for split, counts in (("train", COUNTS), ("validation", (5, 6, 7)))
+            }
+        ),
     )
-
-    def as_pixels(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        arrays = [np.frombuffer(raw, np.uint8).reshape(3, 28, 28) for raw in rows["bytes"]]
-        return {**rows, "pixel_values": [torch.from_numpy(array / 255.0).float() for array in arrays]}
-
-    def collate_fn(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
-        return {
-            "pixel_values": torch.stack([row["pixel_values"] for row in rows]),
-            "labels": torch.tensor([row["label"] for row in rows]),
-        }
-
-    data.set_transform(as_pixels)
-    set_seed(0)
-    config = ViTConfig(
-        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=28
-    )
-    trainer = OODTrainer(
-        ViTForImageClassification(config),
-        plain_arguments(tmp_path, remove_unused_columns=False),
-        objective=seen(),
-        train_dataset=data,
-        eval_dataset={"validation": data},
-        data_collator=collate_fn,
-    )
-    trainer.train()
-    assert trainer.objective.counts == [[4, 4, 4]] * 4
-    assert {f"eval_validation_{place}_accuracy" for place in PLACES} <= set(trainer.evaluate())
+    check_run(names)
+    assert names["metrics"]["eval_validation_hit_rate"] == names["metrics"]["eval_validation_accuracy"]
 
 
-class WeightedTrainer(Trainer):
-    """A user's trainer with a loss of its own."""
-
-    def compute_loss(
-        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
-    ) -> Any:
-        outputs = model(**inputs)
-        loss = F.cross_entropy(outputs.logits, inputs["labels"], torch.tensor([1.0, 3.0]))
-        return (loss, outputs) if return_outputs else loss
-
-
-class EnvironmentWeightedTrainer(EnvironmentTrainer, WeightedTrainer):
-    def per_sample(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-        logits = model(inputs["pixel_values"]).logits
-        weights = torch.tensor([1.0, 3.0])
-        losses = F.cross_entropy(logits, inputs["labels"], weights, reduction="none")
-        return losses, logits, inputs["environment"]
-
-
-def test_a_loss_that_is_only_a_mean_is_refused_with_the_way_out(tmp_path: Path) -> None:
-    class Without(EnvironmentTrainer, WeightedTrainer):
-        pass
-
-    with pytest.raises(TypeError, match=r"WeightedTrainer computes a loss of its own.*per_sample"):
-        Without(make_model(), make_args(tmp_path), train_dataset=make_dataset())
-
-
-class KeepGradients(TrainerCallback):
-    def on_pre_optimizer_step(self, *args: Any, model: nn.Module, **kwargs: Any) -> None:
-        self.gradient = torch.cat([p.grad.flatten().clone() for p in model.parameters()])
-
-
-@pytest.mark.parametrize("method", [IRM, VREx])
-def test_with_per_sample_it_obeys_the_law_of_exactness(method: Any, tmp_path: Path) -> None:
-    """IRM's slopes are taken by autograd, through the user's loss alone."""
-    found, objective = [], method(penalty_weight=50.0, warmup_steps=0)
-    for batch, accumulation in ((36, 1), (12, 3)):
-        keep = KeepGradients()
-        trainer = EnvironmentWeightedTrainer(
-            make_model(),
-            make_args(
-                tmp_path,
-                per_device_train_batch_size=batch,
-                gradient_accumulation_steps=accumulation,
-                max_steps=1,
-            ),
-            objective=objective,
-            train_dataset=make_dataset((12, 12, 12)),
-            callbacks=[keep],
+def test_the_documents_script_for_images_runs(tmp_path: Path) -> None:
+    save_image_model(tmp_path)
+    check_run(
+        run_block(
+            "your_trainer.md",
+            1,
+            model=ViTForImageClassification.from_pretrained(tmp_path),
+            to_pixels=to_pixels,
+            output_dir=str(tmp_path / "run"),
+            data=DatasetDict({"train": image_data(), "validation": image_data((5, 6, 7))}),
         )
-        trainer.train()
-        found.append(keep.gradient)
-    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-6)
-    model, data = make_model(), make_dataset((12, 12, 12))
-    logits = model(data.columns["pixel_values"].float() / 255).logits
-    scale = torch.ones((), requires_grad=True)
-    risks = []
-    for environment in range(3):
-        rows = data.environments == environment
-        losses = F.cross_entropy(
-            scale * logits[rows], data.labels[rows], torch.tensor([1.0, 3.0]), reduction="none"
-        )
-        risks.append(losses.mean())
-    if isinstance(objective, IRM):
-        slopes = [torch.autograd.grad(risk, scale, create_graph=True)[0] for risk in risks]
-        penalty = torch.stack(slopes).square().mean()
-    else:
-        penalty = torch.stack(risks).var(correction=0)
-    ((torch.stack(risks).mean() + 50 * penalty) / 50).backward()
-    expected = torch.cat([p.grad.flatten() for p in model.parameters()])
-    torch.testing.assert_close(found[0], expected, rtol=1e-3, atol=1e-6)
-
-
-@dataclass
-class Arguments(EnvironmentOptions, TrainingArguments):
-    """Those of a user's trainer, and of environments."""
-
-
-def test_arguments_of_ones_own_take_the_environment_options(tmp_path: Path) -> None:
-    arguments = Arguments(
-        output_dir=str(tmp_path),
-        environment_proportions="natural",
-        max_steps=2,
-        use_cpu=True,
-        save_strategy="no",
     )
-    trainer = EnvironmentWeightedTrainer(make_model(), arguments, train_dataset=make_dataset((40, 10, 10)))
-    assert trainer.options is trainer.args
-    trainer.train()
 
 
-def test_evaluation_alone_measures_a_trainer_that_trains_as_before(tmp_path: Path) -> None:
-    class Measured(EnvironmentEvaluation, Trainer):
-        pass
+def test_the_documents_trainer_with_a_loss_of_its_own_is_the_tested_one(tmp_path: Path) -> None:
+    trainer_class = run_block("your_trainer.md", 2)["WeightedEnvironmentTrainer"]
+    theirs = first_step(make("own loss", tmp_path, trainer_class=trainer_class))
+    assert_same_step(theirs, first_step(make("own loss", tmp_path)))
 
-    data, weights = make_texts().rename_column("place", "environment"), []
-    for kind in (Trainer, Measured):
-        trainer = kind(
-            make_bert(),
-            plain_arguments(tmp_path, metric_for_best_model="worst_accuracy", greater_is_better=True),
-            train_dataset=data,
-            eval_dataset=data,
-            data_collator=padding(),
-        )
-        trainer.train()
-        weights.append(torch.cat([p.detach().flatten() for p in trainer.model.parameters()]))
-    torch.testing.assert_close(*weights)
-    assert {"eval_worst_accuracy", "eval_ward_accuracy"} <= set(trainer.evaluate())
+
+class WrongOrder(WeightedTrainer, EnvironmentTrainer):
+    """The user's trainer computes its loss, and the objective is never asked."""
+
+
+def test_the_wrong_order_of_bases_is_refused(tmp_path: Path) -> None:
+    save_text_model(tmp_path)
+    with pytest.raises(TypeError, match="first of the bases"):
+        text_trainer(tmp_path, WrongOrder).train()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from backbones import make_backbone
 from conftest import make_dataset
 from torch import nn
 
-from hf_ood import CORAL, IRM, LeNetConfig, LeNetForImageClassification
+from hf_ood import CORAL, DANN, IRM, LeNetConfig, LeNetForImageClassification
 from hf_ood.data import collate
 from hf_ood.losses import CrossEntropy
 from hf_ood.models import Penultimate
@@ -76,6 +78,23 @@ def test_a_head_is_trained_on_the_loss_it_is_given_and_a_warmup_knows_its_steps(
     assert not any(torch.equal(heads[0].weight, other.weight) for other in heads[1:])
     with pytest.raises(ValueError, match=r"irm\.warmup_steps is 500 steps, and the training has 6"):
         fit_head(heads[0], features, IRM(warmup_steps=500), steps=6)
+
+
+def test_the_head_rests_while_it_is_the_discriminators_turn() -> None:
+    features = cached_features(make_model("lenet"), make_dataset())
+    torch.manual_seed(1)
+    start = nn.Linear(features.columns["pixel_values"].shape[1], 2)
+    heads, discriminators = [], []
+    for steps in (1, 2, 3):
+        head, objective = copy.deepcopy(start), DANN(discriminator_steps=2, width=8)
+        torch.manual_seed(2)
+        fit_head(head, features, objective, steps=steps, batch_size=30)
+        heads.append(head.weight.detach())
+        discriminators.append(torch.cat([p.detach().flatten() for p in objective.parameters()]))
+    assert torch.equal(heads[0], start.weight) and torch.equal(heads[1], start.weight)
+    assert not torch.equal(heads[2], start.weight)
+    assert not torch.equal(discriminators[0], discriminators[1])  # it learns in both of its turns
+    assert torch.equal(discriminators[1], discriminators[2])  # and rests while the head moves
 
 
 def test_too_few_environments_are_refused() -> None:
