@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..objectives import Objective, Outputs, Sums
 from ..objectives.functional import environment_means, environment_sums, mean_over_present
-from .reduction import ALONE, Reduction
+from .reduction import ALONE, Awaited, Reduction
 from .replay import RandomState, preserved_buffers, random_state, restore_random_state
 
 AUXILIARY_LOSS = "auxiliary_loss"  # its name in a model's output, in the sums and in the log
@@ -66,7 +66,8 @@ class ExactStep:
         samples were seen before in this step, so the objective's state and the observer have them already.
         """
         self.model, self.batches, self.step, self.repeated = model, batches, step, repeated
-        self.counts = counts
+        self._counts: Tensor | None = counts
+        self._awaited_counts: Awaited | None = None
         self.parts: dict[str, Tensor] = {}
         self._position = 0
         self._value: Tensor | None = None
@@ -76,7 +77,7 @@ class ExactStep:
         divided = len(batches) > 1 or self.reduction.processes > 1
         self._is_whole = not divided and counts is None
         if self.objective.linear and divided and counts is None:
-            self.counts = self._count()
+            self._awaited_counts = self._count()  # wanted after the first forward pass
         elif len(batches) > 1 and counts is None:
             self._solve(self.reduction.add_sums(self._first_pass()))
 
@@ -103,11 +104,18 @@ class ExactStep:
         own = self.reduction.processes if self.counts is not None else 1
         return {name: part * own for name, part in self.parts.items()} if own > 1 else self.parts
 
-    def _count(self) -> Tensor:
+    @property
+    def counts(self) -> Tensor | None:
+        """Samples of each environment in the whole step, float [E], where they are known."""
+        if self._awaited_counts is not None:
+            self._counts, self._awaited_counts = self._awaited_counts(), None
+        return self._counts
+
+    def _count(self) -> Awaited:
         ids = torch.cat([batch["environment"] for batch in self.batches])
         device = next(self.model.parameters()).device
         ones = torch.ones(len(ids), device=ids.device)
-        return self.reduction.add(environment_sums(ones, ids, self.num_environments).to(device))
+        return self.reduction.add_meanwhile(environment_sums(ones, ids, self.num_environments).to(device))
 
     def _first_pass(self) -> Sums:
         """The sums of this process's micro-batches; their random states are all that the pass leaves."""

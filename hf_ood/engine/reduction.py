@@ -12,27 +12,44 @@ from torch import Tensor
 
 from ..objectives import Sums
 
+Awaited = Callable[[], Tensor]
+
 
 @dataclass(frozen=True)
 class Reduction:
-    """The number of processes that share a step, and the sum of a tensor over them (not in place)."""
+    """The number of processes that share a step, and the sum of a tensor over them (not in place).
+
+    `add_meanwhile` begins the sum and returns what waits for it: processes need not wait for the slowest
+    before they go on.
+    """
 
     processes: int = 1
     add: Callable[[Tensor], Tensor] = lambda tensor: tensor
+    add_meanwhile: Callable[[Tensor], Awaited] = lambda tensor: lambda: tensor
 
     @classmethod
     def of(cls, accelerator: Accelerator) -> Reduction:
         """That of an `Accelerator`."""
         if accelerator.num_processes == 1:
             return ALONE
-        return cls(accelerator.num_processes, lambda tensor: accelerator.reduce(tensor, "sum"))
+        if dist.is_initialized():
+            return cls.over_processes()
+
+        def add(tensor: Tensor) -> Tensor:
+            return accelerator.reduce(tensor, "sum")
+
+        def add_at_once(tensor: Tensor) -> Awaited:
+            total = add(tensor)
+            return lambda: total
+
+        return cls(accelerator.num_processes, add, add_at_once)
 
     @classmethod
     def over_processes(cls) -> Reduction:
         """That of `torch.distributed`, if it was initialised; otherwise of this process alone."""
         if not dist.is_initialized() or dist.get_world_size() == 1:
             return ALONE
-        return cls(dist.get_world_size(), _all_reduced)
+        return cls(dist.get_world_size(), lambda tensor: _add_meanwhile(tensor)(), _add_meanwhile)
 
     def mean(self, tensor: Tensor) -> Tensor:
         return self.add(tensor) / self.processes if self.processes > 1 else tensor
@@ -54,10 +71,15 @@ class Reduction:
         return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
 
 
-def _all_reduced(tensor: Tensor) -> Tensor:
+def _add_meanwhile(tensor: Tensor) -> Awaited:
     total = tensor.detach().clone()
-    dist.all_reduce(total)
-    return total
+    work = dist.all_reduce(total, async_op=True)
+
+    def wait() -> Tensor:
+        work.wait()
+        return total
+
+    return wait
 
 
 ALONE = Reduction()

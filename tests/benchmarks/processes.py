@@ -16,12 +16,16 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from hand_written import run_loop
-from steps import BATCH, Clock, lenet, run_ood_trainer
+from steps import BATCH, Clock, lenet, run_ood_trainer, run_trainer
 from transformers import set_seed
 
 from hf_ood.data import colored_mnist_tensors
 
-LOOPS: dict[str, Callable[..., Clock]] = {"hand_written": run_loop, "ood_trainer": run_ood_trainer}
+LOOPS: dict[str, Callable[..., Clock]] = {
+    "hand_written": run_loop,
+    "trainer": run_trainer,
+    "ood_trainer": run_ood_trainer,
+}
 LAUNCHER = "-m torch.distributed.run --standalone --local-addr 127.0.0.1 --nproc_per_node"
 
 

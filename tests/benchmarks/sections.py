@@ -146,9 +146,9 @@ def vit(settings: Settings) -> None:
 
 
 def processes(settings: Settings) -> None:
-    """LeNet on two processes against one: OODTrainer, and a hand-written loop with DDP (gloo)."""
+    """LeNet on two processes against one: OODTrainer, Trainer, and a hand-written loop with DDP (gloo)."""
     heading(f"processes: LeNet, batch {BATCH} and 1 thread on each, mean step")
-    loops = {"hand-written": "hand_written", "OODTrainer": "ood_trainer"}
+    loops = {"hand-written": "hand_written", "Trainer": "trainer", "OODTrainer": "ood_trainer"}
     found = interleaved(
         {
             f"{label}, {number}": partial(images_per_second, loop, number, settings.measured(100))
@@ -161,7 +161,9 @@ def processes(settings: Settings) -> None:
         show(f"{name} process{'es' if name.endswith('2') else ''}", rates, "images/s")
     show("hand-written, 2 / 1", ratios(found["hand-written, 2"], found["hand-written, 1"]))
     show("OODTrainer, 2 / 1", ratios(found["OODTrainer, 2"], found["OODTrainer, 1"]), target=at_least(1.8))
-    against = ratios(found["OODTrainer, 2"], found["hand-written, 2"])
+    hand_written = found["hand-written, 2"]
+    show("Trainer / hand-written, 2 processes", ratios(found["Trainer, 2"], hand_written))
+    against = ratios(found["OODTrainer, 2"], hand_written)
     show("or: OODTrainer / hand-written, 2 processes", against, target=at_least(0.97))
 
 

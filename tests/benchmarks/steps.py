@@ -105,6 +105,7 @@ def config(folder: str, batch: int, steps: int, compiled: bool) -> OODConfig:
         disable_tqdm=True,
         use_cpu=True,
         ddp_backend="gloo" if "WORLD_SIZE" in os.environ else None,
+        ddp_find_unused_parameters=False,  # as the hand-written loop's
         torch_compile=compiled,
     )
 
