@@ -1,25 +1,16 @@
 """Out-of-distribution generalisation for the Hugging Face ecosystem."""
 
-from .averaging import EMA, SWA, SWAD
+from .moved import find_old_names
+
+find_old_names()
+
 from .data import ColoredMNIST, EnvironmentDataset, EnvironmentSampler, RandomColor, load_colored_mnist
 from .discovery import EIIL, KMeansEnvironments, RandomEnvironments, write_environments
-from .losses import CrossEntropy, SampleLoss
-from .masking import RSC, MixStyle
-from .mixing import LISA, Mixup
-from .models import (
-    DisentangledVAEConfig,
-    DisentangledVAEForImageClassification,
-    LeNetConfig,
-    LeNetForImageClassification,
-    LeNetImageProcessor,
-    LinearConfig,
-    LinearForImageClassification,
-    MLPConfig,
-    MLPForImageClassification,
-    SmallResNetConfig,
-    SmallResNetForImageClassification,
-)
-from .objectives import (
+from .methods.averaging import EMA, SWA, SWAD
+from .methods.losses import CrossEntropy, SampleLoss
+from .methods.masking import RSC, MixStyle
+from .methods.mixing import LISA, Mixup
+from .methods.objectives import (
     CDANN,
     CORAL,
     DANN,
@@ -36,6 +27,20 @@ from .objectives import (
     SupCon,
     VREx,
 )
+from .methods.updates import IGA, MLDG, SAM, ANDMask, Fish, SANDMask
+from .models import (
+    DisentangledVAEConfig,
+    DisentangledVAEForImageClassification,
+    LeNetConfig,
+    LeNetForImageClassification,
+    LeNetImageProcessor,
+    LinearConfig,
+    LinearForImageClassification,
+    MLPConfig,
+    MLPForImageClassification,
+    SmallResNetConfig,
+    SmallResNetForImageClassification,
+)
 from .trainer import (
     EnvironmentOptions,
     EnvironmentTrainer,
@@ -46,7 +51,6 @@ from .trainer import (
     RSCTrainer,
     register,
 )
-from .updates import IGA, MLDG, SAM, ANDMask, Fish, SANDMask
 
 __version__ = "0.1.0"
 

@@ -9,8 +9,7 @@ from importlib import import_module
 
 import shtab
 
-from .cli.parser import UsageError
-from .data.configurations import unknown_name
+from .errors import UsageError, unknown_name
 
 # Command -> the module with its `main` and `make_parser`, and what it is for.
 COMMANDS = {

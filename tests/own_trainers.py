@@ -32,7 +32,7 @@ from transformers import (
 )
 
 from hf_ood import IRM, EnvironmentTrainer, OODTrainer
-from hf_ood.objectives import Objective, Outputs, Sums
+from hf_ood.methods.objectives import Objective, Outputs, Sums
 
 PLACES = ("cinema", "hospital", "radio")
 MISLED = {"cinema": 0.1, "hospital": 0.3, "radio": 0.8}  # how often the input tells the other label

@@ -13,13 +13,14 @@ from typing import Any
 
 import yaml
 
+from ..errors import UsageError
+from ..methods.registry import method_parts
 from ..models import MODELS
 from ..trainer import OODConfig
-from ..trainer.methods import method_parts
 from .adapters import LORA
 from .command import command_line
 from .models import MODEL_CONFIG, model_section, take_model_config
-from .parser import LOSS, UsageError, make_parser, sections
+from .parser import LOSS, make_parser, sections
 from .run_arguments import RunArguments
 from .stages import read_stages
 

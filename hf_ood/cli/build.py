@@ -12,8 +12,8 @@ from datasets import DatasetDict, disable_progress_bars
 from ..data import EnvironmentDataset, load_colored_mnist
 from ..data.configurations import CONFIGURATIONS, make_config
 from ..data.publish import push_dataset_folder, write_colored_mnist
+from ..errors import UsageError
 from ..reporting.samples import draw_samples
-from .arguments import UsageError
 from .parser import add_options, sections
 
 COLUMNS = 12  # sample images of each environment

@@ -22,8 +22,8 @@ from ..data import (
     load_processor,
     read_dataset,
 )
-from ..data.configurations import unknown_name
 from ..data.images import Process
+from ..errors import unknown_name
 from .arguments import Arguments
 from .models import backbone
 from .run_arguments import RunArguments

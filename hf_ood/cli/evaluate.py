@@ -19,9 +19,9 @@ from transformers.utils import logging
 from ..data import load_colored_mnist, read_dataset
 from ..data.colored_mnist import DEFAULT_CONFIGURATION
 from ..data.columns import find_image_column, require_columns
-from ..data.configurations import unknown_name
 from ..data.environment_column import numbered
 from ..data.processors import takes_text
+from ..errors import UsageError, unknown_name
 from ..evaluation import confusion_matrices, environment_report, load_results, save_results
 from ..evaluation.labels import map_labels
 from ..evaluation.metrics import EnvironmentReport, log_softmax, mean_accuracy, worst_accuracy
@@ -37,7 +37,7 @@ from ..reporting.confusion import CONFUSION_FILE, draw_confusion
 from ..reporting.reliability import RELIABILITY_FILE, draw_reliability
 from ..reporting.tables import print_evaluation
 from .command import command_line
-from .parser import UsageError, _HelpFormatter
+from .parser import _HelpFormatter
 
 SUBJECT = ("model", "revision", "dataset", "config", "split")  # what an evaluation is of
 logger = logging.get_logger(__name__)

@@ -15,6 +15,7 @@ from rich.table import Table
 from transformers import AutoModelForImageClassification
 
 from ..data import collate
+from ..errors import UsageError
 from ..evaluation.results import RESULTS_FILE
 from ..explain import attribute, default_layer, find_layer, summarize
 from ..files import all_or_nothing
@@ -23,7 +24,7 @@ from .arguments import recorded_arguments
 from .cores import cores_per_process
 from .datasets import load_splits
 from .output_folder import ARGUMENTS_FILE
-from .parser import UsageError, _HelpFormatter
+from .parser import _HelpFormatter
 
 REPORT_FILE = "attribution.json"
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from transformers import PreTrainedModel
 
 from ..data import EnvironmentDataset
+from ..methods.registry import build_method
 from ..trainer.linear_probe import compute_features, on_features
-from ..trainer.methods import build_method
 from .adapters import LORA, LoRA, add_adapters, head_name
 from .stages import freeze_all_but
 

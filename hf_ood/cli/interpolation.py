@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from ..averaging import interpolate
 from ..evaluation.metrics import EnvironmentReport, is_regression, mean_measure, worst_accuracy
+from ..methods.averaging import interpolate
 from ..models import MODELS
 from .run_arguments import RunArguments
 

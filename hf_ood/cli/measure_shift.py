@@ -19,8 +19,9 @@ from rich.table import Table
 from ..data import EnvironmentDataset, colored_mnist_tensors
 from ..data.colored_mnist import DEFAULT_CONFIGURATION
 from ..data.columns import column_ids, column_names, require_columns
-from ..data.configurations import CONFIGURATIONS, unknown_name
+from ..data.configurations import CONFIGURATIONS
 from ..data.loading import read_dataset
+from ..errors import UsageError, unknown_name
 from ..evaluation import Shift, measure_environment_shifts, measure_shift
 from ..evaluation.results import versions
 from ..evaluation.shift import ESTIMATORS, CheckpointEncoder, Encoder, PixelEncoder
@@ -29,7 +30,6 @@ from ..files import all_or_nothing
 from ..reporting.shift import REPORT_FILE, SHIFT_FILE, draw_shifts
 from .command import command_line
 from .datasets import keep_environments
-from .parser import UsageError
 
 TABLE_FILE = "shift.csv"
 DESCRIPTION = """\

@@ -19,9 +19,8 @@ from transformers import (
 )
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from ..data.configurations import unknown_name
+from ..errors import UsageError, unknown_name
 from ..models import MODELS, image_processor
-from .parser import UsageError
 from .run_arguments import RunArguments
 
 if TYPE_CHECKING:

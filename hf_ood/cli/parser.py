@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from argparse import (
     SUPPRESS,
     Action,
@@ -24,10 +23,11 @@ from ..data import linear_unit_tests
 from ..data.configurations import OPTIONS, ColoredMNISTConfig
 from ..data.linear_unit_tests import LinearUnitTestConfig
 from ..discovery import INFERENCES
-from ..losses import CrossEntropy
+from ..errors import UsageError
+from ..methods.losses import CrossEntropy
+from ..methods.registry import METHODS
 from ..models import MODELS
 from ..trainer import OODConfig
-from ..trainer.methods import METHODS
 from .adapters import LORA, LORA_OPTIONS, LoRA
 from .run_arguments import RunArguments
 
@@ -126,15 +126,6 @@ class _Parser(HfArgumentParser):
 
     def error(self, message: str) -> Any:
         raise UsageError(f"{message}\nSee --help.")
-
-
-class UsageError(SystemExit):
-    """A command line that cannot be understood: printed without a traceback, exit status 2."""
-
-    def __init__(self, message: str):
-        print(f"error: {message}", file=sys.stderr)  # noqa: T201 (a command line's errors go to the terminal)
-        super().__init__(2)
-        self.message = message
 
 
 def sections() -> dict[str, dict[str, tuple[Any, str]]]:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import UsageError
 from ..hub import push
 from ..trainer import OODConfig
 from ..uploads import prepare_repository
-from .arguments import UsageError
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..data import EnvironmentDataset
-from ..data.configurations import unknown_name
 from ..discovery import INFERENCES, EnvironmentInference, Reference, replace_environments
-from ..objectives.functional import are_targets
+from ..errors import unknown_name
+from ..methods.objectives.functional import are_targets
 from .arguments import Arguments
 
 Datasets = dict[str, EnvironmentDataset]

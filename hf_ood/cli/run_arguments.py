@@ -10,9 +10,9 @@ from ..data.colored_mnist import DEFAULT_CONFIGURATION
 from ..data.configurations import CONFIGURATIONS
 from ..data.linear_unit_tests import EXAMPLES
 from ..discovery import INFERENCES
+from ..methods.registry import METHODS
 from ..models import MODELS
 from ..options import option
-from ..trainer.methods import METHODS
 
 
 @dataclass

@@ -16,11 +16,11 @@ from ..evaluation.metrics import EnvironmentReport, mean_measure
 from ..evaluation.results import RESULTS_FILE, history, versions
 from ..files import all_or_nothing
 from ..hub.model_card import write_model_card
-from ..losses import CrossEntropy
+from ..methods.losses import CrossEntropy
+from ..methods.registry import Method
 from ..reporting.curves import CURVES_FILE, draw_curves
 from ..reporting.reconstructions import RECONSTRUCTIONS_FILE, Reconstructs, draw_reconstructions
 from ..trainer import OODTrainer
-from ..trainer.methods import Method
 from .adapters import recorded_lora
 from .arguments import Arguments
 from .datasets import describe_data, load_splits

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from transformers import PreTrainedModel
 
-from ..data.configurations import unknown_name
+from ..errors import unknown_name
 from ..models import batch_norms
 from ..trainer.renamed_weights import load_by_from_pretrained
 from .parser import TOPICS

@@ -17,15 +17,16 @@ from transformers import PreTrainedModel, set_seed
 from transformers.utils import logging
 
 from ..data import EnvironmentDataset
+from ..errors import UsageError
 from ..evaluation.results import RESULTS_FILE, load_results
-from ..losses import CrossEntropy
+from ..methods.losses import CrossEntropy
+from ..methods.registry import Method, build_method
 from ..reporting.tables import print_results
 from ..trainer import CorruptCheckpointError, NonFiniteLossError, OODConfig, OODTrainer
 from ..trainer.checkpoints import last_whole_checkpoint
 from ..trainer.linear_probe import Probe, on_features
-from ..trainer.methods import Method, build_method
 from .adapters import LORA, without_adapters
-from .arguments import Arguments, UsageError, parse_arguments
+from .arguments import Arguments, parse_arguments
 from .cores import cores_per_process
 from .datasets import load_splits, training_datasets
 from .frozen import as_the_trained_part_takes, choose_trainable

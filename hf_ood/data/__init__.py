@@ -1,6 +1,5 @@
 """From digits to batches that know their environment."""
 
-from .arrow import ArrowEnvironmentDataset
 from .augmentation import AUGMENTATIONS, BatchAugmentation, RandomErasing, RandomGrayscale, RandomResizedCrop
 from .colored_mnist import ColoredMNIST, ColoredMNISTConfig, colored_mnist_tensors, load_colored_mnist
 from .coloring import PALETTE, RandomColor, colorize, uncolorize
@@ -9,6 +8,7 @@ from .environment_column import add_environments
 from .environments import EnvironmentDataset, EnvironmentSampler, as_environment_dataset, collate
 from .linear_unit_tests import LinearUnitTestConfig, linear_unit_test_tensors
 from .loading import Columns, environment_datasets, read_dataset
+from .mapped_dataset import ArrowEnvironmentDataset
 from .mnist import CorruptDataError, load_grey_images
 from .processors import load_processor
 from .publish import publish_dataset

@@ -27,12 +27,11 @@ from datasets.builder import Key
 from PIL import Image as PILImage
 from torch import Tensor
 
-from . import augmentation, coloring, configurations, mnist
-from . import plan as planning
+from . import augmentation, coloring, configurations, mnist, painting
 from .configurations import CONFIGURATIONS, OPTIONS, SPLITS, ColoredMNISTConfig, make_config
 from .environments import EnvironmentDataset
 from .mnist import GreyImages, load_grey_images, source_fingerprint
-from .plan import CHUNK, paint, plan_split
+from .painting import CHUNK, paint, plan_split
 
 DEFAULT_CONFIGURATION = "unseen_colors"
 
@@ -54,7 +53,7 @@ def features(config: ColoredMNISTConfig) -> Features:
 def _code_hash() -> str:
     """Changes with every edit of the code that makes the data: no edit is ever answered from a stale
     cache."""
-    modules = [configurations, planning, coloring, augmentation, mnist, inspect.getmodule(_code_hash)]
+    modules = [configurations, painting, coloring, augmentation, mnist, inspect.getmodule(_code_hash)]
     return hashlib.sha256(
         "".join(inspect.getsource(module) for module in modules if module).encode()
     ).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from datasets import BuilderConfig, Version
 
+from ..errors import unknown_name
 from ..options import option
 from . import coloring
 from .mnist import EMBEDDED
@@ -193,17 +193,6 @@ def painters(config: ColoredMNISTConfig, split: str) -> list[Painter]:
         case "label_noise_shortcut", _:
             return [_DigitShortcut(f"color_flip_{flip:g}", flip) for flip in config.color_flips]
     raise ValueError(unknown_name("configuration", config.name, list(CONFIGURATIONS)))
-
-
-MOST_NAMED = 40  # an error of pages hides what it says
-
-
-def unknown_name(kind: str, name: str, known: list[str]) -> str:
-    """The message for a name that does not exist, with the nearest one that does."""
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    more = f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
-    return f"Unknown {kind} {name!r}.{hint} There are: {', '.join(known[:MOST_NAMED])}{more}."
 
 
 def make_config(name: str, **options: Any) -> ColoredMNISTConfig:

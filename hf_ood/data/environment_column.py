@@ -10,7 +10,7 @@ import numpy as np
 import pandas
 from datasets import ClassLabel, Dataset, DatasetDict, Image
 
-from .configurations import unknown_name
+from ..errors import unknown_name
 
 ENVIRONMENT = "environment"
 Data = TypeVar("Data", Dataset, DatasetDict)

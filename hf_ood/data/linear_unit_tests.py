@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..errors import unknown_name
 from ..options import option
-from .configurations import SPLITS, unknown_name
+from .configurations import SPLITS
 from .environments import EnvironmentDataset
 
 Samples = tuple[np.ndarray, np.ndarray, np.ndarray]  # invariant [N, I], spurious [N, S], target [N]

@@ -12,12 +12,12 @@ import psutil
 import torch
 from datasets import Dataset, DatasetDict, concatenate_datasets, load_dataset, load_from_disk
 
-from .arrow import ArrowEnvironmentDataset, Reader
 from .columns import find_image_column
 from .environment_column import numbered
 from .environments import EXTRAS, EnvironmentDataset, Step
 from .image_paths import open_image_paths
 from .images import ImageReader, Process, is_separable
+from .mapped_dataset import ArrowEnvironmentDataset, Reader
 from .processors import takes_text
 from .splits import ROLES, Protocol, divide
 from .text import Pad, TokenReader, tokenize

@@ -22,7 +22,7 @@ import numpy as np
 import pandas
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
-from .configurations import unknown_name
+from ..errors import unknown_name
 from .dataset_card import CardText
 from .publish import write_dataset_folder
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .configurations import unknown_name
+from ..errors import unknown_name
 
 ROLES = ("train", "validation", "test")
 HELD_OUT = 0.2  # DomainBed's share

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from ..data import EnvironmentDataset, collate
 from ..data.environments import INPUTS
+from ..methods.objectives.functional import are_targets
 from ..models import Penultimate
 from ..models.modes import evaluation_mode
-from ..objectives.functional import are_targets
 
 
 @dataclass(frozen=True)

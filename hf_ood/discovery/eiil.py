@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..objectives.functional import sample_slopes
+from ..methods.objectives.functional import sample_slopes
 from ..options import option
 from .base import EnvironmentInference, Reference
 

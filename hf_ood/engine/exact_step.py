@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..objectives import Objective, Outputs, Sums
-from ..objectives.functional import environment_means, environment_sums, mean_over_present
+from ..methods.objectives import Objective, Outputs, Sums
+from ..methods.objectives.functional import environment_means, environment_sums, mean_over_present
 from .reduction import ALONE, Awaited, Reduction
 from .replay import RandomState, preserved_buffers, random_state, restore_random_state
 

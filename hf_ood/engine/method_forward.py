@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..masking import FeatureTransform
+from ..methods.masking import FeatureTransform
 from ..models import FeatureSplit, Penultimate, batch_norms, find_feature_layer
 
 

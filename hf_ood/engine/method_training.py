@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..averaging import Averaging
-from ..masking import FeatureTransform
-from ..objectives import Objective
-from ..updates import Update
+from ..methods.averaging import Averaging
+from ..methods.masking import FeatureTransform
+from ..methods.objectives import Objective
+from ..methods.updates import Update
 from .exact_step import ExactStep, Forward
 from .own_parameters import average_gradients, rest
 from .reduction import Reduction

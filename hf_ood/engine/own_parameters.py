@@ -11,8 +11,8 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from ..data import EnvironmentDataset
+from ..methods.objectives import Objective
 from ..models import Penultimate
-from ..objectives import Objective
 from .reduction import Reduction
 
 # Schedulers that keep more than a base rate for each group, or others inside of them.

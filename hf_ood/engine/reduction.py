@@ -10,7 +10,7 @@ import torch.distributed as dist
 from accelerate import Accelerator
 from torch import Tensor
 
-from ..objectives import Sums
+from ..methods.objectives import Sums
 
 Awaited = Callable[[], Tensor]
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..objectives import Outputs
-from ..objectives.base import labels_of
-from ..objectives.functional import are_targets, environment_sums, largest_class
+from ..methods.objectives import Outputs
+from ..methods.objectives.base import labels_of
+from ..methods.objectives.functional import are_targets, environment_sums, largest_class
 from .reduction import Reduction
 
 # What a sample's loss is called in the log.

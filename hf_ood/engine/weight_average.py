@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ..averaging import Averaging
-from ..averaging.base import averaged_tensors, prefixed, put, unprefixed
+from ..methods.averaging import Averaging
+from ..methods.averaging.base import averaged_tensors, prefixed, put, unprefixed
 
 
 class WeightAverage:

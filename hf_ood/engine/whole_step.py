@@ -12,8 +12,8 @@ import torch
 from accelerate.utils import broadcast
 from torch import Tensor, nn
 
-from ..objectives.functional import at_least_float32, environment_sums
-from ..updates import Gradient, Slope
+from ..methods.objectives.functional import at_least_float32, environment_sums
+from ..methods.updates import Gradient, Slope
 from .exact_step import ExactStep
 from .replay import RandomState, preserved_buffers, random_state, restore_random_state
 

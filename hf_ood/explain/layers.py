@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ..data.configurations import unknown_name
+from ..errors import unknown_name
 from ..models.feature_layer import find_feature_layer, trace
 from ..models.features import exchange, features_of
 

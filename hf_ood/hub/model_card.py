@@ -12,8 +12,8 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..data.loading import FORMATS
 from ..discovery import INFERENCES
+from ..methods.registry import METHODS
 from ..models import MODELS
-from ..trainer.methods import METHODS
 
 TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
 DESCRIBED: dict[str, Any] = {**METHODS, **INFERENCES}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.utils._pytree import tree_leaves
 
-from ..data.configurations import unknown_name
+from ..errors import unknown_name
 from .modes import evaluation_mode
 
 

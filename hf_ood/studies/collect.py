@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ..cli.explain import REPORT_FILE
-from ..data.configurations import unknown_name
+from ..errors import unknown_name
 from ..evaluation.results import RESULTS_FILE, load_results
 from ..reporting.statistics import ERRORS
 from .study import Run, Study

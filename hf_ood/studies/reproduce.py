@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..cli.cores import cores
-from ..data.configurations import unknown_name
+from ..errors import unknown_name
 from .collect import finished
 from .dispatch import ExecutorUnavailable, describe
 from .estimate import estimate, kind, makespan

@@ -15,8 +15,8 @@ import torch
 import yaml
 
 from ..cli.datasets import BUILT_IN
-from ..data.configurations import unknown_name
-from ..trainer.methods import METHODS, method_parts
+from ..errors import unknown_name
+from ..methods.registry import METHODS, method_parts
 
 Settings = dict[str, Any]  # flags of train.py; a section such as `irm` is a dict
 BUDGETS = ("quick", "full")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from ..methods.registry import METHODS, method_parts
 from ..options import Search
 from ..studies.study import Settings
 from ..trainer import OODConfig
-from ..trainer.methods import METHODS, method_parts
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial

@@ -10,17 +10,16 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
-from ..cli.arguments import UsageError
 from ..cli.cores import cores
-from ..data.configurations import unknown_name
+from ..errors import UsageError, unknown_name
 from ..evaluation.selection import PROTOCOLS, GivenEnvironment, Protocol
+from ..methods.registry import build_method
 from ..studies.collect import finished
 from ..studies.dispatch import ExecutorUnavailable
 from ..studies.executors import EXECUTORS
 from ..studies.progress import follow
 from ..studies.reproduce import INTERRUPTED, positive, print_estimate
 from ..studies.study import Run, Settings
-from ..trainer.methods import build_method
 from .carry_on import carry_on
 from .environments import environments_of
 from .plan import Plan

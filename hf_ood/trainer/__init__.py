@@ -1,6 +1,7 @@
 """The engine and its named methods."""
 
 from ..engine import NonFiniteLossError
+from ..methods.registry import register
 from . import contract
 from .checkpoints import CorruptCheckpointError
 from .environment_evaluation import EnvironmentEvaluation
@@ -9,7 +10,6 @@ from .environment_trainer import EnvironmentTrainer
 from .irm_rsc_trainer import IRMRSCTrainer
 from .irm_trainer import IRMTrainer
 from .linear_probe import cached_features, fit_head
-from .methods import register
 from .ood_config import OODConfig
 from .ood_trainer import OODTrainer
 from .rsc_trainer import RSCTrainer

@@ -16,7 +16,7 @@ from transformers import (
 from transformers.trainer_callback import CallbackHandler, ProgressCallback
 
 from ..engine import WeightAverage
-from ..updates import Update
+from ..methods.updates import Update
 
 
 class MethodCallback(TrainerCallback):

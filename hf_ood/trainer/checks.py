@@ -10,16 +10,16 @@ from torch import nn
 from transformers import TrainingArguments
 from transformers.utils import logging
 
-from ..averaging import Averaging
 from ..data import EnvironmentDataset
 from ..engine import is_sharded
-from ..losses import SampleLoss
-from ..masking import FeatureTransform
-from ..mixing import Mixing
-from ..objectives import Objective
-from ..updates import Update
+from ..methods.averaging import Averaging
+from ..methods.losses import SampleLoss
+from ..methods.masking import FeatureTransform
+from ..methods.mixing import Mixing
+from ..methods.objectives import Objective
+from ..methods.registry import Method
+from ..methods.updates import Update
 from .environment_options import EnvironmentOptions
-from .methods import Method
 
 logger = logging.get_logger(__name__)
 OFTEN = 20  # draws of one sample in an epoch that are worth a warning

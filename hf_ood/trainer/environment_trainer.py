@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainingArguments
 
-from ..averaging import Averaging
 from ..data import EnvironmentRows, EnvironmentSampler
 from ..engine import (
     AUXILIARY_LOSS,
@@ -26,12 +25,14 @@ from ..engine import (
     is_sharded,
 )
 from ..engine.own_parameters import add_to_optimizer, build_networks
-from ..losses import CrossEntropy, SampleLoss
-from ..masking import FeatureTransform
-from ..mixing import Mixing
-from ..objectives import ERM, Objective, Outputs
-from ..objectives.functional import at_least_float32, largest_class
-from ..updates import Update
+from ..methods.averaging import Averaging
+from ..methods.losses import CrossEntropy, SampleLoss
+from ..methods.masking import FeatureTransform
+from ..methods.mixing import Mixing
+from ..methods.objectives import ERM, Objective, Outputs
+from ..methods.objectives.functional import at_least_float32, largest_class
+from ..methods.registry import Method
+from ..methods.updates import Update
 from . import checks
 from .callbacks import MethodCallback
 from .checkpoints import (
@@ -45,7 +46,6 @@ from .checkpoints import (
 from .environment_evaluation import EnvironmentEvaluation, without_environment
 from .environment_options import EnvironmentOptions
 from .given_loss import PerSample, check_applied, check_base, own_losses, try_losses
-from .methods import Method
 from .nonfinite import non_finite_loss, require_finite_weights
 from .ood_config import selection_rule
 from .renamed_weights import has_other_names, load_by_from_pretrained

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from transformers import Trainer
 
+from ..methods.objectives import Outputs
+from ..methods.objectives.functional import at_least_float32
 from ..models.modes import evaluation_mode
-from ..objectives import Outputs
-from ..objectives.functional import at_least_float32
 
 PerSample = tuple[Tensor, Tensor, Tensor]
 HOOK = (

@@ -1,6 +1,6 @@
 """IRM as a named trainer."""
 
-from ..objectives import IRM
+from ..methods.objectives import IRM
 from .ood_trainer import OODTrainer
 
 

@@ -15,11 +15,11 @@ from ..data import EnvironmentDataset, collate
 from ..data.environments import REPEATS
 from ..engine import ExactStep
 from ..engine.own_parameters import rest
-from ..losses import CrossEntropy, SampleLoss
+from ..methods.losses import CrossEntropy, SampleLoss
+from ..methods.objectives import ERM, Objective, Outputs
+from ..methods.objectives.functional import at_least_float32, sample_losses
 from ..models import Penultimate
 from ..models.modes import evaluation_mode
-from ..objectives import ERM, Objective, Outputs
-from ..objectives.functional import at_least_float32, sample_losses
 
 
 class Probe(nn.Module):

@@ -1,6 +1,6 @@
 """RSC as a named trainer."""
 
-from ..masking import RSC
+from ..methods.masking import RSC
 from .ood_trainer import OODTrainer
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from transformers import TrainingArguments
 from transformers.utils import logging
 
-from ..data.configurations import unknown_name
-from .methods import Method
+from ..errors import unknown_name
+from ..methods.registry import Method
 from .ood_config import is_oracle
 
 logger = logging.get_logger(__name__)

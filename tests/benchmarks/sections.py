@@ -39,7 +39,7 @@ from torch import nn
 from transformers import set_seed
 
 from hf_ood.data import EnvironmentDataset, colored_mnist_tensors
-from hf_ood.objectives import OBJECTIVES
+from hf_ood.methods.objectives import OBJECTIVES
 
 # SWAD's cost is that of the evaluations it needs.
 ROSTER = [name for place in PLACES.values() for name in place if name not in ("erm", "swad")]

@@ -22,12 +22,12 @@ from hf_ood import (
     OODConfig,
     OODTrainer,
 )
-from hf_ood.averaging import AVERAGINGS
 from hf_ood.data import EnvironmentDataset, collate
-from hf_ood.masking import FEATURE_TRANSFORMS
-from hf_ood.mixing import MIXINGS
-from hf_ood.objectives import OBJECTIVES
-from hf_ood.updates import UPDATES
+from hf_ood.methods.averaging import AVERAGINGS
+from hf_ood.methods.masking import FEATURE_TRANSFORMS
+from hf_ood.methods.mixing import MIXINGS
+from hf_ood.methods.objectives import OBJECTIVES
+from hf_ood.methods.updates import UPDATES
 
 BATCH = 192
 WARM_UP = 10  # steps that are not measured

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from hf_ood.cli.arguments import UsageError, parse_arguments
+from hf_ood.cli.arguments import parse_arguments
 from hf_ood.cli.run_files import recorded_loss
-from hf_ood.losses import CrossEntropy
-from hf_ood.objectives import OBJECTIVES
+from hf_ood.errors import UsageError
+from hf_ood.methods.losses import CrossEntropy
+from hf_ood.methods.objectives import OBJECTIVES
+from hf_ood.methods.registry import METHODS, build_method, register
 from hf_ood.sweeps.space import search_space
-from hf_ood.trainer.methods import METHODS, build_method, register
 
 ROOT = Path(__file__).parents[2]
 RECIPES = [

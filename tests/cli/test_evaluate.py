@@ -17,9 +17,9 @@ from datasets import Image as ImageFeature
 from PIL import Image
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor, ViTModel
 
-from hf_ood.cli.arguments import UsageError
 from hf_ood.cli.evaluate import main, model_labels
 from hf_ood.cli.train import main as train
+from hf_ood.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
 HOSPITALS = ["north", "south"]

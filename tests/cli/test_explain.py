@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from hf_ood.cli.arguments import UsageError, parse_arguments, recorded_arguments
+from hf_ood.cli.arguments import parse_arguments, recorded_arguments
 from hf_ood.cli.explain import explain_run, main
 from hf_ood.cli.train import main as train
+from hf_ood.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
 FLAGS = (

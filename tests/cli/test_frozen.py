@@ -19,9 +19,10 @@ from safetensors.torch import load_file
 from tiny_models import save_image_model, save_text_model
 from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification
 
-from hf_ood.cli.arguments import UsageError, parse_arguments
+from hf_ood.cli.arguments import parse_arguments
 from hf_ood.cli.evaluate import main as evaluate
 from hf_ood.cli.train import main
+from hf_ood.errors import UsageError
 
 TEXTS = (
     "--model_name_or_path reader --dataset_name reports.csv --text_column text --environment_column hospital "

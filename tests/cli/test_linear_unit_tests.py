@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hf_ood.cli.arguments import UsageError
 from hf_ood.cli.train import main
+from hf_ood.errors import UsageError
 from hf_ood.studies.study import Run
 
 FLAGS = (

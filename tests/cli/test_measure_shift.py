@@ -17,7 +17,7 @@ from datasets import Image as ImageFeature
 from PIL import Image
 
 from hf_ood.cli.measure_shift import main
-from hf_ood.cli.parser import UsageError
+from hf_ood.errors import UsageError
 from hf_ood.models import image_processor
 
 ROOT = Path(__file__).parents[2]

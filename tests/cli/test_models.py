@@ -13,9 +13,10 @@ import torch
 from backbones import make_backbone
 from transformers import AutoModel, AutoModelForImageClassification, ResNetForImageClassification
 
-from hf_ood.cli.arguments import Arguments, UsageError, parse_arguments, recorded_arguments
+from hf_ood.cli.arguments import Arguments, parse_arguments, recorded_arguments
 from hf_ood.cli.models import build_model, check_image_size, describe_model
 from hf_ood.cli.train import main
+from hf_ood.errors import UsageError
 
 LABELS = ["0-4", "5-9"]
 TINY = (

@@ -15,12 +15,12 @@ from hub.tiny import write_tiny_source
 from PIL import Image
 from tiny_models import save_image_model, save_text_model
 
-from hf_ood.cli.arguments import UsageError
 from hf_ood.cli.evaluate import main as evaluate
 from hf_ood.cli.explain import explain_run
 from hf_ood.cli.train import main
 from hf_ood.data.publish import write_colored_mnist
 from hf_ood.data.punctuated_text import Shift, punctuation_shortcut
+from hf_ood.errors import UsageError
 from hf_ood.sweeps.environments import environments_of
 
 ROOT = Path(__file__).parents[2]

@@ -12,11 +12,12 @@ import yaml
 from small_source import save_small_source
 
 from hf_ood import OODTrainer
-from hf_ood.cli.arguments import Arguments, UsageError, parse_arguments
+from hf_ood.cli.arguments import Arguments, parse_arguments
 from hf_ood.cli.datasets import load_splits, part_of, training_datasets
 from hf_ood.cli.reference import judge, recorded_options, rehearse
 from hf_ood.cli.train import build_model, build_network, build_trainer, main
 from hf_ood.data import EnvironmentDataset
+from hf_ood.errors import UsageError
 
 SMALL: dict[str, Any] = {
     "dataset_config": "label_noise_shortcut",

@@ -17,9 +17,10 @@ from conftest import make_args, make_dataset, make_model
 from safetensors.torch import load_file
 
 from hf_ood import OODTrainer, SmallResNetConfig, SmallResNetForImageClassification
-from hf_ood.cli.arguments import UsageError, parse_arguments, recorded_arguments
+from hf_ood.cli.arguments import parse_arguments, recorded_arguments
 from hf_ood.cli.stages import combine, freeze_all_but, load_weights
 from hf_ood.cli.train import main
+from hf_ood.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
 RECIPE: dict[str, Any] = {

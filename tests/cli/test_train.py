@@ -14,9 +14,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hf_ood.cli.arguments import UsageError
 from hf_ood.cli.train import main
 from hf_ood.data.publish import write_colored_mnist
+from hf_ood.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
 TRAIN = str(ROOT / "trainers" / "train.py")

@@ -21,7 +21,7 @@ from hf_ood.data import (
 )
 from hf_ood.data import colored_mnist as builder_module
 from hf_ood.data.configurations import CONFIGURATIONS, ENVIRONMENT_NAMES, make_config
-from hf_ood.data.plan import Plan, plan_split
+from hf_ood.data.painting import Plan, plan_split
 
 TRAIN = ["red_on_black", "green_on_black", "white_on_black"]
 TEST = ["yellow_on_white", "blue_on_white"]

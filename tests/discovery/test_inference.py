@@ -13,7 +13,7 @@ from hf_ood.data import EnvironmentDataset
 from hf_ood.discovery import EIIL, INFERENCES, KMeansEnvironments, RandomEnvironments, Reference
 from hf_ood.discovery.eiil import eiil_penalty, maximise
 from hf_ood.discovery.kmeans import kmeans
-from hf_ood.objectives.functional import sample_slopes
+from hf_ood.methods.objectives.functional import sample_slopes
 
 
 def shortcut_model(rows: int = 400, disagreeing: int = 80) -> tuple[Reference, Tensor]:

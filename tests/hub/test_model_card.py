@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard
 from hf_ood import LeNetConfig, LeNetForImageClassification, LeNetImageProcessor
 from hf_ood.discovery import INFERENCES
 from hf_ood.hub import build_model_card, write_model_card
-from hf_ood.trainer.methods import METHODS, build_method
+from hf_ood.methods.registry import METHODS, build_method
 
 
 def make_results(method: str) -> dict[str, Any]:

@@ -24,12 +24,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainerCallba
 
 from hf_ood import RSC, LeNetConfig, LeNetForImageClassification, OODConfig, OODTrainer
 from hf_ood.data import EnvironmentDataset, collate
-from hf_ood.data.arrow import ArrowEnvironmentDataset
+from hf_ood.data.mapped_dataset import ArrowEnvironmentDataset
 from hf_ood.data.text import Pad, TokenReader
-from hf_ood.losses import CrossEntropy, SampleLoss
-from hf_ood.objectives import OBJECTIVES, Objective
-from hf_ood.trainer.methods import build_method
-from hf_ood.updates import UPDATES, Update
+from hf_ood.methods.losses import CrossEntropy, SampleLoss
+from hf_ood.methods.objectives import OBJECTIVES, Objective
+from hf_ood.methods.registry import build_method
+from hf_ood.methods.updates import UPDATES, Update
 
 BATCH = 48
 # Every layout of one batch of 48 over processes and micro-batches.

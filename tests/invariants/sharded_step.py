@@ -26,7 +26,7 @@ from transformers import PreTrainedModel
 
 from hf_ood import RSC
 from hf_ood.engine import ExactStep, MethodForward, Reduction, load_parts, save_parts
-from hf_ood.objectives import OBJECTIVES, Objective, Outputs
+from hf_ood.methods.objectives import OBJECTIVES, Objective, Outputs
 
 NETWORKS = ("vit", "bert")
 MICRO_BATCHES = (1, 2)

@@ -22,11 +22,11 @@ from transformers import AutoModelForImageClassification, PreTrainedModel
 from transformers.distributed import DistributedConfig
 
 from hf_ood import RSC, OODConfig, OODTrainer
-from hf_ood.averaging import AVERAGINGS
-from hf_ood.objectives import OBJECTIVES
+from hf_ood.methods.averaging import AVERAGINGS
+from hf_ood.methods.objectives import OBJECTIVES
+from hf_ood.methods.updates import UPDATES
 from hf_ood.trainer.checks import check_division
 from hf_ood.trainer.nonfinite import require_finite_weights
-from hf_ood.updates import UPDATES
 
 # Whole batches of 8 on both processes: incomplete ones are filled up, and Trainer's loss counts the filling.
 VALIDATION = (12, 10, 10)

@@ -45,11 +45,11 @@ from hf_ood import (
     OODConfig,
     OODTrainer,
 )
+from hf_ood.methods.objectives import OBJECTIVES
+from hf_ood.methods.objectives import functional as F_ood
+from hf_ood.methods.registry import build_method
+from hf_ood.methods.updates import UPDATES
 from hf_ood.models import Penultimate
-from hf_ood.objectives import OBJECTIVES
-from hf_ood.objectives import functional as F_ood
-from hf_ood.trainer.methods import build_method
-from hf_ood.updates import UPDATES
 
 ADDITIVE = [name for name, cls in OBJECTIVES.items() if cls.additive]
 VARIATIONS = {

@@ -14,7 +14,7 @@ from torch.utils.data import BatchSampler
 from hf_ood import IRM, EnvironmentSampler, OODTrainer
 from hf_ood.data import collate
 from hf_ood.engine import ExactStep, Reduction
-from hf_ood.objectives import Outputs
+from hf_ood.methods.objectives import Outputs
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -11,13 +11,8 @@ PACKAGE = Path(hf_ood.__file__).parent
 # A room may import from rooms of lower rank; rooms of equal rank do not know each other.
 RANK = {
     "data": 0,
-    "losses": 1,
     "models": 2,
-    "objectives": 2,
-    "masking": 2,
-    "mixing": 2,
-    "updates": 2,
-    "averaging": 2,
+    "methods": 2,
     "evaluation": 3,
     "engine": 4,
     "trainer": 5,

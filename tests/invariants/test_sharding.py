@@ -18,10 +18,10 @@ from torch import nn
 from transformers import AutoModelForImageClassification
 
 from hf_ood import OODConfig, OODTrainer
-from hf_ood.averaging import AVERAGINGS
-from hf_ood.objectives.squared_norm import squared_norm
+from hf_ood.methods.averaging import AVERAGINGS
+from hf_ood.methods.objectives.squared_norm import squared_norm
+from hf_ood.methods.updates import UPDATES
 from hf_ood.trainer.checks import check_division
-from hf_ood.updates import UPDATES
 
 # An address of its own: the default is this machine's name, which needs a lookup that may fail.
 TWO_PROCESSES = "-m torch.distributed.run --standalone --local-addr 127.0.0.1 --nproc_per_node 2".split()

@@ -23,8 +23,8 @@ from hf_ood import (
     OODTrainer,
 )
 from hf_ood.data import EnvironmentDataset
-from hf_ood.objectives import Objective, Outputs, Sums
-from hf_ood.trainer.methods import FEATURE_TRANSFORMS, METHODS, OBJECTIVES, build_method
+from hf_ood.methods.objectives import Objective, Outputs, Sums
+from hf_ood.methods.registry import FEATURE_TRANSFORMS, METHODS, OBJECTIVES, build_method
 
 COMBINED = ("irm", "coral", "fishr", "dann")
 # Every method alone; every feature transform under a penalty on logits, one on features, one on gradients,

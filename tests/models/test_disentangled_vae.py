@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
 from hf_ood import DisentangledVAEConfig, DisentangledVAEForImageClassification
-from hf_ood.masking import RSC
+from hf_ood.methods.masking import RSC
 
 IMAGES = torch.rand(8, 3, 28, 28, generator=torch.Generator().manual_seed(1))
 LABELS = torch.arange(8) % 2

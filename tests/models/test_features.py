@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from hf_ood import RSC
-from hf_ood.masking import rsc
+from hf_ood.methods.masking import rsc
 from hf_ood.models import FeatureLayer, FeatureSplit, Penultimate, find_feature_layer
 from hf_ood.models.features import features_of
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from conftest import make_dataset
 
 from hf_ood import Fishr, MLPConfig, MLPForImageClassification
+from hf_ood.methods.objectives import functional as F_ood
 from hf_ood.models import Penultimate
-from hf_ood.objectives import functional as F_ood
 from hf_ood.trainer.linear_probe import cached_features, fit_head
 
 

@@ -9,9 +9,9 @@ import pytest
 from optuna.samplers import RandomSampler
 from optuna.trial import FixedTrial
 
-from hf_ood.objectives import Objective
+from hf_ood.methods.objectives import Objective
+from hf_ood.methods.registry import METHODS, build_method
 from hf_ood.sweeps.space import as_settings, search_space, space_table, suggest
-from hf_ood.trainer.methods import METHODS, build_method
 
 NOTHING_TO_TUNE = {"erm"}  # no number of their own; a new method whose numbers matter does not belong here
 

@@ -16,8 +16,8 @@ sys.path.append(str(Path(__file__).parents[1]))
 from conftest import make_args, make_dataset, make_model
 
 from hf_ood import IRM, OODTrainer
-from hf_ood.averaging import AVERAGINGS
-from hf_ood.mixing import Mixup
+from hf_ood.methods.averaging import AVERAGINGS
+from hf_ood.methods.mixing import Mixup
 
 
 def main(folder: Path) -> None:

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from transformers import TrainerCallback, set_seed
 
 from hf_ood import EMA, SWA, SWAD, LeNetConfig, LeNetForImageClassification, OODTrainer
-from hf_ood.averaging import Averaging
 from hf_ood.engine import state_file
+from hf_ood.methods.averaging import Averaging
 from hf_ood.trainer.checkpoints import find_damage
 
 Weights = dict[str, Tensor]

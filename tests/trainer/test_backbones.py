@@ -15,9 +15,9 @@ from transformers import PreTrainedModel
 
 from hf_ood import CORAL, RSC, MixStyle, OODTrainer
 from hf_ood.data import collate
+from hf_ood.methods.objectives import OBJECTIVES
+from hf_ood.methods.updates import UPDATES
 from hf_ood.models import batch_norms
-from hf_ood.objectives import OBJECTIVES
-from hf_ood.updates import UPDATES
 
 ADDITIVE = [name for name, cls in OBJECTIVES.items() if cls.additive]
 

@@ -12,8 +12,8 @@ from conftest import make_args, make_dataset, make_model
 from transformers import set_seed
 
 from hf_ood import EMA, OODTrainer
+from hf_ood.methods.registry import build_method
 from hf_ood.trainer import CorruptCheckpointError
-from hf_ood.trainer.methods import build_method
 
 TRAINING, VALIDATION = make_dataset((24, 24, 24)), make_dataset((8, 8, 8), seed=1)
 CLOCK = ("runtime", "per_second", "total_flos", "_time")

@@ -26,7 +26,7 @@ from transformers import (
 from transformers.trainer_callback import ProgressCallback
 
 from hf_ood import DANN, ERM, IRM, GroupDRO, OODTrainer, VREx
-from hf_ood.objectives import Objective
+from hf_ood.methods.objectives import Objective
 from hf_ood.trainer import CorruptCheckpointError, NonFiniteLossError
 from hf_ood.trainer.callbacks import EnvironmentProgress
 

@@ -12,10 +12,10 @@ from torch import nn
 
 from hf_ood import CORAL, DANN, IRM, LeNetConfig, LeNetForImageClassification
 from hf_ood.data import collate
-from hf_ood.losses import CrossEntropy
+from hf_ood.methods.losses import CrossEntropy
+from hf_ood.methods.objectives import OBJECTIVES, Objective
+from hf_ood.methods.objectives import functional as F_ood
 from hf_ood.models import Penultimate
-from hf_ood.objectives import OBJECTIVES, Objective
-from hf_ood.objectives import functional as F_ood
 from hf_ood.trainer.linear_probe import cached_features, fit_head
 
 

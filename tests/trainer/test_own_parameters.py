@@ -16,9 +16,9 @@ from transformers import TrainerCallback
 from hf_ood import CDANN, DANN, ERM, OODTrainer
 from hf_ood.data import EnvironmentDataset
 from hf_ood.engine.own_parameters import build_networks
+from hf_ood.methods.updates import SAM
 from hf_ood.models import Penultimate
 from hf_ood.trainer.checks import check_own_networks
-from hf_ood.updates import SAM
 
 
 def test_without_weight_the_network_learns_as_under_erm(dataset: EnvironmentDataset, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from conftest import make_args, make_dataset
 from torch import nn
 
 from hf_ood import RSC, OODTrainer
+from hf_ood.methods.objectives import OBJECTIVES
 from hf_ood.models import Penultimate, find_feature_layer
-from hf_ood.objectives import OBJECTIVES
 
 peft = pytest.importorskip("peft")
 ADDITIVE = [name for name, cls in OBJECTIVES.items() if cls.additive]

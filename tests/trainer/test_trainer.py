@@ -26,8 +26,8 @@ from hf_ood import (
     VREx,
 )
 from hf_ood.data import collate
-from hf_ood.losses import CrossEntropy
-from hf_ood.trainer.methods import build_method
+from hf_ood.methods.losses import CrossEntropy
+from hf_ood.methods.registry import build_method
 
 
 def test_named_trainers_are_the_engine_with_their_method(tmp_path: Path, dataset: EnvironmentDataset) -> None:

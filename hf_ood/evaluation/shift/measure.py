@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from ...data import EnvironmentDataset
 from ...data.columns import column_ids, column_names, require_columns
-from ...data.configurations import unknown_name
+from ...errors import unknown_name
 from .classifier import ClassifierPlugIn
 from .encoders import Encoder, encode, make_encoder
 from .estimate import Estimate, Estimator

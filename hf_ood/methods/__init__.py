@@ -1,0 +1,1 @@
+"""Methods, each a dataclass in a file of its own."""

@@ -1,0 +1,112 @@
+"""From a method's name, such as `irm+rsc`, to its parts: what acts on the loss, on features and so on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from typing import Any, TypeVar
+
+from ..errors import unknown_name
+from .averaging import AVERAGINGS, Averaging
+from .masking import FEATURE_TRANSFORMS, FeatureTransform
+from .mixing import MIXINGS, Mixing
+from .objectives import ERM, OBJECTIVES, Objective
+from .updates import UPDATES, Update
+
+Part = Objective | FeatureTransform | Mixing | Update | Averaging
+
+# Where a part acts -> the parts that there are; the places are the fields of `Method`, in this order.
+PLACES: dict[str, dict[str, Any]] = {
+    "objective": OBJECTIVES,
+    "feature_transform": FEATURE_TRANSFORMS,
+    "mixing": MIXINGS,
+    "update": UPDATES,
+    "averaging": AVERAGINGS,
+}
+METHODS: dict[str, type[Part]] = {name: cls for register in PLACES.values() for name, cls in register.items()}
+
+BASES: dict[str, type[Part]] = {
+    "objective": Objective,
+    "feature_transform": FeatureTransform,
+    "mixing": Mixing,
+    "update": Update,
+    "averaging": Averaging,
+}
+Cls = TypeVar("Cls", bound=type[Part])
+
+
+def register(cls: Cls) -> Cls:
+    """Class decorator: a method of one's own gets its name, for flags, recipes, cards, studies and sweeps.
+
+    `cls`: a dataclass, such as a subclass of `Objective`, with a `name` of lower-case letters. Raises
+    `ValueError` for a name that is taken or none, and for a class that is no method.
+    """
+    place = next((place for place, base in BASES.items() if issubclass(cls, base)), None)
+    name = getattr(cls, "name", "")
+    if place is None or not is_dataclass(cls):
+        bases = ", ".join(base.__name__ for base in BASES.values())
+        raise ValueError(f"{cls.__name__} is no method: it must be a dataclass, and a subclass of {bases}.")
+    if not name.isidentifier() or not name.islower() or name in METHODS:
+        raise ValueError(
+            f"{cls.__name__}.name must be a word in lower case that no method has, not {name!r}."
+        )
+    PLACES[place][name] = METHODS[name] = cls
+    return cls
+
+
+@dataclass(frozen=True)
+class Method:
+    """One objective, and at most one part for every other place. `name` is canonical: in that order."""
+
+    objective: Objective
+    feature_transform: FeatureTransform | None = None
+    mixing: Mixing | None = None
+    update: Update | None = None
+    averaging: Averaging | None = None
+
+    @property
+    def parts(self) -> list[Part]:
+        return [part for part in vars(self).values() if part is not None]
+
+    @property
+    def name(self) -> str:
+        names = [part.name for part in self.parts]
+        return "+".join(names[1:] if isinstance(self.objective, ERM) and names[1:] else names)
+
+    def hyperparameters(self) -> dict[str, dict[str, Any]]:
+        """The values of every part's hyper-parameters, by the part's name."""
+        return {
+            part.name: {f.name: asdict(part)[f.name] for f in fields(part) if f.init} for part in self.parts
+        }
+
+
+def method_parts(name: str) -> list[str]:
+    """`irm+rsc` -> `[irm, rsc]`. Raises `ValueError` with the nearest match for an unknown part."""
+    parts = name.lower().split("+")
+    for part in parts:
+        if part not in METHODS:
+            raise ValueError(unknown_name("method", part, list(METHODS)))
+    return parts
+
+
+def build_method(name: str, options: Mapping[str, Mapping[str, Any]] | None = None) -> Method:
+    """`build_method("irm+rsc", {"irm": {"penalty_weight": 10}})`; without an objective it is ERM's.
+
+    Raises `ValueError` for unknown parts, unknown options, and two parts that act at the same place.
+    """
+    options = options or {}
+    built: dict[str, Any] = {}
+    for part in method_parts(name):
+        cls, given = METHODS[part], options.get(part, {})
+        known = [f.name for f in fields(cls) if f.init]
+        for option in given:
+            if option not in known:
+                raise ValueError(unknown_name(f"option of {part}", option, known))
+        place = next(place for place, register in PLACES.items() if part in register)
+        if place in built:
+            raise ValueError(
+                f"{name!r}: {built[place].name} and {part} both act as {place.replace('_', ' ')}."
+            )
+        built[place] = cls(**given)
+    built.setdefault("objective", ERM())
+    return Method(**built)

@@ -1,0 +1,53 @@
+"""Rooms that have moved are still found under their old names."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+MOVED = {
+    "hf_ood.averaging": "hf_ood.methods.averaging",
+    "hf_ood.losses": "hf_ood.methods.losses",
+    "hf_ood.masking": "hf_ood.methods.masking",
+    "hf_ood.mixing": "hf_ood.methods.mixing",
+    "hf_ood.objectives": "hf_ood.methods.objectives",
+    "hf_ood.trainer.methods": "hf_ood.methods.registry",
+    "hf_ood.updates": "hf_ood.methods.updates",
+}
+
+
+def new_name(name: str) -> str | None:
+    """`hf_ood.objectives.functional` -> `hf_ood.methods.objectives.functional`; None where nothing moved."""
+    for old, new in MOVED.items():
+        if name == old or name.startswith(f"{old}."):
+            return new + name.removeprefix(old)
+    return None
+
+
+class _OldNames(MetaPathFinder, Loader):
+    """Gives the module itself, not a copy: a class is the same under both names."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        new = new_name(fullname)
+        return None if new is None else ModuleSpec(fullname, self, loader_state=new)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = import_module(spec.loader_state)
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """The import system has just given the module the old name's spec: it keeps its own."""
+        assert module.__spec__ is not None
+        module.__spec__ = module.__spec__.loader_state
+
+
+def find_old_names() -> None:
+    # First: under an old name, Python would find the files of a package that has moved, and load them twice.
+    sys.meta_path.insert(0, _OldNames())

@@ -1,0 +1,33 @@
+"""Imports of rooms that have moved."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+
+import pytest
+
+import hf_ood
+from hf_ood.moved import MOVED
+
+
+@pytest.mark.parametrize("old", MOVED)
+def test_an_old_name_is_the_module_itself(old: str) -> None:
+    module = importlib.import_module(old)
+    assert module is importlib.import_module(MOVED[old])
+    assert module.__name__ == MOVED[old] and module.__spec__.name == MOVED[old]
+
+
+def test_a_file_of_a_moved_room_is_loaded_once() -> None:
+    from hf_ood.masking.rsc import RSC  # type: ignore[import-not-found]
+    from hf_ood.methods.objectives import functional
+    from hf_ood.objectives.functional import environment_sums  # type: ignore[import-not-found]
+
+    assert RSC is hf_ood.RSC
+    assert environment_sums is functional.environment_sums
+
+
+def test_what_was_pickled_under_an_old_name_comes_back() -> None:
+    new = pickle.dumps(hf_ood.IRM, protocol=0)
+    assert b"hf_ood.methods.objectives.irm" in new
+    assert pickle.loads(new.replace(b"hf_ood.methods.objectives.irm", b"hf_ood.objectives.irm")) is hf_ood.IRM
