@@ -17,8 +17,8 @@ COMMANDS = {
     "evaluate": ("hf_ood.cli.evaluate", "evaluate a classifier in every environment of a dataset"),
     "explain": ("hf_ood.cli.explain", "where a finished run looks: Grad-CAM by environment"),
     "shift": ("hf_ood.cli.measure_shift", "how, and how far, one split has moved away from another"),
-    "reproduce": ("hf_ood.studies.reproduce", "carry out studies: arms, seeds, intervals, one page"),
-    "sweep": ("hf_ood.sweeps.sweep", "methods, held-out environments, hyper-parameters, honest choice"),
+    "reproduce": ("hf_ood.cli.reproduce", "carry out studies: arms, seeds, intervals, one page"),
+    "sweep": ("hf_ood.cli.sweep", "methods, held-out environments, hyper-parameters, honest choice"),
     "publish": ("hf_ood.cli.push", "publish a finished run on the Hub"),
     "datasets": ("hf_ood.cli.build", "write Colored MNIST as a dataset folder, and publish it"),
 }

@@ -15,6 +15,8 @@ MOVED = {
     "hf_ood.masking": "hf_ood.methods.masking",
     "hf_ood.mixing": "hf_ood.methods.mixing",
     "hf_ood.objectives": "hf_ood.methods.objectives",
+    "hf_ood.studies": "hf_ood.experiments.study",
+    "hf_ood.sweeps": "hf_ood.experiments.sweep",
     "hf_ood.trainer.methods": "hf_ood.methods.registry",
     "hf_ood.updates": "hf_ood.methods.updates",
 }

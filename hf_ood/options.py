@@ -1,6 +1,7 @@
 """How every dataclass of this package declares an option: its default, the sentence that `--help` shows, and
 where a sweep looks for it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +16,27 @@ class Search:
     log: bool = False
 
 
-def option(default: Any, help: str, search: Search | None = None) -> Any:
+@dataclass(frozen=True)
+class Flag:
+    """What holds for an option wherever it is given.
+
+    `topic`: its heading in `--help`. `stages`: a stage of a run may change it. `resume`: a resumed run may
+    differ in it, since it decides nothing about the results. `name`: that of the flag, where the field's own
+    would not do. `aliases`: names that Hugging Face's scripts give it.
+    """
+
+    topic: str = "what to run"
+    stages: bool = True
+    resume: bool = False
+    name: str | None = None
+    aliases: Sequence[str] = ()
+
+
+def option(default: Any, help: str, search: Search | None = None, flag: Flag | None = None) -> Any:
     """A dataclass field; a list as default is copied for each instance."""
-    metadata: dict[str, Any] = {"help": help, **({"search": search} if search else {})}
+    metadata: dict[str, Any] = {"help": help}
+    metadata |= {"search": search} if search else {}
+    metadata |= {"flag": flag} if flag else {}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)

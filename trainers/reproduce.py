@@ -1,6 +1,6 @@
 """Carry out studies of `trainers/recipes`: see `--help`."""
 
-from hf_ood.studies.reproduce import main
+from hf_ood.cli.reproduce import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -36,8 +36,8 @@ from ..options import option
 from ..reporting.confusion import CONFUSION_FILE, draw_confusion
 from ..reporting.reliability import RELIABILITY_FILE, draw_reliability
 from ..reporting.tables import print_evaluation
-from .command import command_line
-from .parser import _HelpFormatter
+from ..runs.published_command import command_line
+from .parser import HelpFormatter
 
 SUBJECT = ("model", "revision", "dataset", "config", "split")  # what an evaluation is of
 logger = logging.get_logger(__name__)
@@ -110,7 +110,7 @@ def make_parser() -> ArgumentParser:
         "  %(prog)s --model user/scan-vit --dataset user/scans --environment_column hospital\n"
         "  %(prog)s --model runs/mine --dataset scans.csv --split train --environment_column hospital\n\n"
         "A single file has one split, train.",
-        formatter_class=_HelpFormatter,
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
 

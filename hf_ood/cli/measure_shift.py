@@ -28,8 +28,8 @@ from ..evaluation.shift import ESTIMATORS, CheckpointEncoder, Encoder, PixelEnco
 from ..evaluation.shift.measure import FEWEST_PERMUTATIONS
 from ..files import all_or_nothing
 from ..reporting.shift import REPORT_FILE, SHIFT_FILE, draw_shifts
-from .command import command_line
-from .datasets import keep_environments
+from ..runs.data import keep_environments
+from ..runs.published_command import command_line
 
 TABLE_FILE = "shift.csv"
 DESCRIPTION = """\

@@ -1,8 +1,7 @@
-"""The flags: topics, defaults and help, from the dataclasses that own them."""
+"""The flags of a run: topics, defaults and help, from the dataclasses that own them."""
 
 from __future__ import annotations
 
-import re
 from argparse import (
     SUPPRESS,
     Action,
@@ -10,82 +9,39 @@ from argparse import (
     ArgumentParser,
     RawDescriptionHelpFormatter,
 )
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from copy import copy
-from dataclasses import fields
+from dataclasses import Field
 from types import MappingProxyType
 from typing import Any, get_type_hints
 
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 
-from ..data import linear_unit_tests
-from ..data.configurations import OPTIONS, ColoredMNISTConfig
-from ..data.linear_unit_tests import LinearUnitTestConfig
 from ..discovery import INFERENCES
 from ..errors import UsageError
-from ..methods.losses import CrossEntropy
 from ..methods.registry import METHODS
 from ..models import MODELS
+from ..runs.adapters import LORA
+from ..runs.flags import OTHERS, PARTS, flag, flag_name, run_fields
+from ..runs.sections import LOSS, Option, sections
+from ..runs.spec import RunSpec
 from ..trainer import OODConfig
-from .adapters import LORA, LORA_OPTIONS, LoRA
-from .run_arguments import RunArguments
 
 DESCRIPTION = """\
 Train a classifier on several environments and report it on each of them.
 
   accelerate launch trainers/train.py --config trainers/recipes/quickstart.yaml
   accelerate launch trainers/train.py --method irm+rsc --irm.penalty_weight 100 --dataset_config unseen_colors
-  accelerate launch trainers/train.py --dataset_name scans.csv --environment_column hospital \\
-      --test_environments C --model_name_or_path google/vit-base-patch16-224 --method irm
+  accelerate launch trainers/train.py --dataset scans.csv --environment_column hospital \\
+      --test_environments C --model google/vit-base-patch16-224 --method irm
   torchrun --nproc_per_node 2 trainers/train.py --config my.yaml --use_cpu true --ddp_backend gloo
 
 Flags override the recipe. In a recipe a dotted flag is a section: `irm: {penalty_weight: 100}`. A recipe may
 have `stages`, a list of names with the flags that each changes: trainers/recipes/disentangled_vae.yaml."""
 
 
-TOPICS: dict[str, list[str]] = {
-    "training": [
-        "num_train_epochs",
-        "max_steps",
-        "per_device_train_batch_size",
-        "gradient_accumulation_steps",
-        "learning_rate",
-        "lr_scheduler_type",
-        "warmup_steps",
-        "weight_decay",
-        "optim",
-        "max_grad_norm",
-        "seed",
-        "data_seed",
-    ],
-    "environments": ["environment_proportions", "sample_with_replacement"],
-    "evaluation and choice of the checkpoint": [
-        "eval_strategy",
-        "eval_steps",
-        "per_device_eval_batch_size",
-        "load_best_model_at_end",
-        "metric_for_best_model",
-        "greater_is_better",
-    ],
-    "output": [
-        "output_dir",
-        "resume_from_checkpoint",
-        "save_strategy",
-        "save_steps",
-        "save_total_limit",
-        "logging_steps",
-        "report_to",
-        "run_name",
-        "disable_tqdm",
-    ],
-    "hardware": ["use_cpu", "ddp_backend", "bf16", "fp16", "torch_compile", "dataloader_num_workers"],
-}
-LOSS = "loss"  # the section of what a sample costs
-OTHERS = "everything else of transformers.TrainingArguments"
-
-
-class _HelpFormatter(RawDescriptionHelpFormatter, ArgumentDefaultsHelpFormatter):
+class HelpFormatter(RawDescriptionHelpFormatter, ArgumentDefaultsHelpFormatter):
     """One spelling of each flag, defaults where there are any, as wide as the terminal."""
 
     def _format_action_invocation(self, action: Action) -> str:
@@ -107,68 +63,39 @@ class _HelpFormatter(RawDescriptionHelpFormatter, ArgumentDefaultsHelpFormatter)
 
 
 class _Parser(HfArgumentParser):
-    """HfArgumentParser whose fields are grouped by topic."""
+    """HfArgumentParser over the options of a run, grouped by topic."""
 
-    def _add_dataclass_arguments(self, dtype: Any) -> None:
-        hints = get_type_hints(dtype)
-        topic_of = {name: topic for topic, names in TOPICS.items() for name in names}
-        groups: dict[str, Any] = {}
-        default_topic = "what to run" if dtype is RunArguments else OTHERS
-        topics = [default_topic] if dtype is RunArguments else [*TOPICS, OTHERS]
-        for topic in topics:
-            groups[topic] = self.add_argument_group(topic)
-        for field in fields(dtype):
-            if field.init:
-                field = copy(field)
-                field.type = hints[field.name]
-                field.metadata = MappingProxyType({"help": field.metadata["help"]})
-                self._parse_dataclass_field(groups[topic_of.get(field.name, default_topic)], field)
+    def add_run_options(self) -> None:
+        known = run_fields()
+        hints = {"training": get_type_hints(OODConfig), "": get_type_hints(RunSpec)}
+        hints |= {part: get_type_hints(cls) for part, cls in PARTS.items()}
+        topics = dict.fromkeys(flag(field).topic for _, field in known.values())
+        ordered = [*(topic for topic in topics if topic != OTHERS), OTHERS]
+        groups: dict[str, Any] = {topic: self.add_argument_group(topic) for topic in ordered}
+        for part, field in known.values():
+            self._parse_dataclass_field(groups[flag(field).topic], _as_flag(field, hints[part][field.name]))
 
     def error(self, message: str) -> Any:
         raise UsageError(f"{message}\nSee --help.")
 
 
-def sections() -> dict[str, dict[str, tuple[Any, str]]]:
-    """Dotted flags: section -> option -> (default, help)."""
-    found: dict[str, dict[str, tuple[Any, str]]] = {
-        "colored_mnist": _dataclass_options(ColoredMNISTConfig, OPTIONS),
-        "linear_unit_tests": _dataclass_options(LinearUnitTestConfig, linear_unit_tests.OPTIONS),
-    }
-    for name, (config, _) in MODELS.items():
-        found[name] = _model_options(config)
-    for name, method in {**METHODS, **INFERENCES}.items():
-        found[name] = _dataclass_options(method, [field.name for field in fields(method) if field.init])
-    found[LOSS] = _dataclass_options(CrossEntropy, [f.name for f in fields(CrossEntropy) if f.init])
-    found[LORA] = _dataclass_options(LoRA, LORA_OPTIONS)
-    return {name: options for name, options in found.items() if options}
-
-
-def _dataclass_options(cls: Any, names: Sequence[str]) -> dict[str, tuple[Any, str]]:
-    options = {}
-    for field in fields(cls):
-        if field.name in names:
-            default = field.default_factory() if callable(field.default_factory) else field.default
-            options[field.name] = (default, field.metadata["help"])
-    return options
-
-
-def _model_options(config: Any) -> dict[str, tuple[Any, str]]:
-    """A model's own configuration fields; their help is the configuration's docstring."""
-    help_of = dict(
-        re.findall(r"^\s+(\w+) \(`.*?\): (.*?)(?=\n\s+\w+ \(`|\n\s*\Z)", config.__doc__, re.M | re.S)
-    )
-    names = [name for name in config.__annotations__ if name in help_of]
-    return {name: (getattr(config, name), re.sub(r"\s+", " ", help_of[name]).strip()) for name in names}
+def _as_flag(field: Field[Any], hint: Any) -> Field[Any]:
+    """The field as HfArgumentParser reads it: under the name of its flag, its type resolved."""
+    own, aliases = copy(field), [f"--{alias}" for alias in flag(field).aliases]
+    own.name, own.type = flag_name(field), hint
+    own.metadata = MappingProxyType({"help": field.metadata["help"], "aliases": aliases})
+    return own
 
 
 def make_parser() -> ArgumentParser:
     parser = _Parser(
-        [RunArguments, OODConfig],  # type: ignore[list-item]
+        [],
         description=DESCRIPTION,
         allow_abbrev=False,
         usage="%(prog)s [--config FILE] [flags]",
-        formatter_class=_HelpFormatter,
+        formatter_class=HelpFormatter,
     )
+    parser.add_run_options()
     parser.add_argument(
         "--config", help="A YAML recipe: a file of flags, overridden by those on the command line."
     )
@@ -189,15 +116,16 @@ def _kind(section: str) -> str:
     return next((kind for kind, members in kinds.items() if section in members), "dataset")
 
 
-def add_options(group: Any, options: dict[str, tuple[Any, str]], prefix: str = "") -> None:
+def add_options(group: Any, options: Mapping[str, Option], prefix: str = "") -> None:
     """A flag for every option of `sections`."""
-    for name, (default, help) in options.items():
+    for name, option in options.items():
+        default = option.default
         many = isinstance(default, (list, tuple))
         kind_of = type(default[0]) if many else type(default)
         group.add_argument(
             f"--{prefix}{name}",
             default=default,
-            help=help.replace("%", "%%"),
+            help=option.help.replace("%", "%%"),
             nargs="+" if many else None,
             type=string_to_bool if kind_of is bool else kind_of,
             metavar=name.upper(),

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from hf_ood.cli.arguments import parse_arguments
-from hf_ood.cli.run_files import recorded_loss
 from hf_ood.errors import UsageError
+from hf_ood.experiments.sweep.space import search_space
 from hf_ood.methods.losses import CrossEntropy
 from hf_ood.methods.objectives import OBJECTIVES
 from hf_ood.methods.registry import METHODS, build_method, register
-from hf_ood.sweeps.space import search_space
+from hf_ood.runs.results import recorded_loss
 
 ROOT = Path(__file__).parents[2]
 RECIPES = [
@@ -46,7 +46,7 @@ def test_flags_reach_their_places() -> None:
         "rsc": {"mask": "channel"},
     }
     assert arguments.training.learning_rate == 5e-4
-    assert arguments.run.dataset_config == "background_shortcut"
+    assert arguments.data.dataset_config == "background_shortcut"
 
 
 def test_a_recipe_is_overridden_by_flags_and_its_numbers_are_numbers(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_wrong_recipe_says_what_to_do(
 def test_every_recipe_in_the_repository_parses(recipe: Path) -> None:
     arguments = parse_arguments(["--config", str(recipe)])
     for stage in arguments.stages.values() or [arguments]:
-        build_method(stage.run.method, stage.options)
+        build_method(stage.method.name, stage.options)
 
 
 def test_a_method_in_a_script_of_ones_own() -> None:
@@ -136,7 +136,7 @@ def test_a_method_in_a_script_of_ones_own() -> None:
     try:
         exec(script, {"__name__": "__mp_main__"})
         arguments = parse_arguments(["--method", "risk_range+sam", "--risk_range.weight", "3"])
-        objective = build_method(arguments.run.method, arguments.options).objective
+        objective = build_method(arguments.method.name, arguments.options).objective
         totals = {"count": torch.tensor([2.0, 0.0, 4.0]), "loss": torch.tensor([2.0, 0.0, 8.0])}
         assert objective.loss(totals, 0)[0] == 1.5 + 3 * 1
         assert "risk_range.weight" in search_space("risk_range")

@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from hf_ood.cli.arguments import parse_arguments
-from hf_ood.cli.command import command_line
+from hf_ood.runs.published_command import command_line
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from hf_ood.cli.arguments import parse_arguments, recorded_arguments
+from hf_ood.cli.arguments import parse_arguments
 from hf_ood.cli.explain import explain_run, main
 from hf_ood.cli.train import main as train
 from hf_ood.errors import UsageError
+from hf_ood.runs.folder import recorded_spec
 
 ROOT = Path(__file__).parents[2]
 FLAGS = (
@@ -33,8 +34,8 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_note_in_the_folder_gives_the_arguments_back(finished_run: Path) -> None:
-    ours, theirs = parse_arguments(FLAGS), recorded_arguments(finished_run / "arguments.yaml")
-    ours.run.num_threads = None  # not part of what was run
+    ours, theirs = parse_arguments(FLAGS), recorded_spec(finished_run)
+    ours.num_threads = None  # not part of what was run
     assert theirs.run == ours.run and theirs.options == ours.options
     assert theirs.training.max_steps == 2 and theirs.training.use_cpu
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from hf_ood.cli.interpolation import check_line, end_on_line, selection_on_line
-from hf_ood.cli.run_arguments import RunArguments
 from hf_ood.evaluation import environment_report
 from hf_ood.reporting.tables import interpolation_table
+from hf_ood.runs.interpolation import check_line, end_on_line, selection_on_line
+from hf_ood.runs.spec import MethodSpec, NetworkSpec, RunSpec
 
 
 def network(weight: float) -> nn.Linear:
@@ -76,12 +76,14 @@ def test_a_regression_ends_where_its_validation_error_is_lowest() -> None:
 
 
 def test_a_line_that_leads_nowhere_is_refused() -> None:
-    def asks(start_from: str, *shares: float) -> RunArguments:
-        return RunArguments(start_from=start_from, interpolate_with_start=list(shares))
+    def asks(start_from: str, *shares: float) -> RunSpec:
+        return RunSpec(
+            network=NetworkSpec(start_from=start_from), method=MethodSpec(interpolate_with_start=list(shares))
+        )
 
     check_line(asks("previous", 0.5, 1.0), Path("1-pretrain"), has_validation=True)
     check_line(asks("folder", 0.5), None, has_validation=False)
-    check_line(RunArguments(), None, has_validation=False)
+    check_line(RunSpec(), None, has_validation=False)
     for arguments, previous, message in (
         (asks("previous", 0.5), None, "starts from random weights"),
         (asks("scratch", 0.5), None, "starts from random weights"),

@@ -8,7 +8,7 @@ import pytest
 
 from hf_ood.cli.train import main
 from hf_ood.errors import UsageError
-from hf_ood.studies.study import Run
+from hf_ood.experiments.keyed_run import Run
 
 FLAGS = (
     "--dataset_name linear_unit_tests --linear_unit_tests.samples 100 --model linear "

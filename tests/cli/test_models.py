@@ -13,10 +13,12 @@ import torch
 from backbones import make_backbone
 from transformers import AutoModel, AutoModelForImageClassification, ResNetForImageClassification
 
-from hf_ood.cli.arguments import Arguments, parse_arguments, recorded_arguments
-from hf_ood.cli.models import build_model, check_image_size, describe_model
+from hf_ood.cli.arguments import parse_arguments
 from hf_ood.cli.train import main
 from hf_ood.errors import UsageError
+from hf_ood.runs.folder import recorded_spec
+from hf_ood.runs.network import build_model, check_image_size, describe_model
+from hf_ood.runs.spec import RunSpec
 
 LABELS = ["0-4", "5-9"]
 TINY = (
@@ -25,7 +27,7 @@ TINY = (
 )
 
 
-def parse(flags: str) -> Arguments:
+def parse(flags: str) -> RunSpec:
     return parse_arguments(flags.split())
 
 
@@ -146,7 +148,7 @@ print(sorted(answer["label"] for answer in classify(Image.new("RGB", (40, 30), "
 
 def test_its_note_gives_the_same_network_again(finished: tuple[Path, dict[str, Any]]) -> None:
     folder, _ = finished
-    model = build_model(recorded_arguments(folder / "arguments.yaml"), LABELS)
+    model = build_model(recorded_spec(folder), LABELS)
     saved = AutoModelForImageClassification.from_pretrained(folder)
     assert json.loads(model.config.to_json_string())["hidden_sizes"] == saved.config.hidden_sizes
     model.load_state_dict(saved.state_dict())

@@ -12,12 +12,14 @@ import yaml
 from small_source import save_small_source
 
 from hf_ood import OODTrainer
-from hf_ood.cli.arguments import Arguments, parse_arguments
-from hf_ood.cli.datasets import load_splits, part_of, training_datasets
-from hf_ood.cli.reference import judge, recorded_options, rehearse
-from hf_ood.cli.train import build_model, build_network, build_trainer, main
+from hf_ood.cli.arguments import parse_arguments
+from hf_ood.cli.train import main
 from hf_ood.data import EnvironmentDataset
 from hf_ood.errors import UsageError
+from hf_ood.runs.data import load_splits, part_of, training_datasets
+from hf_ood.runs.relabel import judge, recorded_options, rehearse
+from hf_ood.runs.run import build_model, build_network, build_trainer
+from hf_ood.runs.spec import RunSpec
 
 SMALL: dict[str, Any] = {
     "dataset_config": "label_noise_shortcut",
@@ -45,21 +47,21 @@ def recipe(folder: Path, source: str, **changes: Any) -> str:
     return str(folder / "recipe.yaml")
 
 
-def second_stage(folder: Path, source: str, whole: dict[str, Any], **changes: Any) -> Arguments:
+def second_stage(folder: Path, source: str, whole: dict[str, Any], **changes: Any) -> RunSpec:
     stages = [{"name": "first"}, {"name": "second", **changes}]
     path = recipe(folder, source, stages=stages, **whole)
     flags = ["--config", path, "--output_dir", str(folder / "run")]
     return parse_arguments(flags).stages["second"]
 
 
-def data_of(arguments: Arguments) -> dict[str, EnvironmentDataset]:
-    return training_datasets(arguments, load_splits(arguments, arguments.run.dataset_config))
+def data_of(arguments: RunSpec) -> dict[str, EnvironmentDataset]:
+    return training_datasets(arguments, load_splits(arguments, arguments.data.dataset_config))
 
 
 def test_held_out_images_are_those_that_no_other_stage_sees(source: str, tmp_path: Path) -> None:
     whole = {"hold_out": 0.2}
     arguments = second_stage(tmp_path, source, whole, train_on="held_out")
-    all_images = load_splits(arguments, arguments.run.dataset_config)["train"]
+    all_images = load_splits(arguments, arguments.data.dataset_config)["train"]
     parts = [part_of(all_images, part, 0.2, seed=3) for part in ("train", "held_out")]
     assert sum(map(len, parts)) == len(all_images) == 750
     pixels = [{row.numpy().tobytes() for row in part.columns["pixel_values"]} for part in parts]

@@ -17,10 +17,11 @@ from conftest import make_args, make_dataset, make_model
 from safetensors.torch import load_file
 
 from hf_ood import OODTrainer, SmallResNetConfig, SmallResNetForImageClassification
-from hf_ood.cli.arguments import parse_arguments, recorded_arguments
-from hf_ood.cli.stages import combine, freeze_all_but, load_weights
+from hf_ood.cli.arguments import parse_arguments
 from hf_ood.cli.train import main
 from hf_ood.errors import UsageError
+from hf_ood.runs.folder import recorded_spec
+from hf_ood.runs.stages import combine, freeze_all_but, load_weights
 
 ROOT = Path(__file__).parents[2]
 RECIPE: dict[str, Any] = {
@@ -62,11 +63,11 @@ def test_a_stage_overrides_the_recipe_and_flags_override_both(tmp_path: Path) ->
     arguments = parse_arguments(["--config", write(tmp_path), "--learning_rate", "0.5", "--irm.l2", "0.25"])
     pretrain, finetune = arguments.stages.values()
     assert list(arguments.stages) == ["pretrain", "finetune"]
-    assert (pretrain.run.method, finetune.run.method) == ("erm", "irm")
+    assert (pretrain.method.name, finetune.method.name) == ("erm", "irm")
     assert (pretrain.training.max_steps, finetune.training.max_steps) == (-1, 9)
     assert pretrain.training.learning_rate == finetune.training.learning_rate == 0.5
     assert finetune.options["irm"] == {"warmup_steps": 0, "l2": 0.25} and "irm" not in pretrain.options
-    assert finetune.run.trainable == ["encoder.*", "classifier.*"] and pretrain.run.trainable is None
+    assert finetune.network.trainable == ["encoder.*", "classifier.*"] and pretrain.network.trainable is None
     assert parse_arguments(["--method", "irm"]).stages == {}
 
 
@@ -74,7 +75,10 @@ def test_a_stage_overrides_the_recipe_and_flags_override_both(tmp_path: Path) ->
     ("stages", "message"),
     [
         ([{"name": "a"}, {"name": "a"}], "Two stages are called 'a'"),
-        ([{"name": "a", "learning_rat": 1}], "Did you mean 'learning_rate'? (in stage 'a' of"),
+        (
+            [{"name": "a", "learning_rat": 1}],
+            "stage 'a': Unknown key 'learning_rat'. Did you mean 'learning_rate'?",
+        ),
         ([{"name": "a", "method": "irm", "irm": {"penalty": 1}}], "Did you mean 'irm.penalty_weight'?"),
         ([{"name": "a", "method": "irn"}], "Did you mean 'irm'?"),
         ([{"name": "a", "imr": {"l2": 1}}], "Did you mean 'irm'?"),
@@ -206,8 +210,8 @@ def test_a_run_in_stages_leaves_everything_behind(whole: tuple[Path, dict[str, A
 
 
 def test_the_arguments_of_a_run_in_stages_are_those_of_the_whole(whole: tuple[Path, dict[str, Any]]) -> None:
-    recorded = recorded_arguments(whole[0] / "arguments.yaml")
-    assert (recorded.run.model, recorded.run.dataset_config) == ("disentangled_vae", "fixed_colors")
+    recorded = recorded_spec(whole[0])
+    assert (recorded.network.model, recorded.data.dataset_config) == ("disentangled_vae", "fixed_colors")
 
 
 def test_a_stage_starts_where_the_one_before_ended_and_moves_only_its_own(
@@ -274,7 +278,7 @@ def test_another_stage_is_another_run(
     changed = [RECIPE["stages"][0], {**RECIPE["stages"][1], "learning_rate": 2e-4}]
     with pytest.raises(UsageError):
         main(["--config", write(tmp_path, stages=changed), "--output_dir", str(whole[0])])
-    assert "holds another run: 2-finetune.training.learning_rate differ" in capsys.readouterr().err
+    assert "holds another run: stages.finetune.learning_rate differ" in capsys.readouterr().err
     with pytest.raises(UsageError):
         main(["--config", write(tmp_path), "--output_dir", str(whole[0]), "--resume_from_checkpoint", "x"])
     assert "resumed with --resume_from_checkpoint true" in capsys.readouterr().err

@@ -191,7 +191,7 @@ def test_the_folder_of_another_run_is_left_alone(
     before = (folder / "results.json").read_bytes()
     refused(
         f"--method erm --output_dir {folder}",
-        "holds another run: irm.warmup_steps, run.method differ",
+        "holds another run: irm.warmup_steps, method differ",
         capsys,
     )
     assert (folder / "results.json").read_bytes() == before
@@ -200,7 +200,7 @@ def test_the_folder_of_another_run_is_left_alone(
     refused(f"--output_dir {tmp_path / 'new'} --resume_from_checkpoint true", "nothing to resume", capsys)
     refused(
         f"--method erm --output_dir {tmp_path / 'new'} --resume_from_checkpoint {folder / 'checkpoint-1'}",
-        "checkpoint-1 belongs to another run: irm.warmup_steps, run.method differ",
+        "checkpoint-1 belongs to another run: irm.warmup_steps, method differ",
         capsys,
     )
 

@@ -300,7 +300,7 @@ def test_the_code_hash_covers_every_file_that_makes_pixels(monkeypatch: pytest.M
 
     monkeypatch.setattr(builder_module.inspect, "getsource", getsource)
     builder_module._code_hash()
-    assert {"coloring", "augmentation", "plan", "configurations", "mnist", "colored_mnist"} <= set(seen)
+    assert {"coloring", "augmentation", "painting", "configurations", "mnist", "colored_mnist"} <= set(seen)
 
 
 def test_seeds_give_other_data(tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ RANK = {
     "explain": 4,
     "reporting": 6,
     "hub": 7,
-    "cli": 8,
-    "studies": 9,
-    "sweeps": 10,
+    "runs": 8,
+    "experiments": 9,
+    "cli": 10,
 }
 
 

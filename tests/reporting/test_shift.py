@@ -10,8 +10,8 @@ import pytest
 
 from hf_ood.data.configurations import CONFIGURATIONS
 from hf_ood.data.dataset_card import SHIFTS, colored_mnist_text
+from hf_ood.experiments.study.illustrations import shift_illustration
 from hf_ood.reporting.shift import draw_shifts
-from hf_ood.studies.illustrations import shift_illustration
 
 RESULTS = Path(__file__).parents[2] / "trainers" / "results"
 REPORT = json.loads((RESULTS / "shift" / "shift.json").read_text())

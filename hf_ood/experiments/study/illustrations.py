@@ -1,0 +1,50 @@
+"""Figures of the report that need no run: what the data look like, and how far they shift."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+from ...data import colored_mnist_tensors
+from ...data.configurations import CONFIGURATIONS
+from ...reporting.samples import draw_edges, draw_samples
+from ...reporting.shift import REPORT_FILE, draw_shifts
+from ...reporting.summaries import Illustration
+
+SHIFT_FOLDER = "shift"
+FIGURES = {
+    "fixed_colors": "Figure 1, data set 1",
+    "random_colors": "Figure 3a, data set 2a",
+    "random_transforms": "Figure 3b, data set 2b",
+    "unseen_colors": "Figure 11, data set 3",
+    "background_shortcut": "Figure 16, data set 4",
+    "label_noise_shortcut": "Beyond the report, the IRM paper's data",
+}
+
+
+@lru_cache
+def illustrations() -> list[Illustration]:
+    """Samples of every data set by environment, and edge maps (figure 14)."""
+    pictures = []
+    for name, description in CONFIGURATIONS.items():
+        splits = colored_mnist_tensors(name)
+        shown = {split: splits[split] for split in ("train", "test")}
+        title = f"{FIGURES[name]}: {name}"
+        pictures.append(Illustration(f"samples_{name}", title, draw_samples(shown), description))
+    edges = draw_edges(colored_mnist_tensors("unseen_colors")["test"])
+    return [*pictures, Illustration("figure_14", "Figure 14: images and their edge maps", edges)]
+
+
+def shift_illustration(results_dir: Path) -> list[Illustration]:
+    """Every data set in the plane of the two shifts, if they have been measured."""
+    file = results_dir / SHIFT_FOLDER / REPORT_FILE
+    if not file.exists():
+        return []
+    report = json.loads(file.read_text())
+    note = (
+        "How far the test split has moved away from the training split, after Ye et al. 2022: features that "
+        "only one of them has, and shared features that go with other labels. Measured on reduced pixels by: "
+        f"{report['command']}"
+    )
+    return [Illustration("shift", "Diversity and correlation shift", draw_shifts(report["shifts"]), note)]

@@ -1,0 +1,74 @@
+"""What is kept of studies, small enough to commit: tables, pictures, cards; and the page made from them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from ...evaluation.results import load_results
+from ...files import replace_text
+from ...hub.model_card import build_model_card
+from ...reporting.studies import write_page, write_readme
+from ...reporting.summaries import StudySummary
+from ..keyed_run import Run, finished
+from .illustrations import illustrations, shift_illustration
+from .study import BUDGETS, Study
+from .summary import summarize
+from .table import collect
+
+PICTURES = "pictures"
+
+
+def keep(study: Study, runs: Sequence[Run], runs_dir: Path, folder: Path) -> None:
+    """Write the study's table, and what its first seed's runs left to be looked at, into `folder`."""
+    table = collect(study, runs, runs_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_text(folder / f"{study.name}.csv", table.to_csv(index=False, float_format="%.6g"))
+    for picture in study.pictures:
+        run = next((run for run in runs if run.arm == picture.arm), None)
+        if run is not None and (run.folder(runs_dir) / picture.file).exists():
+            (folder / PICTURES).mkdir(exist_ok=True)
+            kept = folder / PICTURES / picture.kept_as(study.name)
+            shutil.copyfile(run.folder(runs_dir) / picture.file, kept)
+
+
+def write_cards(study: Study, runs: Sequence[Run], runs_dir: Path, folder: Path, budget: str) -> None:
+    """A card for each arm that the study names, from the results of its finished runs."""
+    for arm in study.cards:
+        done = [run for run in runs if run.arm == arm and finished(run, runs_dir)]
+        if done:
+            results = [load_results(run.folder(runs_dir)) for run in done]
+            command = ["python", "trainers/reproduce.py", "--study", study.name, "--only", arm]
+            results[0]["command"] = shlex.join([*command, "--budget", budget])
+            folder.mkdir(parents=True, exist_ok=True)
+            name = re.sub("[^a-z0-9]+", "-", f"{study.name}-{arm}".lower())
+            build_model_card(results[0], others=results[1:]).save(folder / f"{name}.md")
+
+
+def show(studies: Sequence[Study], results_dir: Path, readme: Path | None = None) -> Path:
+    """Write the page (and the README's table) from the kept results alone; returns the page."""
+    found = [
+        summary
+        for study in sorted(studies, key=lambda study: study.order)
+        for summary in [read(study, results_dir)]
+        if summary
+    ]
+    if readme is not None:
+        write_readme(found, readme)
+    return write_page(found, [*illustrations(), *shift_illustration(results_dir)], results_dir)
+
+
+def read(study: Study, results_dir: Path) -> StudySummary | None:
+    """A study's results at the largest budget there is."""
+    for budget in reversed(BUDGETS):
+        file = results_dir / budget / f"{study.name}.csv"
+        if file.exists():
+            table = pd.read_csv(file, dtype={"arm": str})  # "0.001" is a name
+            if len(table):
+                return summarize(study, table, budget, results_dir / budget / PICTURES)
+    return None

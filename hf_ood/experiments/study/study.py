@@ -1,0 +1,150 @@
+"""What a study is: base settings, arms as differences, seeds, the quantities compared, the claims tested."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import yaml
+
+from ...errors import unknown_name
+from ...runs.settings import Settings, merge
+from ..keyed_run import Run, used
+
+BUDGETS = ("quick", "full")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`better` has the larger `measure` than `than` (smaller squared error), says the report in these words.
+
+    `than_measure`: what is read of `than`, if not the same measure (a stage's figure against the final one).
+    """
+
+    text: str
+    better: str
+    than: str
+    measure: str = "mean_accuracy"
+    than_measure: str | None = None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which arm of each group a rule would choose, and what it is worth.
+
+    `groups`: arms to choose among, by method. `rules`: the measure that chooses (its mean over seeds), by a
+    name that says whether it is an oracle. `measure`: what is then reported.
+    """
+
+    groups: Mapping[str, Sequence[str]]
+    rules: Mapping[str, str]
+    measure: str = "mean_accuracy"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that the first seed's run of an arm leaves behind as `file`."""
+
+    title: str
+    arm: str
+    file: str
+
+    @property
+    def slug(self) -> str:
+        return re.sub(r"[^a-z0-9]+", "-", f"{self.arm}-{Path(self.file).stem}".lower())
+
+    def kept_as(self, study: str) -> str:
+        """Its file's name beside the tables."""
+        return f"{study}-{self.slug}{Path(self.file).suffix}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """One figure or table of the report, or a question beyond it.
+
+    `settings`: flags of train.py that all arms share. `arms`: what each changes. `budgets`: what `quick` and
+    `full` change, and their number of `seeds`. `measures`: the columns of the table: `mean_accuracy`,
+    `worst_accuracy`, `train_accuracy`, `validation_accuracy`, `gap`, `mean_squared_error` (of a regression),
+    the name of an environment (its accuracy), or one of these in another configuration that is tested too
+    (`fixed_colors/mean_accuracy`) or after a stage (`pretrain/mean_accuracy`; an arm without stages has
+    none).
+    `report`: the report's own figures in percent, by arm and measure. `claims`: comparisons that the report
+    makes. `selection`: how hyper-parameters could be chosen among the arms. `pictures`: what runs leave
+    behind that the page shows. `cards`: arms of which `model_cards/` holds a card. `explain`: look
+    into every run with Grad-CAM; `digit_share` (its share on the digit) and `digit_area` (that of an even
+    map) are measures then. `order`: its place on the page. `note`: what a
+    reader has to know.
+    """
+
+    name: str
+    title: str
+    arms: Mapping[str, Settings]
+    settings: Settings = field(default_factory=dict)
+    budgets: Mapping[str, Settings] = field(default_factory=dict)
+    measures: Sequence[str] = ("mean_accuracy",)
+    report: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    claims: Sequence[Claim] = ()
+    selection: Selection | None = None
+    pictures: Sequence[Picture] = ()
+    cards: Sequence[str] = ()
+    explain: bool = False
+    order: int = 100
+    curve: str | None = None
+    note: str = ""
+
+    def runs(self, budget: str, seeds: int | None = None, only: Sequence[str] = ()) -> list[Run]:
+        """Seed by seed, so that an interrupted study has whole comparisons.
+
+        Raises `ValueError` for an unknown arm or budget.
+        """
+        if budget not in BUDGETS:
+            raise ValueError(unknown_name("budget", budget, list(BUDGETS)))
+        for arm in only:
+            if arm not in self.arms:
+                raise ValueError(unknown_name("arm", arm, list(self.arms)))
+        extra = dict(self.budgets.get(budget, {}))
+        count = seeds or extra.pop("seeds", 5)
+        extra.pop("seeds", None)
+        return [
+            Run(self.name, arm, seed, used(merge(self.settings, extra, changes or {})), self.explain)
+            for seed in range(count)
+            for arm, changes in self.arms.items()
+            if not only or arm in only
+        ]
+
+
+def study_files(folder: Path) -> dict[str, Path]:
+    """The studies of a folder by name: YAML files that have arms (a recipe of train.py has none)."""
+    return {
+        path.stem: path
+        for path in sorted(folder.glob("*.yaml"))
+        if "arms" in (yaml.safe_load(path.read_text()) or {})
+    }
+
+
+def load_study(path: Path) -> Study:
+    """Read and check a study. Raises `ValueError` naming the file and the nearest key."""
+    content = yaml.safe_load(path.read_text())
+    known = [f.name for f in fields(Study) if f.name != "name"]
+    for key in content:
+        if key not in known:
+            raise ValueError(f"{path}: {unknown_name('key', key, known)}")
+    for missing in {"title", "arms"} - set(content):
+        raise ValueError(f"{path} lacks {missing!r}.")
+    claims = [Claim(**claim) for claim in content.pop("claims", [])]
+    pictures = [Picture(**picture) for picture in content.pop("pictures", [])]
+    selection = Selection(**content.pop("selection")) if "selection" in content else None
+    study = Study(name=path.stem, claims=claims, pictures=pictures, selection=selection, **content)
+    arms = [arm for claim in claims for arm in (claim.better, claim.than)]
+    arms += [*study.cards, *(picture.arm for picture in pictures)]
+    measures = [name for claim in claims for name in (claim.measure, claim.than_measure) if name]
+    if selection:
+        arms += [arm for group in selection.groups.values() for arm in group]
+        measures += [*selection.rules.values(), selection.measure]
+    for kind, names, known in (("arm", arms, list(study.arms)), ("measure", measures, list(study.measures))):
+        for name in names:
+            if name not in known:
+                raise ValueError(f"{path}: {unknown_name(kind, name, known)}")
+    return study

@@ -1,0 +1,93 @@
+"""A study's intervals beside the report's figures, a verdict on each claim, what selection rules choose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from ...reporting.statistics import ERRORS, Interval, interval, verdict
+from ...reporting.summaries import ChoiceRow, ClaimRow, Curve, Illustration, StudySummary, TableRow
+from .study import Claim, Selection, Study
+
+
+def summarize(study: Study, table: pd.DataFrame, budget: str, pictures: Path) -> StudySummary:
+    """From the rows that `collect` makes (percent; at least one), and the folder of the study's pictures."""
+    wide = table.pivot(index=["arm", "seed"], columns="measure", values="value")
+    arms = [arm for arm in study.arms if arm in wide.index.get_level_values("arm")]
+    return StudySummary(
+        name=study.name,
+        title=study.title,
+        note=study.note,
+        budget=budget,
+        cpu_hours=_cpu_hours(table),
+        measures=list(study.measures),
+        rows=[_row(arm, wide, study) for arm in arms],
+        claims=[
+            _judge(claim, wide)
+            for claim in study.claims
+            if {claim.better, claim.than} <= set(arms) and len(_differences(claim, wide))
+        ],
+        choices=list(_choices(study.selection, wide, arms)) if study.selection else [],
+        curves=[_curve(arm, wide, study.curve) for arm in arms] if study.curve else [],
+        pictures=[
+            Illustration(
+                f"{study.name}-{picture.slug}", picture.title, pictures / picture.kept_as(study.name)
+            )
+            for picture in study.pictures
+            if (pictures / picture.kept_as(study.name)).exists()
+        ],
+    )
+
+
+def _cpu_hours(table: pd.DataFrame) -> float | None:
+    seconds = table.drop_duplicates("key")["cpu_seconds"]
+    return None if seconds.isna().any() else float(seconds.sum()) / 3600
+
+
+def _interval(wide: pd.DataFrame, arm: str, measure: str) -> Interval:
+    return interval(wide.loc[arm][measure].dropna().tolist())
+
+
+def _row(arm: str, wide: pd.DataFrame, study: Study) -> TableRow:
+    there = [name for name in study.measures if name in wide and wide.loc[arm][name].notna().any()]
+    found = {name: _interval(wide, arm, name) for name in there}
+    return TableRow(arm, found, dict(study.report.get(arm, {})))
+
+
+def _differences(claim: Claim, wide: pd.DataFrame) -> list[float]:
+    """By how much it is better, over the seeds that both arms have."""
+    better, than = (
+        wide.loc[arm].get(measure, pd.Series(dtype=float))
+        for arm, measure in ((claim.better, claim.measure), (claim.than, claim.than_measure or claim.measure))
+    )
+    sign = -1 if claim.measure in ERRORS else 1
+    return (sign * (better - than)).dropna().tolist()
+
+
+def _judge(claim: Claim, wide: pd.DataFrame) -> ClaimRow:
+    difference, judgement = verdict(_differences(claim, wide))
+    if claim.than_measure is None:
+        return ClaimRow(claim.text, claim.better, claim.than, claim.measure, difference, judgement)
+    compared = f"{claim.measure} - {claim.than_measure}"
+    better, than = f"{claim.better}: {claim.measure}", f"{claim.than}: {claim.than_measure}"
+    return ClaimRow(claim.text, better, than, compared, difference, judgement)
+
+
+def _choices(selection: Selection, wide: pd.DataFrame, arms: list[str]) -> Iterator[ChoiceRow]:
+    for rule, measure in selection.rules.items():
+        for method, group in selection.groups.items():
+            there = [arm for arm in group if arm in arms]
+            if there:
+                best = max(there, key=lambda arm: _interval(wide, arm, measure).mean)
+                yield ChoiceRow(rule, method, best, _interval(wide, best, selection.measure))
+
+
+def _curve(arm: str, wide: pd.DataFrame, measure: str) -> Curve:
+    epochs = sorted(
+        (float(str(name).partition("@")[2]), str(name))
+        for name in wide.columns
+        if str(name).startswith(f"{measure}@") and wide.loc[arm][name].notna().any()
+    )
+    return Curve(arm, [epoch for epoch, _ in epochs], [_interval(wide, arm, name) for _, name in epochs])

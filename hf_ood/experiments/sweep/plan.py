@@ -1,0 +1,67 @@
+"""The runs that a choice of hyper-parameters asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...evaluation.selection import Candidate, Protocol
+from ...runs.settings import Settings, merge
+from ..keyed_run import Run, read_run
+from .space import as_settings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which environments there are, which are tested, and who chooses.
+
+    `settings`: flags that all runs share. `environments`: of the training split. `held_out`: the test
+    environments of each column of the table: one that is left out of the training split, or those of the
+    test split. `protocols`: all are evaluated on the same runs; those that need folds cost one more run for
+    each environment that is left out beside.
+    """
+
+    settings: Settings
+    environments: Sequence[str]
+    held_out: Mapping[str, Sequence[str]]
+    protocols: Sequence[Protocol] = field(default_factory=list)
+
+    def without(self, method: str, values: dict[str, Any], out: set[str], seed: int) -> Run:
+        """The run that trains on all environments but `out`, and is tested on those.
+
+        It is the same run whichever of them is held out and whichever a fold, so it is carried out once.
+        """
+        split = {
+            "train_environments": [name for name in self.environments if name not in out],
+            "test_environments": sorted(out),
+        }
+        settings = merge(self.settings, as_settings(values), {"method": method}, split)
+        arm = f"{method} without {', '.join(split['test_environments'])}"
+        return Run("sweep", arm, seed, settings)
+
+    def runs(self, method: str, values: dict[str, Any], held_out: str, seed: int) -> dict[str | None, Run]:
+        """The whole run (key None) and a run for each fold (key: the environment that it leaves out too)."""
+        tests = set(self.held_out[held_out])
+        runs: dict[str | None, Run] = {None: self.without(method, values, tests, seed)}
+        if any(protocol.needs_folds for protocol in self.protocols):
+            for name in self.environments:
+                if name not in tests:
+                    runs[name] = self.without(method, values, tests | {name}, seed)
+        return runs
+
+    def candidate(
+        self, method: str, values: dict[str, Any], held_out: str, seed: int, root: Path
+    ) -> Candidate | None:
+        """What the finished runs say; None while one is missing."""
+        results = {
+            left_out: read_run(run, root)
+            for left_out, run in self.runs(method, values, held_out, seed).items()
+        }
+        if any(found is None for found in results.values()):
+            return None
+        found = {left_out: one for left_out, one in results.items() if one is not None}
+        return Candidate(
+            self.held_out[held_out], found.pop(None), {str(name): one for name, one in found.items()}
+        )

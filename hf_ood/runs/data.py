@@ -1,0 +1,234 @@
+"""The data that a run asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import CONFIG_MAPPING
+
+from ..data import (
+    AUGMENTATIONS,
+    BatchAugmentation,
+    Columns,
+    EnvironmentDataset,
+    Protocol,
+    colored_mnist_tensors,
+    environment_datasets,
+    linear_unit_test_tensors,
+    load_processor,
+    read_dataset,
+)
+from ..data.images import Process
+from ..errors import unknown_name
+from .spec import RunSpec
+from .network import backbone
+from .spec import DataSpec, RunSpec
+
+IN_MEMORY = {"auto": None, "always": True, "never": False}
+
+BUILT_IN: dict[str, Callable[..., dict[str, EnvironmentDataset]]] = {
+    "colored_mnist": colored_mnist_tensors,
+    "linear_unit_tests": linear_unit_test_tensors,
+}
+
+DATA_FLAGS = (
+    "text_column",
+    "image_column",
+    "label_column",
+    "environment_column",
+    "test_environments",
+    "validation",
+    "max_length",
+)
+
+
+def load_splits(spec: RunSpec, configuration: str | None = None) -> dict[str, EnvironmentDataset]:
+    """`train`, `validation` and `test` for the network of the run; of another configuration, if one is
+    given."""
+    configuration = configuration or spec.data.configuration
+    processor = input_processor(spec)
+    if spec.data.dataset in BUILT_IN:
+        options = spec.options.get(spec.data.dataset, {})
+        datasets = BUILT_IN[spec.data.dataset](str(configuration), **options)
+        if spec.data.validation is not None:
+            raise ValueError(f"{spec.data.dataset} has its own validation split: leave --validation out.")
+        if spec.data.test_environments:
+            datasets["test"] = tested_environments(datasets, spec.data.test_environments)
+        if processor is None:
+            return datasets
+        finish = Process(processor, shaped=False)
+        return {split: data.with_finish(finish, processor) for split, data in datasets.items()}
+    return environment_datasets(
+        read_dataset(spec.data.dataset, configuration),
+        Columns(
+            spec.data.label_column,
+            spec.data.environment_column,
+            spec.data.image_column,
+            spec.data.text_column,
+        ),
+        protocol(spec),
+        processor,
+        IN_MEMORY[spec.data.in_memory],
+        spec.data.max_length,
+    )
+
+
+def tested_environments(datasets: dict[str, EnvironmentDataset], names: Sequence[str]) -> EnvironmentDataset:
+    """Test images of the environments; of those that only train, their validation images."""
+    parts = [datasets["test"], datasets["validation"]]
+    known = [set(part.environment_counts()) for part in parts]
+    for name in names:
+        if not any(name in those for those in known):
+            raise ValueError(unknown_name("environment", name, sorted(known[0] | known[1])))
+    own = [name for name in names if name in known[0]]
+    chosen = [own, [name for name in names if name not in own]]
+    return concatenate(
+        [keep_environments(part, some) for part, some in zip(parts, chosen, strict=True) if some]
+    )
+
+
+def concatenate(datasets: Sequence[EnvironmentDataset]) -> EnvironmentDataset:
+    first, *others = datasets
+    if not others:
+        return first
+    columns = {name: torch.cat([part.columns[name] for part in datasets]) for name in first.columns}
+    whole = copy(first)
+    whole.columns = columns
+    return whole
+
+
+def input_processor(spec: RunSpec) -> Any:
+    """The tokenizer or image processor that the run's network was trained with, or the one that was named.
+
+    None: images go in as they are, as this package's networks and networks from scratch take them.
+    """
+    name = spec.network.processor_name or backbone(spec.network)
+    if name is None or (
+        spec.network.from_scratch and not spec.network.processor_name and not spec.data.text_column
+    ):
+        return None
+    if (
+        name == spec.network.config_name
+        and name in CONFIG_MAPPING
+        and not spec.network.processor_name
+        and not Path(name).is_dir()
+    ):
+        raise ValueError(
+            f"--config_name {name} names a kind of network, which has no tokenizer: add --processor_name "
+            "with the Hub id or folder of one."
+        )
+    return load_processor(
+        name, revision=spec.network.revision, trust_remote_code=spec.network.trust_remote_code
+    )
+
+
+def protocol(spec: RunSpec) -> Protocol:
+    """How the rows of the run's dataset are divided; the random share depends on the run's seed for data."""
+    data, training = spec.data, spec.training
+    return Protocol(
+        data.train_environments,
+        data.test_environments,
+        validation_share(data) or data.validation,
+        training.seed if training.data_seed is None else training.data_seed,
+    )
+
+
+def validation_share(data: DataSpec) -> float | None:
+    """`--validation 0.2` as a number; None where it names environments or says nothing."""
+    if data.validation is None or len(data.validation) > 1:
+        return None
+    try:
+        share = float(data.validation[0])
+    except ValueError:
+        return None
+    return share if 0 < share < 1 else None
+
+
+def describe_data(spec: RunSpec) -> dict[str, Any]:
+    """What `results.json` says about the data: all that was asked for, so that runs on others differ."""
+    usual = DataSpec()
+    asked = {
+        name: getattr(spec.data, name)
+        for name in DATA_FLAGS
+        if getattr(spec.data, name) != getattr(usual, name)
+    }
+    return {
+        **spec.options.get(spec.data.dataset, {}),
+        "augmentation": spec.data.augmentation,
+        **{name: " ".join(value) if isinstance(value, list) else value for name, value in asked.items()},
+    }
+
+
+def training_datasets(
+    spec: RunSpec, datasets: dict[str, EnvironmentDataset]
+) -> dict[str, EnvironmentDataset]:
+    """The training samples in a stage's part of them, the training environments reduced, the training samples
+    reduced and augmented, as asked."""
+    train, validation = datasets["train"], datasets["validation"]
+    train = part_of(train, spec.data.train_on, spec.data.hold_out, spec.training.seed)
+    if spec.data.train_environments:
+        train = keep_environments(train, spec.data.train_environments)
+        if spec.data.validation is None or validation_share(spec.data) is not None:
+            validation = keep_environments(validation, spec.data.train_environments)
+    if spec.data.max_train_samples is not None:
+        train = first_of_each_environment(train, spec.data.max_train_samples)
+    if spec.data.augmentation != "none":
+        if spec.data.augmentation not in AUGMENTATIONS:
+            raise ValueError(unknown_name("augmentation", spec.data.augmentation, ["none", *AUGMENTATIONS]))
+        if spec.data.text_column:
+            raise ValueError("--augmentation changes images, not texts: leave it out.")
+        train = train.with_transform(
+            BatchAugmentation(AUGMENTATIONS[spec.data.augmentation](), spec.training.seed)
+        )
+    return {**datasets, "train": train, "validation": validation}
+
+
+def part_of(dataset: EnvironmentDataset, part: str, share: float, seed: int) -> EnvironmentDataset:
+    """`train`: the training images without the share that is held out; `held_out`: that share.
+
+    It is drawn from each group (class in an environment) alike, and a function of the seed and of the whole
+    training split: stages that see other environments or fewer images have no image of another's part.
+    """
+    if part not in ("train", "held_out"):
+        raise ValueError(unknown_name("part to train on", part, ["train", "held_out"]))
+    if not 0 <= share < 1:
+        raise ValueError(f"hold_out must lie in 0..1, not {share}.")
+    if share == 0:
+        if part == "held_out":
+            raise ValueError("--train_on held_out: no images are held out; set --hold_out, such as 0.2.")
+        return dataset
+    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))
+    held_out = torch.zeros(len(dataset), dtype=torch.bool)
+    for group in dataset.groups.unique():
+        rows = order[dataset.groups[order] == group]
+        held_out[rows[: round(share * len(rows))]] = True
+    chosen = held_out if part == "held_out" else ~held_out
+    return dataset.select(chosen.nonzero().squeeze(1))
+
+
+def keep_environments(dataset: EnvironmentDataset, names: Sequence[str]) -> EnvironmentDataset:
+    present = list(dataset.environment_counts())
+    for name in names:
+        if name not in present:
+            raise ValueError(unknown_name("environment", name, present))
+    ids = torch.tensor([dataset.environment_names.index(name) for name in names])
+    return dataset.select(torch.isin(dataset.environments, ids).nonzero().squeeze(1))
+
+
+def first_of_each_environment(dataset: EnvironmentDataset, total: int) -> EnvironmentDataset:
+    counts = dataset.environment_counts()
+    share = total // len(counts)
+    for name, count in counts.items():
+        if count < share:
+            raise ValueError(
+                f"max_train_samples={total} asks for {share} of environment {name!r}, which has {count}."
+            )
+    rows = [
+        (dataset.environments == dataset.environment_names.index(name)).nonzero().squeeze(1)[:share]
+        for name in counts
+    ]
+    return dataset.select(torch.cat(rows))

@@ -1,0 +1,162 @@
+"""The network that a run asks for: this package's own, or any classifier of transformers."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub.errors import StrictDataclassError
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoModelForAudioClassification,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
+
+from ..errors import unknown_name
+from ..models import MODELS, image_processor
+from .spec import NetworkSpec, RunSpec
+
+MODEL_CONFIG = "model_config"  # the section of a configuration's fields
+AUTO_CLASSES = (
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    AutoModelForAudioClassification,
+)
+
+
+def model_section(network: NetworkSpec) -> str:
+    """The section of options that the chosen network reads."""
+    return MODEL_CONFIG if backbone(network) else network.model
+
+
+def backbone(network: NetworkSpec) -> str | None:
+    """What names a network of transformers; None: one of this package's. Raises `ValueError` for options that
+    do not go together."""
+    own = network.model in MODELS
+    slip = not own and difflib.get_close_matches(network.model, MODELS, cutoff=0.8)
+    if slip and not Path(network.model).exists():
+        raise ValueError(unknown_name("model", network.model, list(MODELS)))
+    if network.config_name and not own:
+        raise ValueError(f"--model {network.model} brings its own configuration: leave --config_name out.")
+    if network.config_name and not network.from_scratch:
+        raise ValueError(
+            f"--config_name {network.config_name} brings no weights: add --from_scratch true, or name a "
+            "checkpoint with --model."
+        )
+    if network.from_scratch and own and not network.config_name:
+        raise ValueError("--from_scratch needs --config_name, or a Hub id or folder as --model.")
+    return network.config_name or (None if own else network.model)
+
+
+def build_model(spec: RunSpec, label_names: Sequence[str]) -> PreTrainedModel:
+    """The network, with one output for every label. Raises `ValueError`, or `OSError` for an unknown id."""
+    network = spec.network
+    options = spec.options.get(model_section(network), {})
+    labels: dict[str, Any] = {
+        "id2label": dict(enumerate(label_names)),
+        "label2id": {name: number for number, name in enumerate(label_names)},
+    }
+    if (name := backbone(network)) is None:
+        config_class, model_class = MODELS[network.model]
+        return model_class(config_class(**options, **labels))
+    config = load_config(network, name, options | labels | {"problem_type": "single_label_classification"})
+    auto_class = find_auto_class(config)
+    if network.from_scratch:
+        return auto_class.from_config(config, trust_remote_code=network.trust_remote_code)
+    model, info = auto_class.from_pretrained(
+        name,
+        config=config,
+        revision=network.revision,
+        trust_remote_code=network.trust_remote_code,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    body = f"{model.base_model_prefix}."
+    broken = sorted(key for key, *_ in info["mismatched_keys"] if key.startswith(body))
+    if broken:
+        raise ValueError(
+            f"--{MODEL_CONFIG} changes the shape of weights that {name} has ({', '.join(broken[:3])}): leave "
+            "it out, or start with --from_scratch true."
+        )
+    return model
+
+
+def load_config(network: NetworkSpec, name: str, changes: dict[str, Any]) -> PreTrainedConfig:
+    """The configuration of a folder, a Hub id or a model type, with changed fields.
+
+    Raises `ValueError` for an unknown field, naming the nearest, and for a name that is nothing of these.
+    """
+    is_type = name in CONFIG_MAPPING and not Path(name).is_dir()
+    if is_type:
+        config = AutoConfig.for_model(name)
+    else:
+        try:
+            config = AutoConfig.from_pretrained(
+                name, revision=network.revision, trust_remote_code=network.trust_remote_code
+            )
+        except OSError as error:
+            if "/" in name:
+                raise
+            raise ValueError(
+                f"{unknown_name('model type', name, list(CONFIG_MAPPING))} It is no folder or Hub id either."
+            ) from error
+    known = [*config.to_dict(), *config.attribute_map]
+    for field in changes:
+        if field not in known:
+            raise ValueError(unknown_name(f"field of {type(config).__name__}", field, known))
+    try:
+        # What a configuration derives from its fields is derived anew for a type, and was saved otherwise.
+        changed = type(config).from_dict(changes if is_type else {**config.to_diff_dict(), **changes})
+    except StrictDataclassError as error:
+        raise ValueError(f"--{MODEL_CONFIG}: {error}") from error
+    changed.architectures = config.architectures or []
+    return changed
+
+
+def find_auto_class(config: PreTrainedConfig) -> Any:
+    """The `AutoModelFor...Classification` that knows this network. Raises `ValueError` if none does."""
+    for auto_class in AUTO_CLASSES:
+        remote = getattr(config, "auto_map", None) or {}
+        if type(config) in auto_class._model_mapping or auto_class.__name__ in remote:
+            return auto_class
+    raise ValueError(
+        f"transformers has no classifier of type {config.model_type!r} for images, texts or sounds."
+    )
+
+
+def describe_model(spec: RunSpec) -> dict[str, Any]:
+    """What `results.json` says about the network."""
+    network = spec.network
+    options = spec.options.get(model_section(network), {})
+    source = backbone(network)
+    if source is None:
+        return {"name": network.model, **options}
+    return {"name": Path(source).name, "source": source, "from_scratch": network.from_scratch, **options}
+
+
+def input_processor(model: PreTrainedModel, height: int, width: int) -> Any:
+    """What turns any image into what the network was trained on: `height` x `width` pixels, 0..1."""
+    if type(model) in {model_class for _, model_class in MODELS.values()}:
+        return image_processor(height, width)
+    return ViTImageProcessorPil(size={"height": height, "width": width}, do_normalize=False)
+
+
+def check_image_size(model: PreTrainedModel, name: str, size: tuple[int, ...]) -> None:
+    """Raise `ValueError` when a network of this package is built for images of another size than `size`.
+
+    `name`: of the network; `size`: height and width, nothing where there are no images.
+    """
+    expected = getattr(model.config, "image_size", None)
+    if name in MODELS and size and expected and size != (expected, expected):
+        way = f"set --{name}.image_size {size[0]}" if size[0] == size[1] else "resize them"
+        raise ValueError(
+            f"The images have {size[0]} x {size[1]} pixels, {name} takes {expected} x {expected}: {way}, or "
+            "use a model with an image processor of the Hub (--model), which resizes them."
+        )

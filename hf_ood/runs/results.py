@@ -1,0 +1,149 @@
+"""What a run leaves behind: its results and the files beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedModel
+
+from ..data import EnvironmentDataset
+from ..evaluation import environment_report, save_results, summarize
+from ..evaluation.metrics import EnvironmentReport, mean_measure
+from ..evaluation.results import RESULTS_FILE, history, versions
+from ..files import all_or_nothing
+from ..hub.model_card import write_model_card
+from ..methods.losses import CrossEntropy
+from ..methods.registry import Method
+from ..reporting.curves import CURVES_FILE, draw_curves
+from ..reporting.reconstructions import RECONSTRUCTIONS_FILE, Reconstructs, draw_reconstructions
+from ..trainer import OODTrainer
+from .adapters import recorded_lora
+from .data import describe_data, load_splits
+from .network import describe_model, input_processor
+from .relabel import recorded_inference, recorded_options
+from .sections import LOSS
+from .spec import RunSpec
+
+
+class Results(dict[str, Any]):
+    """What `results.json` holds, and the `folder` that it lies in with the checkpoint."""
+
+    def __init__(self, values: Mapping[str, Any], folder: Path):
+        super().__init__(values)
+        self.folder = folder
+
+
+def collect_results(
+    trainer: OODTrainer,
+    spec: RunSpec,
+    method: Method,
+    datasets: dict[str, EnvironmentDataset],
+    seconds: float,
+    cpu_seconds: float,
+    prepare: Callable[[EnvironmentDataset], EnvironmentDataset] = lambda dataset: dataset,
+) -> dict[str, Any]:
+    """Measure the final weights on every split and put everything that `results.json` holds together.
+
+    `prepare`: makes further data what the trainer's network takes, as `datasets` are.
+    """
+    training = spec.training
+    plain = {**datasets, "train": datasets["train"].with_transform(None)}
+    reports = {split: predict_report(trainer, dataset) for split, dataset in plain.items()}
+    done = max(trainer.state.global_step - trainer._initial_global_step, 0)
+    batch = training.per_device_train_batch_size * training.gradient_accumulation_steps * training.world_size
+    return {
+        "method": method.name,
+        "dataset": spec.data.dataset,
+        "config": spec.data.configuration,
+        "seed": training.seed,
+        "selection": trainer.selection,
+        **summarize(reports["train"], reports["validation"], reports["test"]),
+        "also_test": {
+            name: {"environments": report, **mean_measure(report)}
+            for name in spec.data.also_test or []
+            for report in [predict_report(trainer, prepare(load_splits(spec, name)["test"]))]
+        },
+        "history": history(trainer.state.log_history),
+        "hyperparameters": {
+            **method.hyperparameters(),
+            "model": describe_model(spec),
+            **recorded_inference(spec),
+            **recorded_lora(spec),
+            **recorded_loss(spec),
+            "data": {**describe_data(spec), **recorded_options(spec)},
+            "training": {
+                "learning_rate": training.learning_rate,
+                "batch_size": batch,
+                "epochs": trainer.state.epoch,
+                "optimizer": str(getattr(training.optim, "value", training.optim)),
+                "lr_scheduler": str(getattr(training.lr_scheduler_type, "value", training.lr_scheduler_type)),
+                "training_images": len(datasets["train"]),
+                **({"trainable": " ".join(spec.network.trainable)} if spec.network.trainable else {}),
+                **({"cache_features": True} if spec.network.cache_features else {}),
+                **(
+                    {"interpolate_with_start": spec.method.interpolate_with_start}
+                    if spec.method.interpolate_with_start
+                    else {}
+                ),
+            },
+        },
+        "steps": trainer.state.global_step,
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "samples_per_second": done * batch / seconds,
+        "versions": versions(),
+        "command": spec.command,
+    }
+
+
+def recorded_loss(spec: RunSpec) -> dict[str, dict[str, Any]]:
+    """The options of the samples' loss, for the results, where any was given."""
+    given = spec.options.get(LOSS)
+    if given is None:
+        return {}
+    loss = CrossEntropy(**given)
+    return {LOSS: {field.name: getattr(loss, field.name) for field in fields(loss) if field.init}}
+
+
+def predict_report(trainer: OODTrainer, dataset: EnvironmentDataset) -> EnvironmentReport:
+    if len(dataset) == 0:
+        return {}
+    prediction = trainer.predict(dataset)
+    return environment_report(
+        np.asarray(prediction.predictions),
+        np.asarray(prediction.label_ids),
+        dataset.environments.numpy(),
+        dataset.environment_names,
+    )
+
+
+def write_run(
+    model: PreTrainedModel, results: dict[str, Any], folder: Path, datasets: dict[str, EnvironmentDataset]
+) -> None:
+    """Everything a run leaves behind, or the files of before: results last, where they are, the run is
+    whole.
+
+    Processor, curves and card are for images and texts: a run on vectors has none of them.
+    """
+    with all_or_nothing(folder, last=RESULTS_FILE) as staged:
+        model.save_pretrained(staged)
+        size = image_size(datasets["train"])
+        processor = datasets["train"].processor or (input_processor(model, *size) if size else None)
+        if processor is not None:
+            processor.save_pretrained(staged)
+            draw_curves(results, staged / CURVES_FILE)
+            write_model_card(results, staged)
+        if isinstance(model, Reconstructs):
+            shown = {split: datasets[split] for split in ("validation", "test")}
+            draw_reconstructions(model, shown).savefig(staged / RECONSTRUCTIONS_FILE, dpi=120)
+        save_results(results, staged)
+
+
+def image_size(dataset: EnvironmentDataset) -> tuple[int, ...]:
+    """Height and width of the images that the network takes; empty where it takes no images."""
+    pixels = dataset.__getitems__([0]).get("pixel_values")
+    return () if pixels is None else tuple(pixels.shape[2:])

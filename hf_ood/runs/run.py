@@ -1,0 +1,210 @@
+"""A run, from a dataset to a checkpoint with its results."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from torch import nn
+from transformers import PreTrainedModel, set_seed
+
+from ..data import EnvironmentDataset
+from ..evaluation.results import RESULTS_FILE, load_results
+from ..methods.losses import CrossEntropy
+from ..methods.registry import Method, build_method
+from ..reporting.tables import print_results
+from ..trainer import OODConfig, OODTrainer
+from ..trainer.checkpoints import last_whole_checkpoint
+from ..trainer.linear_probe import Probe, on_features
+from .adapters import LORA, without_adapters
+from .cores import cores_per_process
+from .data import load_splits, training_datasets
+from .folder import (
+    claim_output_dir,
+    default_output_dir,
+    refuse_foreign_checkpoint,
+    released_when_unused,
+)
+from .interpolation import check_line, end_on_line, selection_on_line
+from .network import backbone, build_model, check_image_size
+from .publication import take_publication
+from .relabel import judge, reference_folder, rehearse
+from .results import Results, collect_results, image_size, predict_report, write_run
+from .sections import LOSS
+from .settings import comparable_settings
+from .spec import RunSpec
+from .stages import combine, load_weights, place_stages
+from .trainable import as_the_trained_part_takes, choose_trainable
+
+
+def run(spec: RunSpec) -> Results:
+    """Train what the spec says; model, processor, results, curves and card are left in its output folder.
+
+    Without an `output_dir` it goes to `runs/<configuration>-<method>-seed<seed>-<hash of the settings>`. With
+    `resume_from_checkpoint` an interrupted run goes on. Raises `ValueError` for what does not go together,
+    before anything is trained.
+
+    Example:
+        results = run(RunSpec(method=MethodSpec("irm"), training=OODConfig("runs/mine", max_steps=300)))
+        results["worst_accuracy"]
+    """
+    spec = copy.deepcopy(spec)
+    training = spec.training
+    comparable = comparable_settings(spec)
+    given = training.output_dir != OODConfig().output_dir
+    folder = Path(str(training.output_dir) if given else default_output_dir(spec))
+    resume = resume_from(training)
+    if spec.stages and isinstance(resume, str):
+        raise ValueError("A run with stages is resumed with --resume_from_checkpoint true.")
+    stages = place_stages(spec, folder)
+    publication = take_publication(training)
+    if training.process_index == 0:
+        if isinstance(resume, str):
+            refuse_foreign_checkpoint(Path(resume), comparable)
+        claim_output_dir(folder, comparable, resume is not None)
+        for stage in spec.stages.values() if resume is None else ():
+            shutil.rmtree(stage.folder, ignore_errors=True)  # a later resume must not find an earlier run's
+    with released_when_unused(folder) if training.process_index == 0 else nullcontext():
+        results = _train_stages(spec, stages, folder, resume)
+    if publication is not None and training.process_index == 0:
+        print(f"published:  {publication.push(folder)}")  # noqa: T201
+    return Results(results, folder)
+
+
+def _train_stages(
+    spec: RunSpec, stages: Sequence[RunSpec], folder: Path, resume: str | bool | None
+) -> dict[str, Any]:
+    """All stages, or the run that has none, and what they leave together. Returns the results."""
+    training = spec.training
+    torch.set_num_threads(spec.num_threads or cores_per_process())
+    datasets = load_splits(spec)
+    for stage in stages[1:]:  # a mistake in a later stage is found before the first one trains
+        rehearsed = rehearse(stage, training_datasets(stage, datasets))
+        build_trainer(stage, rehearsed, build_network(stage, rehearsed, previous=None))
+    finished = []
+    for number, stage in enumerate(stages):
+        previous = stages[number - 1].folder if number else None
+        if spec.stages:
+            finished.append(_go_on(stage, datasets, previous, resume is True))
+        else:
+            finished.append(train_stage(stage, datasets, previous, resume))
+    results = finished[-1]
+    if spec.stages:
+        results = combine(dict(zip(spec.stages, finished, strict=True)))
+        if training.process_index == 0:
+            model = build_model(spec, datasets["train"].label_names)
+            load_weights(model, stages[-1].folder)
+            write_run(model, results, folder, datasets)
+    if training.process_index == 0:
+        print_results(results, str(folder))
+    PartialState().wait_for_everyone()
+    return results
+
+
+def _go_on(
+    stage: RunSpec, datasets: dict[str, EnvironmentDataset], previous: Path | None, resume: bool
+) -> dict[str, Any]:
+    """A stage of several: with `resume`, its results if it has finished, or the rest of its training."""
+    if not resume:
+        return train_stage(stage, datasets, previous, None)
+    if (stage.folder / RESULTS_FILE).exists():
+        return load_results(stage.folder)
+    return train_stage(stage, datasets, previous, last_whole_checkpoint(stage.folder))
+
+
+def train_stage(
+    spec: RunSpec,
+    datasets: dict[str, EnvironmentDataset],
+    previous: Path | None,
+    checkpoint: str | bool | None,
+) -> dict[str, Any]:
+    """Train one stage, or a run that has none, from `checkpoint` on; it leaves its own folder behind."""
+    datasets = training_datasets(spec, datasets)
+    check_line(spec, previous, has_validation=len(datasets["validation"]) > 0)
+    judged, found = judge(spec, datasets, reference_model(spec, datasets, previous))
+    model = build_network(spec, datasets, previous)
+    start, cpu_start = time.perf_counter(), time.process_time()
+    measured, seen, trained = datasets, judged, model
+    prepare = as_the_trained_part_takes(spec, model)
+    if spec.network.cache_features:
+        measured = {split: prepare(dataset) for split, dataset in datasets.items()}
+        seen = {
+            split: on_features(dataset, measured[split].columns["pixel_values"])
+            for split, dataset in judged.items()
+        }
+        trained = Probe(model)
+    trainer, method = build_trainer(spec, seen, trained)
+    shares = spec.method.interpolate_with_start
+    untrained = copy.deepcopy(trainer.model) if shares else None
+    trainer.train(resume_from_checkpoint=checkpoint)
+    if LORA in spec.options:
+        model.merge_adapter()  # measured as it will be saved
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+    line: dict[str, Any] = {}
+    if shares and untrained is not None:
+        points = end_on_line(
+            trainer.model, untrained, shares, lambda split: predict_report(trainer, measured[split])
+        )
+        line = {"interpolation": points, "selection": selection_on_line(trainer.selection, points)}
+    results = collect_results(trainer, spec, method, measured, seconds, cpu_seconds, prepare)
+    results |= line | found
+    if trainer.is_world_process_zero():
+        write_run(without_adapters(model), results, spec.folder, datasets)
+    trainer.accelerator.wait_for_everyone()
+    return results
+
+
+def reference_model(
+    spec: RunSpec, datasets: dict[str, EnvironmentDataset], previous: Path | None
+) -> PreTrainedModel | None:
+    """The model that judges a stage's training images; None where nothing asks for it."""
+    folder = reference_folder(spec, previous)
+    if folder is None:
+        return None
+    model = build_model(spec, datasets["train"].label_names)
+    load_weights(model, folder)
+    return model
+
+
+def build_network(spec: RunSpec, datasets: dict[str, EnvironmentDataset], previous: Path | None) -> Any:
+    """The network of a stage with its starting weights, those of stage `previous` if it asks for them, and
+    with what it does not train frozen."""
+    set_seed(spec.training.seed)
+    model = build_model(spec, datasets["train"].label_names)
+    if backbone(spec.network) is None:
+        check_image_size(model, spec.network.model, image_size(datasets["train"]))
+    source = {"scratch": None, "previous": previous}.get(
+        spec.network.start_from, Path(spec.network.start_from)
+    )
+    if source is not None:
+        load_weights(model, source)
+    return choose_trainable(model, spec)
+
+
+def build_trainer(
+    spec: RunSpec, datasets: dict[str, EnvironmentDataset], model: nn.Module
+) -> tuple[OODTrainer, Method]:
+    """The trainer of a stage."""
+    method = build_method(spec.method.name, spec.options)
+    trainer = OODTrainer(
+        model,
+        spec.training,
+        **vars(method),
+        loss=CrossEntropy(**spec.options[LOSS]) if LOSS in spec.options else None,
+        train_dataset=datasets["train"],
+        eval_dataset={split: datasets[split] for split in ("validation", "test")},
+    )
+    return trainer, method
+
+
+def resume_from(training: OODConfig) -> str | bool | None:
+    """True: the latest whole checkpoint; a checkpoint's folder; None: start."""
+    asked = training.resume_from_checkpoint
+    return True if str(asked).lower() in ("true", "last") else asked or None

@@ -1,0 +1,229 @@
+"""What a run is: data, network, method, training, and the stages that it may have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ..data import AUGMENTATIONS
+from ..data.colored_mnist import DEFAULT_CONFIGURATION
+from ..data.configurations import CONFIGURATIONS
+from ..data.linear_unit_tests import EXAMPLES
+from ..discovery import INFERENCES
+from ..methods.registry import METHODS
+from ..models import MODELS
+from ..options import Flag, option
+from ..trainer import OODConfig
+
+
+@dataclass
+class DataSpec:
+    """Which samples there are, and which of them are trained on, chosen by and tested on."""
+
+    dataset: str = option(
+        "colored_mnist",
+        "colored_mnist or linear_unit_tests (built in), a Hub dataset, a local folder, or files (also as a "
+        "pattern, scans-*.csv): .csv, .tsv, .json, .jsonl, .parquet, .arrow.",
+        flag=Flag(stages=False, aliases=["dataset_name"]),
+    )
+    dataset_config: str | None = option(
+        None,
+        f"Its configuration. Colored MNIST: {', '.join(CONFIGURATIONS)}; by default {DEFAULT_CONFIGURATION}; "
+        f"linear unit tests: {', '.join(EXAMPLES)}.",
+        flag=Flag(stages=False),
+    )
+    image_column: str | None = option(
+        None,
+        "The column of images, or of names of image files in a table; not needed when there is only one.",
+        flag=Flag(stages=False),
+    )
+    text_column: list[str] | None = option(
+        None, "Classify texts: their column, or two columns for sentence pairs.", flag=Flag(stages=False)
+    )
+    label_column: str = option(
+        "label", "The column of the true classes: names or numbers.", flag=Flag(stages=False)
+    )
+    environment_column: list[str] = option(
+        ["environment"],
+        "The column that tells the environment: names or numbers. Several make one environment of each "
+        "combination, named hospital=A,scanner=2.",
+        flag=Flag(stages=False),
+    )
+    max_length: int | None = option(
+        None,
+        "Cut texts after this many tokens. Default: what the model takes, at most 512.",
+        flag=Flag(stages=False),
+    )
+    in_memory: Literal["auto", "always", "never"] = option(
+        "auto",
+        "Keep decoded images in memory; never: decode batch by batch from the mapped Arrow file, in "
+        "--dataloader_num_workers processes; auto: in memory if they fill at most a quarter of what is free.",
+        flag=Flag(stages=False),
+    )
+    also_test: list[str] | None = option(
+        None, "Measure the final weights on the test environments of these configurations too."
+    )
+    train_environments: list[str] | None = option(
+        None, "Train on these environments only (names). Default: on all that are not held out."
+    )
+    test_environments: list[str] | None = option(
+        None,
+        "Hold these environments out as a whole and test on them (names), on their rows in the dataset's own "
+        "test split or, if that has none, on all. Default: the own test split; without one, all environments "
+        "that --train_environments leaves.",
+        flag=Flag(stages=False),
+    )
+    validation: list[str] | None = option(
+        None,
+        "What a checkpoint is chosen on: a share held out at random from each training environment (0.2, an "
+        "80/20 split, as DomainBed's), or names of whole environments, which are not trained on. Default: "
+        "the dataset's own validation split; without one, 0.2.",
+        flag=Flag(stages=False),
+    )
+    max_train_samples: int | None = option(
+        None, "Use this many training samples, in equal parts per environment."
+    )
+    augmentation: str = option(
+        "none", f"Applied to training batches of images: none, {', '.join(AUGMENTATIONS)}."
+    )
+    hold_out: float = option(
+        0.0,
+        "Share of the training images that only stages with --train_on held_out train on.",
+        flag=Flag(stages=False),
+    )
+    train_on: str = option(
+        "train", "A stage's training images: train (all but the held-out ones), or held_out (DFR)."
+    )
+
+    @property
+    def configuration(self) -> str:
+        """The one that was asked for, or the data set's default."""
+        usual = DEFAULT_CONFIGURATION if self.dataset == "colored_mnist" else "default"
+        return self.dataset_config or usual
+
+
+@dataclass
+class NetworkSpec:
+    """The network, its starting weights, and which of them are trained."""
+
+    model: str = option(
+        "lenet",
+        f"The network: {', '.join(MODELS)}; or any classifier of transformers, a Hub id or a folder, with its weights.",
+        flag=Flag(stages=False, aliases=["model_name_or_path"]),
+    )
+    config_name: str | None = option(
+        None,
+        "Instead of --model: the configuration of a Hub id or a folder, or a model type such as resnet, with "
+        "random weights; needs --from_scratch true.",
+        flag=Flag(stages=False),
+    )
+    from_scratch: bool = option(
+        False,
+        "Random weights. Fields of the configuration are set by --model_config.FIELD VALUE ..., in a recipe "
+        "by a section model_config.",
+        flag=Flag(stages=False),
+    )
+    revision: str = option(
+        "main",
+        "Branch, tag or commit of the model on the Hub.",
+        flag=Flag(stages=False, aliases=["model_revision"]),
+    )
+    trust_remote_code: bool = option(
+        False, "Run the code that the model's repository brings along.", flag=Flag(stages=False)
+    )
+    processor_name: str | None = option(
+        None,
+        "Tokenizer or image processor of this Hub id or folder. Default: the one beside the weights.",
+        flag=Flag(stages=False),
+    )
+    start_from: str = option(
+        "previous",
+        "Starting weights: previous (those of the stage before; a run's first stage starts from scratch), "
+        "scratch, or a folder with a checkpoint.",
+    )
+    trainable: list[str] | None = option(
+        None, "Train the parameters whose names match one of these patterns (classifier.*). Default: all."
+    )
+    cache_features: bool = option(
+        False,
+        "Linear probing: run the network once over the data (no dropout, running statistics) and train its "
+        "last linear layer on the features it gave. Not with what changes the network's inputs or features.",
+    )
+
+
+@dataclass
+class MethodSpec:
+    """What is minimised and how, on training samples that a reference model may have sorted or weighted."""
+
+    name: str = option(
+        "erm",
+        f"One method, or several that act at different places joined by +, as irm+rsc: {', '.join(METHODS)}.",
+        flag=Flag(name="method"),
+    )
+    infer_environments: str = option(
+        "none",
+        f"Replace the training environments by inferred ones: none, {', '.join(INFERENCES)}. The reference "
+        "model is the stage before's, or --start_from's.",
+    )
+    upweight_errors: int = option(
+        1,
+        "How often a training sample counts that the reference model (the stage before's, or --start_from's) "
+        "gets wrong (JTT).",
+    )
+    interpolate_with_start: list[float] | None = option(
+        None,
+        "End between the starting weights (0) and the trained ones (1): at this share of the way (WiSE-FT: "
+        "0.5). Of several shares each is measured, and the best mean validation accuracy chooses.",
+    )
+
+
+@dataclass
+class RunSpec:
+    """All that determines a run. `hf_ood.runs.run` carries it out.
+
+    `training`: the arguments of the trainer, `output_dir` among them. `options`: what each part of the run is
+    given, by its name: a method (`{"irm": {"penalty_weight": 100}}`), a network of this package or any other
+    (`model_config`), a built-in data set, `lora`, `loss`. `stages`: the same for each stage, by name and in
+    order; `from_settings` makes them from what each changes. `command`: the command line that asked for it,
+    as it may be published.
+
+    Example:
+        spec = RunSpec(
+            DataSpec(dataset_config="unseen_colors"),
+            NetworkSpec("lenet"),
+            MethodSpec("irm+rsc"),
+            OODConfig(output_dir="runs/mine", max_steps=300),
+            options={"irm": {"penalty_weight": 100.0}},
+        )
+        results = run(spec)
+    """
+
+    data: DataSpec = field(default_factory=DataSpec)
+    network: NetworkSpec = field(default_factory=NetworkSpec)
+    method: MethodSpec = field(default_factory=MethodSpec)
+    training: OODConfig = field(default_factory=OODConfig)
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    stages: dict[str, RunSpec] = field(default_factory=dict)
+    num_threads: int | None = option(
+        None,
+        "CPU threads of each process. Default: the cores shared out evenly (launchers would give one each).",
+        flag=Flag(stages=False, resume=True),
+    )
+    command: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """Where it is trained and leaves its results."""
+        return Path(str(self.training.output_dir))
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> RunSpec:
+        """The run of a recipe's settings: options by their flags' names, sections and `stages` as dicts.
+
+        Raises `ValueError` for an unknown name, with the nearest one, and for a value of the wrong type.
+        """
+        from .settings import spec_from_settings  # settings are read by means of the classes above
+
+        return spec_from_settings(settings)

@@ -1,0 +1,124 @@
+"""Stages of a run: a recipe's list of named changes to it, carried out one after the other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from ..errors import unknown_name
+from ..models import MODELS, batch_norms
+from ..trainer.renamed_weights import load_by_from_pretrained
+from .data import BUILT_IN
+from .flags import ALIASES, flag, run_fields
+from .network import MODEL_CONFIG
+from .spec import RunSpec
+
+STAGE_FIGURES = ("mean_accuracy", "worst_accuracy", "train_accuracy", "gap", "steps", "seconds", "selection")
+FOUND = ("inferred", "upweighted")  # what the model of the stage before decided about the training images
+STAGE_ERRORS = ("mean_squared_error", "train_squared_error")  # what a regression has in place of accuracies
+TOTALS = ("steps", "seconds", "cpu_seconds")
+
+def read_stages(content: Any) -> dict[str, dict[str, Any]]:
+    """A recipe's `stages` -> what each stage changes, by its name, in order. Raises `ValueError`.
+
+    Unknown keys are left to who reads the settings; refused here is what could not be a stage.
+    """
+    if not isinstance(content, list) or not content or not all(isinstance(entry, dict) for entry in content):
+        raise ValueError("stages must be a list of `name: ...` with the flags that each stage changes.")
+    known = run_fields() | {alias: run_fields()[name] for alias, name in ALIASES.items()}
+    stages: dict[str, dict[str, Any]] = {}
+    for number, entry in enumerate(content, 1):
+        name = entry.get("name")
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            raise ValueError(f"Stage {number} needs a name of letters, digits, - and _; it has {name!r}.")
+        if name in stages:
+            raise ValueError(f"Two stages are called {name!r}: give each its own name.")
+        changes = {key: value for key, value in entry.items() if key != "name"}
+        for key in changes:
+            fixed = key in known and not flag(known[key][1]).stages
+            if fixed or key in (*BUILT_IN, *MODELS, MODEL_CONFIG):
+                raise ValueError(f"Stage {name!r} cannot change {key}: set it for the whole run.")
+        stages[name] = changes
+    return stages
+
+
+def place_stages(spec: RunSpec, folder: Path) -> list[RunSpec]:
+    """The stages, each with its own folder (`1-pretrain`); a run without stages is its only one."""
+    spec.training.output_dir = str(folder)
+    for number, (name, stage) in enumerate(spec.stages.items(), 1):
+        stage.training.output_dir = str(folder / f"{number}-{name}")
+        stage.training.push_to_hub, stage.training.hub_token = False, None  # the whole run is published
+    return list(spec.stages.values()) or [spec]
+
+
+def freeze_all_but(model: PreTrainedModel, patterns: Sequence[str] | None) -> None:
+    """Train only the parameters whose names match a pattern (`*` matches any part of a name); None: all.
+
+    The optimizer never sees the others, so weight decay leaves them alone. Raises `ValueError` for a pattern
+    that matches nothing. A frozen batch normalisation keeps its statistics too.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    for pattern in patterns or ():
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ValueError(unknown_name("parameter pattern", pattern, shortened(names)))
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(patterns is None or any(fnmatchcase(name, pattern) for pattern in patterns))
+    for norm in batch_norms(model):
+        if not any(own.requires_grad for own in norm.parameters()):
+            norm.register_forward_pre_hook(_use_running_statistics)
+
+
+def _use_running_statistics(module: nn.Module, inputs: Any) -> None:
+    """`Trainer` puts the whole model into training mode before every step; this puts one layer back."""
+    module.eval()
+
+
+def shortened(names: Sequence[str], limit: int = 8) -> list[str]:
+    return [*names[:limit], "..."] if len(names) > limit else list(names)
+
+
+def load_weights(model: PreTrainedModel, folder: Path) -> None:
+    """Fill the model with a saved one's weights. Raises `ValueError` when there are none that fit."""
+    if not (folder / "config.json").exists():
+        raise ValueError(f"start_from: {folder} holds no checkpoint (config.json and *.safetensors).")
+    try:
+        load_by_from_pretrained(model, folder)
+    except RuntimeError as error:
+        raise ValueError(f"start_from: {folder} holds another network's weights. {error}") from error
+
+
+def combine(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The results of a run from those of its stages, by name, in order.
+
+    Everything at the top level describes the last stage, but for its steps and seconds, which are the whole
+    run's, and `history`, which runs through all stages on one axis of steps and epochs.
+    """
+    rows, history, steps, epochs = [], [], 0, 0.0
+    for name, results in stages.items():
+        rows.append(
+            {
+                "name": name,
+                "method": results["method"],
+                "environments": results["environments"],
+                **{
+                    figure: results[figure]
+                    for figure in (*STAGE_FIGURES, *STAGE_ERRORS, *FOUND)
+                    if figure in results
+                },
+            }
+        )
+        history += [
+            {**record, "step": steps + record["step"], "epoch": epochs + record["epoch"], "stage": name}
+            for record in results["history"]
+        ]
+        steps += results["steps"]
+        epochs += results["hyperparameters"]["training"]["epochs"]
+    last = list(stages.values())[-1]
+    totals = {name: sum(results[name] for results in stages.values()) for name in TOTALS}
+    return {**last, **totals, "history": history, "stages": rows}

@@ -1,0 +1,67 @@
+"""What a sweep varies."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import optuna
+import pytest
+from optuna.samplers import RandomSampler
+from optuna.trial import FixedTrial
+
+from hf_ood.experiments.sweep.space import as_settings, search_space, space_table, suggest
+from hf_ood.methods.objectives import Objective
+from hf_ood.methods.registry import METHODS, build_method
+
+NOTHING_TO_TUNE = {"erm"}  # no number of their own; a new method whose numbers matter does not belong here
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_default_lies_in_the_space(method: str) -> None:
+    space = search_space(method)
+    assert {"learning_rate", "per_device_train_batch_size"} <= set(space)
+    for name, (search, default) in space.items():
+        assert search.low <= default <= search.high, name
+        assert search.source and (search.low > 0 or not search.log), name
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_with_numbers_of_its_own_has_a_space_for_them(method: str) -> None:
+    common = {field.name for field in fields(Objective)}
+    numbers = {
+        field.name
+        for field in fields(METHODS[method])
+        if field.init and field.name not in common and type(field.default) in (int, float)
+    }
+    searched = {name.partition(".")[2] for name in search_space(method) if name.startswith(f"{method}.")}
+    assert searched <= numbers
+    assert bool(searched) == (method not in NOTHING_TO_TUNE) == bool(numbers)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_value_is_one_that_the_method_takes_and_whole_where_the_default_is(method: str) -> None:
+    space = search_space(method)
+    ends = [{name: getattr(search, end) for name, (search, _) in space.items()} for end in ("low", "high")]
+    study = optuna.create_study(sampler=RandomSampler(seed=0))
+    for trial in (FixedTrial(ends[0]), FixedTrial(ends[1]), study.ask(), study.ask()):
+        values = suggest(trial, method, {})
+        assert {name: type(value) for name, value in values.items()} == {
+            name: type(default) for name, (_, default) in space.items()
+        }
+        settings = as_settings(values)
+        build_method(method, {method: settings.get(method, {})})
+
+
+def test_both_parts_of_a_method_are_varied_unless_fixed() -> None:
+    trial = optuna.create_study().ask()
+    fixed = {"learning_rate": 0.001, "irm": {"penalty_weight": 1.0}, "max_steps": 30}
+    values = suggest(trial, "irm+rsc", fixed)
+    assert set(values) == {
+        "per_device_train_batch_size", "irm.warmup_steps", "rsc.drop_rate", "rsc.batch_share"
+    }  # fmt: skip
+    assert 0.0002 <= values["irm.warmup_steps"] <= 0.9  # a share of any number of steps
+    assert as_settings({"seed": 1, "irm.l2": 2.0, "irm.x": 3}) == {"seed": 1, "irm": {"l2": 2.0, "x": 3}}
+    table = space_table(["erm", "irm+rsc"], fixed)
+    assert set(table.index) == set(values)
+    source = "DomainBed: 1 to 10,000 of 5,000 steps"
+    assert table.loc["irm.warmup_steps"].tolist() == ["0.0002", "0.9", "logarithm", source]
