@@ -1,4 +1,7 @@
-"""`hf-ood`: the programs of `trainers/` and `dataset_scripts/` under one name."""
+"""`hf-ood`: the programs of `trainers/` and `dataset_scripts/` under one name.
+
+Nothing heavy is imported before a command needs it; what a completion has to know is generated.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
-import shtab
-
+from . import __version__
 from .errors import UsageError, unknown_name
 
 # Command -> the module with its `main` and `make_parser`, and what it is for.
@@ -21,8 +24,11 @@ COMMANDS = {
     "sweep": ("hf_ood.cli.sweep", "methods, held-out environments, hyper-parameters, honest choice"),
     "publish": ("hf_ood.cli.push", "publish a finished run on the Hub"),
     "datasets": ("hf_ood.cli.build", "write Colored MNIST as a dataset folder, and publish it"),
+    "methods": ("hf_ood.cli.methods", "list the methods: what each is, needs, and comes from"),
+    "recipes": ("hf_ood.cli.recipes", "list recipes, studies and launch files, or print where one is"),
 }
 SHELLS = ("bash", "zsh")  # what shtab gives flags in
+GENERATED = Path(__file__).parent / "cli" / "generated"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -30,27 +36,33 @@ def main(argv: Sequence[str] | None = None) -> None:
     command, *rest = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     if command == "completion":
         print_completion(rest)
+    elif command == "train" and rest in (["-h"], ["--help"]):
+        print((GENERATED / "train.txt").read_text(encoding="utf-8"), end="")  # noqa: T201
     elif command in COMMANDS:
-        sys.argv[0] = f"hf-ood {command}"  # programs name themselves by it
-        try:
-            program = import_module(COMMANDS[command][0])
-        except ModuleNotFoundError as error:
-            raise UsageError(
-                f"hf-ood {command} needs {error.name}: pip install 'hf_ood[plot,sweep]'."
-            ) from error
-        status = program.main(rest)
-        raise SystemExit(status if isinstance(status, int) else 0)
+        carry_out(command, rest)
     elif command in ("-h", "--help"):
         print(overview())  # noqa: T201
+    elif command == "--version":
+        print(f"hf-ood {__version__}")  # noqa: T201
     else:
         raise UsageError(unknown_name("command", command, [*COMMANDS, "completion"]))
+
+
+def carry_out(command: str, flags: Sequence[str]) -> None:
+    sys.argv[0] = f"hf-ood {command}"  # programs name themselves by it
+    try:
+        program = import_module(COMMANDS[command][0])
+    except ModuleNotFoundError as error:
+        raise UsageError(f"hf-ood {command} needs {error.name}: pip install 'hf_ood[plot,sweep]'.") from error
+    status = program.main(flags)
+    raise SystemExit(status if isinstance(status, int) else 0)
 
 
 def overview() -> str:
     lines = [f"  {name:<12}{purpose}" for name, (_, purpose) in COMMANDS.items()]
     return "\n".join(
         [
-            "usage: hf-ood COMMAND [flags]        hf-ood COMMAND --help tells more",
+            "usage: hf-ood COMMAND [flags]        hf-ood COMMAND --help tells more; hf-ood --version",
             "",
             *lines,
             f"  {'completion':<12}print the completion of a shell: hf-ood completion {'|'.join(SHELLS)}",
@@ -67,23 +79,7 @@ def print_completion(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("shell", choices=SHELLS)
     shell = parser.parse_args(arguments).shell
-    print(shtab.complete(make_parser(), shell))  # noqa: T201
-
-
-def make_parser() -> ArgumentParser:
-    """All commands with all their flags in one parser: what a completion has to know."""
-    parser = ArgumentParser(prog="hf-ood")
-    commands = parser.add_subparsers(dest="command")
-    for name, (module, purpose) in COMMANDS.items():
-        try:
-            own = import_module(module).make_parser()
-        except ModuleNotFoundError:
-            continue  # of an extra that is not installed
-        commands.add_parser(name, parents=[own], help=purpose, add_help=False, conflict_handler="resolve")
-    commands.add_parser("completion", help="print the completion of a shell").add_argument(
-        "shell", choices=SHELLS
-    )
-    return parser
+    print((GENERATED / f"completion.{shell}").read_text(encoding="utf-8"), end="")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -20,12 +20,13 @@ class Search:
 class Flag:
     """What holds for an option wherever it is given.
 
-    `topic`: its heading in `--help`. `stages`: a stage of a run may change it. `resume`: a resumed run may
-    differ in it, since it decides nothing about the results. `name`: that of the flag, where the field's own
-    would not do. `aliases`: names that Hugging Face's scripts give it.
+    `topic`: its heading in `--help`, if not that of the part it belongs to. `stages`: a stage of a run may
+    change it. `resume`: a resumed run may differ in it, since it decides nothing about the results. `name`:
+    that of the flag, where the field's own would not do. `aliases`: names that Hugging Face's scripts give
+    it.
     """
 
-    topic: str = "what to run"
+    topic: str = ""
     stages: bool = True
     resume: bool = False
     name: str | None = None

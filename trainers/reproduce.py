@@ -1,4 +1,4 @@
-"""Carry out studies of `trainers/recipes`: see `--help`."""
+"""Carry out studies: see `--help`."""
 
 from hf_ood.cli.reproduce import main
 

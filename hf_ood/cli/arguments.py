@@ -6,10 +6,10 @@ import json
 import sys
 from argparse import SUPPRESS, Action
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from ..resources import recipe_file
 from ..runs.network import MODEL_CONFIG
 from ..runs.published_command import command_line
 from ..runs.recipe import Recipe, read_recipe
@@ -25,19 +25,22 @@ from ..runs.settings import (
     unknown_setting,
 )
 from ..runs.spec import RunSpec
+from .help_pages import first_page, page
 from .parser import make_parser
+
+HELP = {"-h", "--help"}
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> RunSpec:
     """Parse flags (default: the process's own). A wrong command line raises `UsageError`."""
     flags = list(sys.argv[1:] if argv is None else argv)
     command = command_line("trainers/train.py", flags)
-    if {"-h", "--help"} & set(flags):
-        print_help()
+    if HELP & set(flags):
+        print_help(flags)
     name, flags = _pop_config(flags)
     given = parse_flags(flags)
     try:
-        recipe = read_recipe(_find(name)) if name else Recipe("", {}, {})
+        recipe = read_recipe(recipe_file(name)) if name else Recipe("", {}, {})
         spec = _with_flags(recipe, given).spec(command) if name else spec_from_settings(given, command)
     except (ValueError, OSError) as error:
         raise UsageError(str(error)) from error
@@ -45,12 +48,11 @@ def parse_arguments(argv: Sequence[str] | None = None) -> RunSpec:
     return spec
 
 
-def print_help() -> None:
-    parser = make_parser()
-    for action in parser._actions:
-        if action.option_strings[0].startswith("--no_"):
-            action.help = SUPPRESS
-    parser.print_help()
+def print_help(flags: Sequence[str]) -> None:
+    """`--help`: a page; `--help irm`: everything of irm."""
+    position = next(number for number, flag in enumerate(flags) if flag in HELP)
+    topic = flags[position + 1] if position + 1 < len(flags) else None
+    print(first_page() if topic is None or topic.startswith("-") else page(topic), end="")  # noqa: T201
     raise SystemExit(0)
 
 
@@ -122,15 +124,6 @@ def _pop_config(flags: list[str]) -> tuple[str | None, list[str]]:
         if token.startswith("--config="):
             return token.removeprefix("--config="), flags[:position] + flags[position + 1 :]
     return None, flags
-
-
-def _find(name: str) -> Path:
-    path = Path(name)
-    if not path.is_file():
-        near = [str(recipe) for recipe in sorted(path.parent.glob("*.yaml"))]
-        there = f" There are: {', '.join(near)}." if near else ""
-        raise UsageError(f"There is no recipe {name}.{there}")
-    return path
 
 
 def _refuse_unknown(unknown: Sequence[str], actions: Sequence[Action]) -> None:

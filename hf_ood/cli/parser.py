@@ -31,14 +31,14 @@ from ..trainer import OODConfig
 DESCRIPTION = """\
 Train a classifier on several environments and report it on each of them.
 
-  accelerate launch trainers/train.py --config trainers/recipes/quickstart.yaml
-  accelerate launch trainers/train.py --method irm+rsc --irm.penalty_weight 100 --dataset_config unseen_colors
-  accelerate launch trainers/train.py --dataset scans.csv --environment_column hospital \\
+  hf-ood train --config quickstart
+  hf-ood train --method irm+rsc --irm.penalty_weight 100 --dataset_config unseen_colors
+  hf-ood train --dataset scans.csv --environment_column hospital \\
       --test_environments C --model google/vit-base-patch16-224 --method irm
-  torchrun --nproc_per_node 2 trainers/train.py --config my.yaml --use_cpu true --ddp_backend gloo
+  torchrun --nproc_per_node 2 -m hf_ood train --config quickstart --use_cpu true --ddp_backend gloo
 
 Flags override the recipe. In a recipe a dotted flag is a section: `irm: {penalty_weight: 100}`. A recipe may
-have `stages`, a list of names with the flags that each changes: trainers/recipes/disentangled_vae.yaml."""
+have `stages`, a list of names with the flags that each changes: as in --config disentangled_vae."""
 
 
 class HelpFormatter(RawDescriptionHelpFormatter, ArgumentDefaultsHelpFormatter):

@@ -17,18 +17,19 @@ from ..experiments.keyed_run import Run, finished
 from ..experiments.progress import duration, follow
 from ..experiments.study.kept import keep, show, write_cards
 from ..experiments.study.study import BUDGETS, Study, load_study, study_files
+from ..resources import RECIPES
 from ..runs.cores import cores
 
 DESCRIPTION = """\
 Carry out studies and write tables, figures and one page.
 
-  python trainers/reproduce.py --list
-  python trainers/reproduce.py --study figure_15 --budget quick --seeds 3
-  python trainers/reproduce.py --budget full          everything; hours on two cores
-  python trainers/reproduce.py --from_results         page and tables from the committed results alone
+  %(prog)s --list
+  %(prog)s --study figure_15 --budget quick --seeds 3
+  %(prog)s --budget full          everything; hours on two cores
+  %(prog)s --from_results         page and tables from the results that are kept alone
 
-  python trainers/reproduce.py --budget full --dry_run                         how long it will take
-  python trainers/reproduce.py --executor ray --address 10.0.0.1:6379          on a Ray cluster
+  %(prog)s --budget full --dry_run                         how long it will take
+  %(prog)s --executor ray --address 10.0.0.1:6379          on a Ray cluster
 
 Finished runs are kept and never repeated; after an interruption (Ctrl-C) the same command goes on. Several
 commands may share a folder of runs: each run is done by one of them. A run uses one thread, so that its
@@ -74,11 +75,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--from_results", action="store_true", help="train nothing: read the CSV files")
     parser.add_argument(
-        "--recipes", type=Path, default=Path("trainers/recipes"), help="folder of the studies"
+        "--recipes", type=Path, default=RECIPES, help="folder of the studies; default: the package's"
     )
     parser.add_argument("--runs_dir", type=Path, default=Path("runs/studies"), help="where runs are kept")
     parser.add_argument(
-        "--results_dir", type=Path, default=Path("trainers/results"), help="where tables and the page go"
+        "--results_dir", type=Path, default=Path("results"), help="where tables and the page go"
     )
     parser.add_argument(
         "--cards_dir", type=Path, default=Path("model_cards"), help="where cards of main arms go"
@@ -152,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def choose(recipes: Path, names: Sequence[str] | None) -> list[Study]:
     files = study_files(recipes)
     if not files:
-        raise ValueError(f"{recipes} holds no study; run this from the project's folder, or give --recipes.")
+        raise ValueError(f"{recipes} holds no study.")
     for name in names or []:
         if name not in files:
             raise ValueError(unknown_name("study", name, list(files)))

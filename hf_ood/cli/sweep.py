@@ -22,6 +22,7 @@ from ..experiments.sweep.rounds import carry_on
 from ..experiments.sweep.space import search_space
 from ..experiments.sweep.trials import PRUNERS, SAMPLERS, Trials, open_storage
 from ..methods.registry import build_method
+from ..resources import recipe_file
 from ..runs.cores import cores
 from ..runs.recipe import read_recipe
 from ..runs.settings import Settings, canonical
@@ -31,7 +32,7 @@ TEST_SPLIT = "test_split"
 DESCRIPTION = """\
 Sweep methods x held-out environments x hyper-parameters x seeds, and choose hyper-parameters by stated rules.
 
-  %(prog)s --config trainers/recipes/sweep.yaml --methods erm irm vrex rsc --trials 20 --seeds 3
+  %(prog)s --config sweep --methods erm irm vrex rsc --trials 20 --seeds 3
   %(prog)s --config my.yaml --methods erm irm --protocols validation leave_one_out --held_out hospital_3
   %(prog)s ... --sampler tpe --storage postgresql://user:password@host/sweeps    on several machines at once
 
@@ -51,9 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--config", type=Path, required=True, help="recipe of train.py: data, model, training"
-    )
+    parser.add_argument("--config", required=True, help="a recipe, or the name of one: data, model, training")
     parser.add_argument("--methods", nargs="+", required=True, metavar="METHOD", help="erm irm vrex+rsc ...")
     parser.add_argument("--trials", type=positive, default=20, help="per method and held-out environment; "
                         "default: 20 (DomainBed)")  # fmt: skip
@@ -133,12 +132,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def make_plan(arguments: argparse.Namespace) -> Plan:
     """Raises `ValueError` for unknown names of methods, environments and protocols."""
-    if not arguments.config.is_file():
-        raise ValueError(f"There is no recipe {arguments.config}.")
-    settings: Settings = canonical(read_recipe(arguments.config).settings)
+    recipe = recipe_file(arguments.config)
+    settings: Settings = canonical(read_recipe(recipe).settings)
     for key in ("method", "train_environments", "test_environments", "seed"):
         settings.pop(key, None)  # what the sweep varies
-    environments, own = environments_of(arguments.config)
+    environments, own = environments_of(recipe)
     choice = [*environments, TEST_SPLIT] if own else environments
     held_out = {}
     for name in arguments.held_out or environments:

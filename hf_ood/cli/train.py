@@ -12,6 +12,7 @@ from ..runs.run import run
 from ..trainer import CorruptCheckpointError, NonFiniteLossError
 from .arguments import parse_arguments
 from .parser import make_parser
+from .signals import one_sentence
 
 logger = logging.get_logger(__name__)
 
@@ -19,8 +20,10 @@ logger = logging.get_logger(__name__)
 def main(argv: Sequence[str] | None = None) -> Results:
     """Parse the command line, train, and leave the run in its output folder. Returns the results."""
     spec = parse_arguments(argv)
+    again = "The same command with --resume_from_checkpoint true goes on from the last checkpoint."
     try:
-        return run(spec)
+        with one_sentence(again):
+            return run(spec)
     except (ValueError, OSError, NonFiniteLossError, CorruptCheckpointError) as error:
         logger.debug("Traceback of the error below", exc_info=True)
         raise UsageError(str(error)) from error

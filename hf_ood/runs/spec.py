@@ -15,6 +15,7 @@ from ..discovery import INFERENCES
 from ..methods.registry import METHODS
 from ..models import MODELS
 from ..options import Flag, option
+from ..resources import recipe_file
 from ..trainer import OODConfig
 
 
@@ -227,3 +228,13 @@ class RunSpec:
         from .settings import spec_from_settings  # settings are read by means of the classes above
 
         return spec_from_settings(settings)
+
+    @classmethod
+    def from_recipe(cls, name: str | Path) -> RunSpec:
+        """The run of a recipe: a YAML file, or one of the package's by its name (`quickstart`).
+
+        Raises `ValueError` with file and line for what cannot be understood.
+        """
+        from .recipe import read_recipe
+
+        return read_recipe(recipe_file(name)).spec()

@@ -20,9 +20,7 @@ from hf_ood.runs.results import recorded_loss
 
 ROOT = Path(__file__).parents[2]
 RECIPES = [
-    path
-    for path in sorted((ROOT / "trainers" / "recipes").glob("*.yaml"))
-    if "\narms:" not in path.read_text()
+    path for path in sorted((ROOT / "hf_ood" / "recipes").glob("*.yaml")) if "\narms:" not in path.read_text()
 ]  # studies have their own test
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from hf_ood.cli.train import main
 
-FILES = sorted(Path("trainers/accelerate").glob("*.yaml"))
+FILES = sorted(Path("hf_ood/launch").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -26,7 +26,7 @@ def test_accelerate_reads_the_launch_file(file: Path) -> None:
 
 
 def test_the_slurm_script_is_bash() -> None:
-    assert subprocess.run(["bash", "-n", "trainers/accelerate/slurm.sh"]).returncode == 0
+    assert subprocess.run(["bash", "-n", "hf_ood/launch/slurm.sh"]).returncode == 0
 
 
 @pytest.mark.slow

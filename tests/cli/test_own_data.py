@@ -100,7 +100,7 @@ def test_the_recipe_of_punctuated_text(place: Path) -> None:
         (place / "built/punctuation_shortcut").mkdir(parents=True, exist_ok=True)
         data.to_parquet(str(place / f"built/punctuation_shortcut/{split}.parquet"))
     results = train(
-        f"--config {ROOT / 'trainers/recipes/punctuated_text.yaml'} --model_name_or_path reader "
+        f"--config {ROOT / 'hf_ood/recipes/punctuated_text.yaml'} --model_name_or_path reader "
         "--trainable * --dataset_name built/punctuation_shortcut --dataset_config default "
         "--max_train_samples 120 --output_dir run"
     )
@@ -114,7 +114,7 @@ def test_the_recipe_of_punctuated_text(place: Path) -> None:
 def test_images_read_from_disk_give_the_run_that_images_in_memory_give(place: Path) -> None:
     write_tiny_source(place)
     write_colored_mnist(place / "digits", ["unseen_colors"], label_rule="zero_vs_one", source=str(place))
-    recipe = ROOT / "trainers/recipes/larger_than_memory.yaml"
+    recipe = ROOT / "hf_ood/recipes/larger_than_memory.yaml"
     accuracies = [
         train(
             f"--config {recipe} --dataset_name digits --max_train_samples 90 "

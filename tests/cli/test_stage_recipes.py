@@ -37,7 +37,7 @@ def flags(name: str, source: str, folder: Path, *more: str) -> list[str]:
     }.get(name, [])
     size = ["--max_train_samples", "200" if name == "lp_ft" else "140" if name == "dfr" else "400"]
     return [
-        *("--config", str(ROOT / "trainers" / "recipes" / f"{name}.yaml"), "--output_dir", str(folder)),
+        *("--config", str(ROOT / "hf_ood" / "recipes" / f"{name}.yaml"), "--output_dir", str(folder)),
         *("--colored_mnist.source", source),
         *small.split(),
         *quiet.split(),

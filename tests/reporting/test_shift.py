@@ -13,7 +13,7 @@ from hf_ood.data.dataset_card import SHIFTS, colored_mnist_text
 from hf_ood.experiments.study.illustrations import shift_illustration
 from hf_ood.reporting.shift import draw_shifts
 
-RESULTS = Path(__file__).parents[2] / "trainers" / "results"
+RESULTS = Path(__file__).parents[2] / "hf_ood" / "results"
 REPORT = json.loads((RESULTS / "shift" / "shift.json").read_text())
 
 

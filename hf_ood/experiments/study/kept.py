@@ -15,6 +15,7 @@ from ...files import replace_text
 from ...hub.model_card import build_model_card
 from ...reporting.studies import write_page, write_readme
 from ...reporting.summaries import StudySummary
+from ...resources import RESULTS
 from ..keyed_run import Run, finished
 from .illustrations import illustrations, shift_illustration
 from .study import BUDGETS, Study
@@ -60,15 +61,18 @@ def show(studies: Sequence[Study], results_dir: Path, readme: Path | None = None
     ]
     if readme is not None:
         write_readme(found, readme)
-    return write_page(found, [*illustrations(), *shift_illustration(results_dir)], results_dir)
+    shift = shift_illustration(results_dir) or shift_illustration(RESULTS)
+    return write_page(found, [*illustrations(), *shift], results_dir)
 
 
 def read(study: Study, results_dir: Path) -> StudySummary | None:
-    """A study's results at the largest budget there is."""
-    for budget in reversed(BUDGETS):
-        file = results_dir / budget / f"{study.name}.csv"
-        if file.exists():
-            table = pd.read_csv(file, dtype={"arm": str})  # "0.001" is a name
-            if len(table):
-                return summarize(study, table, budget, results_dir / budget / PICTURES)
+    """A study's results at the largest budget there is, those that came with the package where there are no
+    others."""
+    for kept in (results_dir, RESULTS):
+        for budget in reversed(BUDGETS):
+            file = kept / budget / f"{study.name}.csv"
+            if file.exists():
+                table = pd.read_csv(file, dtype={"arm": str})  # "0.001" is a name
+                if len(table):
+                    return summarize(study, table, budget, kept / budget / PICTURES)
     return None

@@ -94,7 +94,7 @@ def test_a_run_that_is_to_be_explained_is_finished_when_it_is(whole: Path) -> No
 
 
 ROOT = Path(__file__).parents[3]
-RESULTS = ROOT / "trainers" / "results"
+RESULTS = ROOT / "hf_ood" / "results"
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ RESULTS = ROOT / "trainers" / "results"
     ids=lambda file: f"{file.parent.name} {file.stem}",
 )
 def test_committed_results_belong_to_a_study_and_are_whole(file: Path) -> None:
-    study = load_study(ROOT / "trainers" / "recipes" / f"{file.stem}.yaml")
+    study = load_study(ROOT / "hf_ood" / "recipes" / f"{file.stem}.yaml")
     table = pd.read_csv(file, dtype={"arm": str})
     assert set(table["arm"]) <= set(study.arms)
     summary = summarize(study, table, file.parent.name, RESULTS)

@@ -17,7 +17,7 @@ from hf_ood.reporting.study_figure import draw_study
 from hf_ood.runs.settings import merge
 from hf_ood.studies import Claim, Study, load_study, study_files, summarize
 
-RECIPES = Path(__file__).parents[3] / "trainers" / "recipes"
+RECIPES = Path(__file__).parents[3] / "hf_ood" / "recipes"
 STUDY = Study(
     "colours",
     "A title",

@@ -1,5 +1,5 @@
 #!/bin/bash
-# sbatch trainers/accelerate/slurm.sh --config trainers/recipes/quickstart.yaml
+# sbatch hf_ood/launch/slurm.sh --config trainers/recipes/quickstart.yaml
 #SBATCH --job-name=hf_ood
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -13,7 +13,7 @@
 head_node=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 
 srun bash -c "accelerate launch \
-    --config_file trainers/accelerate/several_nodes.yaml \
+    --config_file hf_ood/launch/several_nodes.yaml \
     --num_machines $SLURM_NNODES \
     --num_processes $((SLURM_NNODES * SLURM_GPUS_ON_NODE)) \
     --machine_rank \$SLURM_NODEID \

@@ -1,0 +1,62 @@
+"""`hf-ood methods`: every method with a line of explanation, what it needs, and where it comes from."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ..methods.registry import PLACES
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the roster."""
+    make_parser().parse_args(argv)
+    console = Console()
+    for place, register in PLACES.items():
+        table = Table(title=place.replace("_", " "), title_justify="left", expand=False)
+        for column in ("method", "what", "needs", "source"):
+            table.add_column(column, overflow="fold")
+        for name, method in register.items():
+            table.add_row(name, first_line(method), needs(method), source(method))
+        console.print(table)
+    console.print(
+        "Combine one of each table with +: hf-ood train --method irm+rsc. Options: hf-ood train --help irm"
+    )
+
+
+def make_parser() -> ArgumentParser:
+    return ArgumentParser(description="List the methods: what each is, needs, and comes from.")
+
+
+def first_line(method: type[Any]) -> str:
+    """The first sentence about its file."""
+    return (inspect.getdoc(sys.modules[method.__module__]) or "").split("\n")[0].rstrip(".")
+
+
+def needs(method: type[Any]) -> str:
+    """What a run must have for it, beyond labels."""
+    found = []
+    least = getattr(method, "min_environments", 1)
+    if least > 1:
+        found.append(f"{least} environments")
+    if getattr(method, "needs_features", False) is True:
+        found.append("features")
+    if getattr(method, "additive", True) is False:
+        found.append("whole batches")
+    if getattr(method, "selection", ""):
+        found.append("validation while training")
+    return ", ".join(found) or "-"
+
+
+def source(method: type[Any]) -> str:
+    """The paper that its docstring names first: authors and year."""
+    text = " ".join((inspect.getdoc(method) or "").split())
+    found = re.search(r"([A-Z][\w-]+(?: and [A-Z][\w-]+| et al\.)?),? (?:\()?((?:19|20)\d\d)", text)
+    return f"{found[1]} {found[2]}" if found else "-"
