@@ -157,7 +157,7 @@ STEPS = {"eval_strategy": "steps", "eval_steps": 2}
 SAVED = {"save_strategy": "steps", "save_steps": 1, "save_total_limit": None}
 # Option -> what both are trained with; every one changes what `Trainer` does.
 COMPARED: dict[str, dict[str, Any]] = {
-    "learning_rate": {"learning_rate": 1e-2},
+    "learning_rate": {"learning_rate": 3e-3},
     "optim": {"optim": "adafactor"},
     "optim_args": {"optim": "sgd", "optim_args": "momentum=0.9"},
     "weight_decay": {"weight_decay": 0.5},
