@@ -12,7 +12,7 @@ import pandas as pd
 from ..cli.explain import REPORT_FILE
 from ..data.configurations import unknown_name
 from ..evaluation.results import RESULTS_FILE, load_results
-from ..reporting.statistics import ERRORS
+from ..reporting.summaries import ERRORS
 from .study import Run, Study
 
 NEEDED = ("environments", "history", "cpu_seconds")

@@ -28,7 +28,7 @@ def test_the_tables_show_report_claim_and_verdict(whole: Path) -> None:
         "(n = 2)",
         "| 51.0 |",
         "| IRM helps | small (quick) | 0.01 | ERM |",
-        "replicated",
+        "**inconclusive**",
     ):
         assert expected in text
     page = (whole / "out" / "report.html").read_text()
