@@ -25,7 +25,8 @@ Cell = list[str]  # parts: a line each on a terminal, one line elsewhere
 def result_cells(comparison: Comparison, most_environments: int = MOST_COLUMNS) -> dict[str, dict[str, Cell]]:
     """The main table by row and column: held-out environments, mean, worst, in domain, differences, cost.
 
-    One held-out environment is its own mean and worst; of more than `most_environments` only these two are shown.
+    One held-out environment is its own mean and worst; of more than `most_environments` only these two are
+    shown.
     """
     held_out = comparison.held_out
     columns = [("test", name) for name in held_out] if len(held_out) <= most_environments else []
@@ -157,7 +158,7 @@ def _selection(comparison: Comparison) -> Iterator[str]:
         yield f"Selection: {rules[0]}. n: seeds; s and CPU s: seconds of one run."
     else:
         yield (
-            "The checkpoints were selected by different rules, which is a difference between the rows too. n: "
+            "Different rules chose the checkpoints, which is a difference between the rows too. n: "
             "seeds; s and CPU s: seconds of one run."
         )
 
