@@ -15,6 +15,7 @@ from typing import IO, Any
 import yaml
 
 from ..cli.explain import explain_run
+from ..cli.standalone_flags import standalone_flags
 from ..cli.train import main
 from .collect import finished
 from .locks import acquire
@@ -71,7 +72,7 @@ def carry_out(run: Run, root: Path) -> str | None:
     with log_file(run, root).open("w") as file, redirect_stdout(file), redirect_stderr(file):
         try:
             if not trained:
-                main(["--config", str(recipe), "--disable_tqdm", "true", "--report_to", "none"])
+                main([*standalone_flags(recipe), "--disable_tqdm", "true", "--report_to", "none"])
             if run.explain:
                 explain_run(folder, threads=1)
         except (Exception, SystemExit) as error:

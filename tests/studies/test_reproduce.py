@@ -88,5 +88,5 @@ def test_pictures_and_cards_of_main_arms_are_kept(whole: Path) -> None:
     card = ModelCard.load(whole / "out" / "cards" / "small-erm.md")
     assert {result.metric_name for result in card.data.eval_results} >= {"accuracy on blue_on_white"}
     assert "±" in card.text  # both seeds
-    assert "python trainers/reproduce.py --study small --only ERM --budget quick" in card.text
+    assert "hf-ood reproduce --study small --only ERM --budget quick" in card.text
     assert str(whole) not in card.content
