@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from documents import run_block
 from PIL import Image
 from rich.console import Console
 
@@ -72,6 +73,14 @@ def test_the_command_shows_and_writes_one_comparison(
     shutil.rmtree(folder)
     hf_ood(monkeypatch, *shlex.split(command)[2:])
     assert (folder / "comparison.md").read_text() == text
+
+
+def test_the_documents_python_runs_as_printed(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(runs.parent)
+    comparison = run_block("comparing.md", 0)["comparison"]
+    assert comparison.first == "erm" and "seeds_needed" in capsys.readouterr().out
 
 
 def test_one_seed_is_shown_and_said_to_decide_nothing(
