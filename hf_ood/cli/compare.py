@@ -22,7 +22,7 @@ Runs with the same settings and different seeds make one row, which is called by
 others: its method, or method and settings (irm, learning_rate 0.001). Rows are compared with the first one,
 seed by seed:
 
-  better, worse    the 95 % interval of the paired differences lies above, below zero
+  better, worse    the 95 %% interval of the paired differences lies above, below zero
   no difference    it contains zero and lies within --margin
   inconclusive     anything else: the seeds cannot tell
 
