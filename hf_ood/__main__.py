@@ -18,12 +18,14 @@ from .errors import UsageError, unknown_name
 COMMANDS = {
     "train": ("hf_ood.cli.train", "train a classifier on several environments"),
     "evaluate": ("hf_ood.cli.evaluate", "evaluate a classifier in every environment of a dataset"),
+    "compare": ("hf_ood.cli.compare", "finished runs side by side: intervals, verdicts, cost, a plot"),
     "explain": ("hf_ood.cli.explain", "where a finished run looks: Grad-CAM by environment"),
     "shift": ("hf_ood.cli.measure_shift", "how, and how far, one split has moved away from another"),
     "reproduce": ("hf_ood.cli.reproduce", "carry out studies: arms, seeds, intervals, one page"),
     "sweep": ("hf_ood.cli.sweep", "methods, held-out environments, hyper-parameters, honest choice"),
     "publish": ("hf_ood.cli.push", "publish a finished run on the Hub"),
     "datasets": ("hf_ood.cli.build", "write Colored MNIST as a dataset folder, and publish it"),
+    "compare": ("hf_ood.cli.compare", "finished runs side by side: intervals, verdicts, cost, a plot"),
     "methods": ("hf_ood.cli.methods", "list the methods: what each is, needs, and comes from"),
     "recipes": ("hf_ood.cli.recipes", "list recipes, studies and launch files, or print where one is"),
 }

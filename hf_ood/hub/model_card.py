@@ -12,6 +12,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..data.loading import FORMATS
 from ..discovery import INFERENCES
+from ..evaluation.verdicts import interval
 from ..methods.registry import METHODS
 from ..models import MODELS
 
@@ -24,9 +25,9 @@ Results = Mapping[str, Any]
 def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelCard:
     """A card with YAML metadata (`model-index`: one result per environment, mean, worst) and readable text.
 
-    `others`: results of the same run with other seeds; the text then shows mean and 95 % interval (needs
-    scipy). The loading code is for the run's folder. Raises `ValueError` when another run differs in more
-    than its seed.
+    `others`: results of the same run with other seeds; the text then shows mean and 95 % interval.
+    The loading code is for the run's folder. Raises `ValueError` when another run differs in more than its
+    seed.
     """
     for other in others:
         for key, value in _what_is_run(results).items():
@@ -108,8 +109,6 @@ def _summary(method: type) -> str:
 
 def _intervals(runs: Sequence[Results]) -> dict[str, str]:
     """Mean and 95 % interval over seeds of each accuracy in per cent: by environment, `mean`, `worst`."""
-    from ..reporting.statistics import interval  # scipy: only where there are several seeds
-
     values = {
         name: [run["environments"][name]["accuracy"] for run in runs] for name in runs[0]["environments"]
     }

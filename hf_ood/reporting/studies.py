@@ -11,8 +11,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from matplotlib.figure import Figure
 
+from ..evaluation.verdicts import RULE
 from ..files import replace_text
-from .statistics import RULE
 from .study_figure import draw_study
 from .summaries import Illustration, StudySummary
 

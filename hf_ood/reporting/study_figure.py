@@ -6,8 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .colors import arm_colors
-from .statistics import ERRORS
-from .summaries import StudySummary
+from .summaries import ERRORS, StudySummary
 
 
 def draw_study(summary: StudySummary) -> Figure:

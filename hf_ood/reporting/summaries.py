@@ -8,7 +8,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from .statistics import Interval, Verdict
+from ..evaluation.verdicts import Interval, Verdict
+
+ERRORS = ("mean_squared_error",)  # measures of which less is better; not in percent
 
 
 @dataclass(frozen=True)
@@ -22,14 +24,14 @@ class TableRow:
 
 @dataclass(frozen=True)
 class ClaimRow:
-    """`better` beats `than`: the paired difference over seeds, and the verdict."""
+    """`better` beats `than`: the paired difference over seeds, and the verdict (None for one seed)."""
 
     text: str
     better: str
     than: str
     measure: str
     difference: Interval
-    verdict: Verdict
+    verdict: Verdict | None
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 
 from ..files import replace_text
+from .published_command import NOTE as ARGUMENTS_FILE
 from .settings import comparable_settings, spec_from_settings
 from .spec import RunSpec
 
-ARGUMENTS_FILE = "arguments.yaml"
 
 
 def default_output_dir(spec: RunSpec) -> str:

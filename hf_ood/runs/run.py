@@ -35,6 +35,7 @@ from .folder import (
 from .interpolation import check_line, end_on_line, selection_on_line
 from .network import backbone, build_model, check_image_size
 from .publication import take_publication
+from .published_command import run_command
 from .relabel import judge, reference_folder, rehearse
 from .results import Results, collect_results, image_size, predict_report, write_run
 from .sections import LOSS
@@ -56,6 +57,8 @@ def run(spec: RunSpec) -> Results:
         results["worst_accuracy"]
     """
     spec = copy.deepcopy(spec)
+    for each in (spec, *spec.stages.values()):
+        each.command = spec.command or run_command(spec)
     training = spec.training
     comparable = comparable_settings(spec)
     given = training.output_dir != OODConfig().output_dir

@@ -75,9 +75,7 @@ def test_results_have_the_promised_contents(finished_run: tuple[Path, dict[str, 
     assert [record["epoch"] for record in results["history"]] == [1.0, 2.0]
     assert results["hyperparameters"]["irm"]["warmup_steps"] == 3
     assert results["versions"]["torch"] == torch.__version__
-    assert results["command"].startswith(
-        "python trainers/train.py --method irm+rsc --irm.warmup_steps 3 --max"
-    )
+    assert results["command"].startswith("hf-ood train --method irm+rsc --irm.warmup_steps 3 --max")
     assert set(results["environments"]["random_colors"]) >= {"macro_f1", "ece"}
 
 

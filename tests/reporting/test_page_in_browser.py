@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from hf_ood.reporting.statistics import Verdict, interval
+from hf_ood.evaluation.verdicts import Verdict, interval
 from hf_ood.reporting.studies import write_page
 from hf_ood.reporting.summaries import ClaimRow, Curve, Illustration, StudySummary, TableRow
 
@@ -47,7 +47,7 @@ def make_summary() -> StudySummary:
         cpu_hours=0.5,
         measures=names,
         rows=[TableRow(arm, dict.fromkeys(names, values), {names[0]: 80.0}) for arm in ("ERM", "IRM")],
-        claims=[ClaimRow("IRM helps", "IRM", "ERM", names[0], values, Verdict.NOT_REPLICATED)],
+        claims=[ClaimRow("IRM helps", "IRM", "ERM", names[0], values, Verdict.INCONCLUSIVE)],
         choices=[],
         curves=[Curve("ERM", [1.0, 2.0], [values, values])],
         pictures=[Illustration("small-picture", "A picture of a run", figure)],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from ...hub.model_card import build_model_card
 from ...reporting.studies import write_page, write_readme
 from ...reporting.summaries import StudySummary
 from ...resources import RESULTS
+from ...runs.published_command import command_line
 from ..keyed_run import Run, finished
 from .illustrations import illustrations, shift_illustration
 from .study import BUDGETS, Study
@@ -44,8 +44,8 @@ def write_cards(study: Study, runs: Sequence[Run], runs_dir: Path, folder: Path,
         done = [run for run in runs if run.arm == arm and finished(run, runs_dir)]
         if done:
             results = [load_results(run.folder(runs_dir)) for run in done]
-            command = ["python", "trainers/reproduce.py", "--study", study.name, "--only", arm]
-            results[0]["command"] = shlex.join([*command, "--budget", budget])
+            flags = ["--study", study.name, "--only", arm, "--budget", budget]
+            results[0]["command"] = command_line("trainers/reproduce.py", flags)
             folder.mkdir(parents=True, exist_ok=True)
             name = re.sub("[^a-z0-9]+", "-", f"{study.name}-{arm}".lower())
             build_model_card(results[0], others=results[1:]).save(folder / f"{name}.md")

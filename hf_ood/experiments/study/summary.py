@@ -7,9 +7,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from ...reporting.statistics import ERRORS, Interval, interval, verdict
-from ...reporting.summaries import ChoiceRow, ClaimRow, Curve, Illustration, StudySummary, TableRow
+from ...evaluation.verdicts import MARGIN, Interval, interval, judge
+from ...reporting.summaries import (
+    ERRORS,
+    ChoiceRow,
+    ClaimRow,
+    Curve,
+    Illustration,
+    StudySummary,
+    TableRow,
+)
 from .study import Claim, Selection, Study
+
+# Of these nobody has said what is too small to matter: a point is much of a share that varies by one.
+WITHOUT_MARGIN = (*ERRORS, "digit_share", "digit_area")
 
 
 def summarize(study: Study, table: pd.DataFrame, budget: str, pictures: Path) -> StudySummary:
@@ -67,12 +78,12 @@ def _differences(claim: Claim, wide: pd.DataFrame) -> list[float]:
 
 
 def _judge(claim: Claim, wide: pd.DataFrame) -> ClaimRow:
-    difference, judgement = verdict(_differences(claim, wide))
+    found = judge(_differences(claim, wide), None if claim.measure in WITHOUT_MARGIN else MARGIN)
     if claim.than_measure is None:
-        return ClaimRow(claim.text, claim.better, claim.than, claim.measure, difference, judgement)
+        return ClaimRow(claim.text, claim.better, claim.than, claim.measure, found.difference, found.verdict)
     compared = f"{claim.measure} - {claim.than_measure}"
     better, than = f"{claim.better}: {claim.measure}", f"{claim.than}: {claim.than_measure}"
-    return ClaimRow(claim.text, better, than, compared, difference, judgement)
+    return ClaimRow(claim.text, better, than, compared, found.difference, found.verdict)
 
 
 def _choices(selection: Selection, wide: pd.DataFrame, arms: list[str]) -> Iterator[ChoiceRow]:

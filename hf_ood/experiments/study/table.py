@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ...errors import unknown_name
-from ...reporting.statistics import ERRORS
+from ...reporting.summaries import ERRORS
 from ..keyed_run import Run, read_run
 from .study import Study
 

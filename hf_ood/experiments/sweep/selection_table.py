@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from ...evaluation.results import load_results
-from ...reporting.statistics import interval
+from ...evaluation.verdicts import interval
 from ..keyed_run import finished
 from .plan import Plan
 from .trials import VALUES, Trials

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
 from filelock import BaseFileLock
+from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study
@@ -19,12 +21,25 @@ from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from ...runs.settings import Settings
 from ..locks import acquire
-from .space import suggest
+from .space import search_space, suggest
 
 SAMPLERS = ("random", "tpe")
 PRUNERS: dict[str, type[BasePruner]] = {"none": NopPruner, "median": MedianPruner}
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 VALUES, HOST, SPLIT = "values", "host", "/"
+
+
+class DefaultsSampler(RandomSampler):
+    """Gives every hyper-parameter its default."""
+
+    def __init__(self, defaults: Mapping[str, Any]):
+        super().__init__()
+        self.defaults = defaults
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self.defaults[param_name]
 
 
 @dataclass
@@ -58,7 +73,6 @@ class Trials:
             storage=self.storage,
             study_name=SPLIT.join([self.name, method, held_out]),
             direction="maximize",
-            sampler=TPESampler(constant_liar=True, seed=seed_of(method)) if self.sampler == "tpe" else None,
             pruner=PRUNERS[self.pruner](),
             load_if_exists=True,
         )
@@ -90,11 +104,22 @@ class Trials:
         if lock is None:
             return None
         trial.set_user_attr(HOST, socket.gethostname())
-        if self.sampler == "random":  # by the trial's number: the same for every held-out environment
-            study.sampler = random_sampler(method, trial.number)
+        study.sampler = self._sampler(method, trial.number, fixed)
         values = suggest(trial, method, fixed)
         trial.set_user_attr(VALUES, values)
         return OpenTrial(trial, method, held_out, values, lock)
+
+    def _sampler(self, method: str, number: int, fixed: Settings) -> BaseSampler:
+        """Of one trial, by its number: the first has the defaults, so that one trial compares methods as
+        shipped; random ones draw the same for every held-out environment."""
+        if number == 0:
+            return DefaultsSampler(
+                {name: default for name, (_, default) in search_space(method, fixed).items()}
+            )
+        seed = seed_of(f"{method} {number}")
+        if self.sampler == "tpe":
+            return TPESampler(constant_liar=True, seed=seed)
+        return RandomSampler(seed=seed)
 
     def tell(self, open_trial: OpenTrial, value: float | None, pruned: bool = False) -> None:
         """End a trial: with its score, as pruned, or (None) as failed."""
@@ -105,10 +130,6 @@ class Trials:
 
     def ended(self, method: str, held_out: str) -> list[FrozenTrial]:
         return [trial for trial in self.study(method, held_out).get_trials() if trial.state in ENDED]
-
-
-def random_sampler(method: str, number: int) -> BaseSampler:
-    return RandomSampler(seed=seed_of(f"{method} {number}"))
 
 
 def seed_of(text: str) -> int:

@@ -22,7 +22,7 @@ from small_study import command, values
 
 from hf_ood.cli.reproduce import main
 from hf_ood.experiments.on_ray import Parcel, carry_out_away, unpack
-from hf_ood.studies import load_study
+from hf_ood.experiments.study import load_study
 
 
 def free_port() -> int:

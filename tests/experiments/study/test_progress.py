@@ -10,7 +10,7 @@ from rich.console import Console
 
 from hf_ood.experiments.dispatch import Ended, Event, Started, Waiting
 from hf_ood.experiments.progress import duration, follow
-from hf_ood.studies import load_study
+from hf_ood.experiments.study import load_study
 
 
 def shown(whole: Path, terminal: bool) -> tuple[str, list[str]]:

@@ -28,7 +28,7 @@ def test_the_tables_show_report_claim_and_verdict(whole: Path) -> None:
         "(n = 2)",
         "| 51.0 |",
         "| IRM helps | small (quick) | 0.01 | ERM |",
-        "replicated",
+        "**inconclusive**",
     ):
         assert expected in text
     page = (whole / "out" / "report.html").read_text()
@@ -88,5 +88,5 @@ def test_pictures_and_cards_of_main_arms_are_kept(whole: Path) -> None:
     card = ModelCard.load(whole / "out" / "cards" / "small-erm.md")
     assert {result.metric_name for result in card.data.eval_results} >= {"accuracy on blue_on_white"}
     assert "±" in card.text  # both seeds
-    assert "python trainers/reproduce.py --study small --only ERM --budget quick" in card.text
+    assert "hf-ood reproduce --study small --only ERM --budget quick" in card.text
     assert str(whole) not in card.content

@@ -11,11 +11,11 @@ import pytest
 
 from hf_ood.cli.explain import REPORT_FILE
 from hf_ood.experiments.keyed_run import Run, read_run
+from hf_ood.experiments.study import Study, finished, load_study, summarize
 from hf_ood.experiments.study.kept import read
 from hf_ood.experiments.study.study import BUDGETS, Claim, Selection
 from hf_ood.experiments.study.table import COLUMNS, measure
 from hf_ood.reporting.studies import write_readme
-from hf_ood.studies import Study, finished, load_study, summarize
 
 STUDY = Study(
     "small",
@@ -75,6 +75,9 @@ def test_the_readmes_table_lies_between_its_marks(tmp_path: Path) -> None:
         "<!-- /studies -->\nafter\n"
     )
     assert "| IRM helps | small (full) | IRM 1 | ERM | -9.00 ± " in text and "old" not in text
+    one_seed = table()[table()["seed"] == 0]
+    write_readme([summarize(STUDY, one_seed, "full", Path())], readme)
+    assert "(n = 1) | **none: one seed** |" in readme.read_text()
     readme.write_text("no marks")
     with pytest.raises(ValueError, match="no <!-- studies -->"):
         write_readme([], readme)

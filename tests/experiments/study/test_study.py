@@ -11,11 +11,11 @@ import yaml
 
 from hf_ood.cli.arguments import parse_arguments
 from hf_ood.experiments.keyed_run import used
+from hf_ood.experiments.study import Claim, Study, load_study, study_files, summarize
 from hf_ood.experiments.study.study import BUDGETS
 from hf_ood.experiments.study.table import COLUMNS, measure
 from hf_ood.reporting.study_figure import draw_study
 from hf_ood.runs.settings import merge
-from hf_ood.studies import Claim, Study, load_study, study_files, summarize
 
 RECIPES = Path(__file__).parents[3] / "hf_ood" / "recipes"
 STUDY = Study(
@@ -102,7 +102,7 @@ def test_a_claim_may_compare_two_measures_of_one_arm() -> None:
     assert summary.claims[0].measure == "pretrain/mean_accuracy - mean_accuracy"
     assert (summary.claims[0].better, summary.claims[0].than) == (f"VAE: {before}", f"VAE: {after}")
     assert summary.claims[0].difference.mean == pytest.approx(29 / 3)
-    assert summary.claims[0].verdict == "replicated"
+    assert summary.claims[0].verdict == "holds"
     assert [set(row.measures) for row in summary.rows] == [{before, after}, {after}]
     draw_study(summary)
 
@@ -148,7 +148,7 @@ def test_less_is_better_of_a_squared_error() -> None:
     ]
     summary = summarize(study, pd.DataFrame(rows, columns=COLUMNS), "quick", Path("nowhere"))
     assert summary.claims[0].difference.mean == pytest.approx(6.8 / 3)
-    assert summary.claims[0].verdict == "replicated"
+    assert summary.claims[0].verdict == "holds"
     assert [set(row.measures) for row in summary.rows] == [{"mean_squared_error"}] * 2
     panel, empty = draw_study(summary).axes
     assert panel.get_xlabel() == "mean squared error" and empty.get_xlabel() == "mean accuracy (%)"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import socket
@@ -20,6 +22,7 @@ import pytest
 import yaml
 from datasets import ClassLabel, Dataset, Features, Image
 
+from hf_ood import SD, OODConfig
 from hf_ood.cli.sweep import main
 from hf_ood.experiments.sweep.report import CANDIDATES_FILE, COST_FILE, RECIPES, TABLE_FILE
 from hf_ood.experiments.sweep.trials import Trials, open_storage
@@ -114,6 +117,64 @@ def test_a_finished_sweep_is_not_repeated_and_more_trials_go_on(
     after = candidates(plain)
     assert set(after["trial"]) == {0, 1, 2}
     pd.testing.assert_frame_equal(after[after["trial"] < 2].reset_index(drop=True), before)
+
+
+def test_the_first_trial_has_the_defaults_and_no_other_is_drawn_twice(tmp_path: Path) -> None:
+    storage = open_storage(f"sqlite:///{tmp_path}/s.db")
+    for sampler in ("random", "tpe"):
+        trials = Trials(sampler, storage, sampler, "none", tmp_path / "locks")
+        drawn = []
+        for wanted in (1, 2, 3, 4):  # a round each, as with one worker
+            (taken,) = trials.take_up("sd", "north", wanted, at_once=1, fixed={"max_steps": 4})
+            trials.tell(taken, 0.5)
+            drawn.append(taken.values)
+        assert drawn[0]["sd.penalty_weight"] == SD().penalty_weight
+        assert drawn[0]["learning_rate"] == OODConfig.learning_rate
+        assert len({values["learning_rate"] for values in drawn}) == 4
+        first = trials.ended("sd", "north")[0]
+        assert first.params == drawn[0]  # so that TPE learns from it
+
+
+def test_the_command_of_a_sweeps_run_repeats_it_as_printed(plain: Path, tmp_path: Path) -> None:
+    file = sorted((plain / "runs").glob("*/results.json"))[0]
+    results = json.loads(file.read_text())
+    program, *arguments = shlex.split(results["command"])
+    assert program == "hf-ood" and arguments[0] == "train"
+    again = [sys.executable, "-m", "hf_ood", *arguments, "--output_dir", str(tmp_path / "again")]
+    shown = subprocess.run(again, capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+    repeated = json.loads((tmp_path / "again" / "results.json").read_text())
+    assert repeated["environments"] == results["environments"]
+    card = (file.parent / "README.md").read_text()
+    assert results["command"] in card
+
+
+@pytest.mark.parametrize("held_out", [[], ["west"], ["north", "west"]])
+def test_a_recipe_that_holds_environments_out_itself_names_the_ways_out(
+    held_out: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = flags(tmp_path)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(recipe.read_text() + "test_environments: [west]\n")
+    start = given.index("--held_out")
+    given[start : start + 2] = ["--held_out", *held_out] if held_out else []
+    with pytest.raises(SystemExit):
+        main(given)
+    told = capsys.readouterr().err
+    assert "has test_environments: west" in told and "--held_out test_split" in told
+
+
+def test_the_recipes_own_test_environments_may_be_what_is_held_out(tmp_path: Path) -> None:
+    given = flags(tmp_path, "--methods", "erm", "--held_out", "test_split", "--seeds", "1", trials=1)
+    recipe = tmp_path / "recipe.yaml"
+    content = yaml.safe_load(recipe.read_text())
+    table = tmp_path / "data" / "train.parquet"  # one table without a test split
+    recipe.write_text(yaml.safe_dump({**content, "dataset_name": str(table), "test_environments": ["west"]}))
+    assert main(given) == 0
+    (written,) = (tmp_path / "out" / "sweep" / RECIPES).iterdir()
+    recipe_of_best = yaml.safe_load(written.read_text())
+    assert recipe_of_best["test_environments"] == ["west"]
+    assert recipe_of_best["train_environments"] == ["north", "east"]
 
 
 @pytest.mark.slow
