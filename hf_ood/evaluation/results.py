@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import replace_text
+from .measures import measure_of
 from .metrics import EnvironmentReport, is_regression, mean_accuracy, mean_measure, worst_accuracy
 
 RESULTS_FILE = "results.json"
@@ -45,8 +46,8 @@ def summarize(
 
 
 def history(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """`Trainer`'s log as one record per evaluation: step, epoch, training means since the last, losses,
-    accuracies.
+    """`Trainer`'s log as one record per evaluation: step, epoch, training means since the last, losses and
+    accuracies, and the mean and worst of every measure over environments.
 
     `train_loss` is the objective, `train_cross_entropy` and `train_accuracy` are of the training batches
     as seen (augmented, challenged).
@@ -67,8 +68,17 @@ def history(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 if measure in seen[0]:
                     record[f"train_{measure}"] = sum(part[measure] for part in seen) / len(seen)
             seen = []
-        record |= {key: value for key, value in evaluated.items() if key.endswith(("_accuracy", "_loss"))}
+        record |= {key: value for key, value in evaluated.items() if _is_kept(key)}
     return list(records.values())
+
+
+def _is_kept(metric: str) -> bool:
+    """Accuracy, loss and worst group of each environment, and what is a mean or worst over environments: of
+    thousands of environments the other measures would fill the file."""
+    measure = measure_of(metric)
+    if measure in (None, "accuracy", "loss", "worst_group"):
+        return measure is not None
+    return metric.removesuffix(f"_{measure}").endswith(("mean", "worst"))
 
 
 def versions() -> dict[str, str]:

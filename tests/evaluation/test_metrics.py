@@ -81,6 +81,8 @@ def test_history_has_one_record_for_each_evaluation() -> None:
         {"loss": 0.5, "cross_entropy": 0.6, "accuracy": 0.7, "step": 20, "epoch": 1.0},
         {"eval_validation_mean_accuracy": 0.6, "eval_validation_loss": 0.8, "step": 20, "epoch": 1.0},
         {"eval_test_mean_accuracy": 0.4, "eval_test_runtime": 3.0, "step": 20, "epoch": 1.0},
+        {"eval_test_worst_group": 0.1, "eval_test_worst_macro_f1": 0.2, "step": 20, "epoch": 1.0},
+        {"eval_test_a_macro_f1": 0.3, "eval_test_macro_f1": 0.4, "step": 20, "epoch": 1.0},
         {"train_runtime": 9.0, "step": 20, "epoch": 1.0},
     ]
     (record,) = history(log)
@@ -94,6 +96,8 @@ def test_history_has_one_record_for_each_evaluation() -> None:
             "validation_mean_accuracy": 0.6,
             "validation_loss": 0.8,
             "test_mean_accuracy": 0.4,
+            "test_worst_group": 0.1,
+            "test_worst_macro_f1": 0.2,
         }
     )
 
@@ -123,5 +127,10 @@ def test_labels_that_are_floats_are_measured_by_their_squared_error() -> None:
     prediction = EvalPrediction(predictions=predictions, label_ids=(targets, ENVIRONMENTS))
     metrics = EnvironmentMetrics(["a", "b", "c"])(prediction)
     assert metrics == pytest.approx(
-        {"mean_squared_error": 7 / 12, "a_squared_error": 0.5, "c_squared_error": 2 / 3}
+        {
+            "mean_squared_error": 7 / 12,
+            "worst_squared_error": 2 / 3,
+            "a_squared_error": 0.5,
+            "c_squared_error": 2 / 3,
+        }
     )
