@@ -23,6 +23,8 @@ from .parser import LOSS, UsageError, make_parser, sections
 from .run_arguments import RunArguments
 from .stages import read_stages
 
+CLASS_WEIGHTS = "class_weights"
+
 
 @dataclass(frozen=True)
 class Arguments:
@@ -91,6 +93,14 @@ def _parse(parser: ArgumentParser, tokens: list[str], source: str | None) -> Arg
             options.setdefault(section, {})[key] = value
         else:
             (for_run if name in run_names else for_training)[name] = value
+    if CLASS_WEIGHTS in for_run:  # another spelling of the loss's option
+        if CLASS_WEIGHTS in options.get(LOSS, {}):
+            where = f" ({source} and the command line)" if source else ""
+            raise UsageError(
+                f"--{CLASS_WEIGHTS} and --{LOSS}.{CLASS_WEIGHTS} are the same option, and both are given"
+                f"{where}: leave one out."
+            )
+        options.setdefault(LOSS, {})[CLASS_WEIGHTS] = ",".join(for_run.pop(CLASS_WEIGHTS))
     run = RunArguments(**for_run)
     try:
         method_parts(run.method)
@@ -175,6 +185,8 @@ def _tokens(name: str, value: Any) -> list[str]:
         return []
     if name.startswith(f"{MODEL_CONFIG}.") and not isinstance(value, str):
         return [f"--{name}={json.dumps(value)}"]
+    if name == f"{LOSS}.{CLASS_WEIGHTS}" and isinstance(value, list):
+        return [f"--{name}", ",".join(map(str, value))]
     if isinstance(value, list):
         return [f"--{name}", *map(str, value)]
     if isinstance(value, dict):

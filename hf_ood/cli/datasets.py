@@ -22,8 +22,10 @@ from ..data import (
     load_processor,
     read_dataset,
 )
+from ..data.combinations import all_matching
 from ..data.configurations import unknown_name
 from ..data.images import Process
+from ..data.splits import IN_DOMAIN
 from .arguments import Arguments
 from .models import backbone
 from .run_arguments import RunArguments
@@ -34,6 +36,8 @@ BUILT_IN: dict[str, Callable[..., dict[str, EnvironmentDataset]]] = {
     "colored_mnist": colored_mnist_tensors,
     "linear_unit_tests": linear_unit_test_tensors,
 }
+
+SHIFTED_TEST = ("linear_unit_tests",)  # their test split shifts every environment: no row is in-domain
 
 DATA_FLAGS = (
     "text_column",
@@ -47,7 +51,8 @@ DATA_FLAGS = (
 
 
 def load_splits(arguments: Arguments, configuration: str | None) -> dict[str, EnvironmentDataset]:
-    """`train`, `validation` and `test` of one configuration, for the network of the run."""
+    """`train`, `validation` and `test` of one configuration, for the network of the run, and `in_domain_test`
+    where there are such rows."""
     run, processor = arguments.run, input_processor(arguments)
     if run.dataset_name in BUILT_IN:
         options = arguments.options.get(run.dataset_name, {})
@@ -55,7 +60,11 @@ def load_splits(arguments: Arguments, configuration: str | None) -> dict[str, En
         if run.validation is not None:
             raise ValueError(f"{run.dataset_name} has its own validation split: leave --validation out.")
         if run.test_environments:
-            datasets["test"] = tested_environments(datasets, run.test_environments)
+            others = set(datasets["test"].environment_counts()) - set(run.test_environments)
+            tested = tested_environments(datasets, run.test_environments)
+            if others and run.dataset_name not in SHIFTED_TEST:
+                datasets[IN_DOMAIN] = keep_environments(datasets["test"], sorted(others))
+            datasets["test"] = tested
         if processor is None:
             return datasets
         finish = Process(processor, shaped=False)
@@ -158,9 +167,11 @@ def training_datasets(
     train, validation = datasets["train"], datasets["validation"]
     train = part_of(train, run.train_on, run.hold_out, arguments.training.seed)
     if run.train_environments:
-        train = keep_environments(train, run.train_environments)
+        present = list(train.environment_counts())
+        chosen = all_matching(run.train_environments, present, run.environment_column)
+        train = keep_environments(train, chosen)
         if run.validation is None or validation_share(run) is not None:
-            validation = keep_environments(validation, run.train_environments)
+            validation = keep_environments(validation, chosen)
     if run.max_train_samples is not None:
         train = first_of_each_environment(train, run.max_train_samples)
     if run.augmentation != "none":
@@ -171,7 +182,19 @@ def training_datasets(
         train = train.with_transform(
             BatchAugmentation(AUGMENTATIONS[run.augmentation](), arguments.training.seed)
         )
-    return {**datasets, "train": train, "validation": validation}
+    others = {split: data for split, data in datasets.items() if split != IN_DOMAIN}
+    return {**others, "train": train, "validation": validation, **in_domain_test(datasets, train)}
+
+
+def in_domain_test(
+    datasets: dict[str, EnvironmentDataset], train: EnvironmentDataset
+) -> dict[str, EnvironmentDataset]:
+    """The rows of the split `in_domain_test` in environments that are trained on, if there are any."""
+    if IN_DOMAIN not in datasets:
+        return {}
+    rows = datasets[IN_DOMAIN]
+    kept = torch.isin(rows.environments, train.environments.unique()).nonzero().squeeze(1)
+    return {IN_DOMAIN: rows.select(kept)} if len(kept) else {}
 
 
 def part_of(dataset: EnvironmentDataset, part: str, share: float, seed: int) -> EnvironmentDataset:

@@ -67,6 +67,8 @@ TOPICS: dict[str, list[str]] = {
         "load_best_model_at_end",
         "metric_for_best_model",
         "greater_is_better",
+        "early_stopping_patience",
+        "early_stopping_threshold",
     ],
     "output": [
         "output_dir",

@@ -63,14 +63,20 @@ class RunArguments:
     test_environments: list[str] | None = option(
         None,
         "Hold these environments out as a whole and test on them (names), on their rows in the dataset's own "
-        "test split or, if that has none, on all. Default: the own test split; without one, all environments "
-        "that --train_environments leaves.",
+        "test split or, if that has none, on all. Of several environment columns site=fonts holds out every "
+        "combination with it. Default: the own test split; without one, all environments that "
+        "--train_environments leaves.",
     )
     validation: list[str] | None = option(
         None,
         "What a checkpoint is chosen on: a share held out at random from each training environment (0.2, an "
         "80/20 split, as DomainBed's), or names of whole environments, which are not trained on. Default: "
         "the dataset's own validation split; without one, 0.2.",
+    )
+    class_weights: list[str] | None = option(
+        None,
+        "What samples count by their class: balanced (every class the same in the training data), or a "
+        "number for each class in the order of the labels (1,5). The same as --loss.class_weights.",
     )
     max_train_samples: int | None = option(
         None, "Use this many training samples, in equal parts per environment."

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, set_seed
 from transformers.utils import logging
 
 from ..data import EnvironmentDataset
+from ..data.splits import IN_DOMAIN
 from ..evaluation.results import RESULTS_FILE, load_results
 from ..losses import CrossEntropy
 from ..reporting.tables import print_results
@@ -204,7 +205,9 @@ def build_trainer(
         **vars(method),
         loss=CrossEntropy(**arguments.options[LOSS]) if LOSS in arguments.options else None,
         train_dataset=datasets["train"],
-        eval_dataset={split: datasets[split] for split in ("validation", "test")},
+        eval_dataset={
+            split: datasets[split] for split in ("validation", IN_DOMAIN, "test") if split in datasets
+        },
     )
     return trainer, method
 
