@@ -75,6 +75,20 @@ def test_summary_compares_training_and_test_environments() -> None:
     assert summary["gap"] == pytest.approx(0.35)
 
 
+def test_the_shift_gap_compares_samples_that_were_not_trained_on() -> None:
+    train, held_out, test = {"a": entry(1.0)}, {"a": entry(0.8)}, {"c": entry(0.5)}
+    by_validation = summarize(train, held_out, test)
+    assert by_validation["shift_gap"] == pytest.approx(0.3)
+    assert by_validation["in_domain_split"] == "validation"
+    by_test = summarize(train, held_out, test, {"a": entry(0.7)})
+    assert by_test["shift_gap"] == pytest.approx(0.2) and by_test["in_domain_accuracy"] == 0.7
+    assert by_test["environments"]["in_domain_test/a"]["split"] == "in_domain_test"
+    for key in ("mean_accuracy", "worst_accuracy", "gap", "summary"):
+        assert by_test[key] == by_validation[key]
+    elsewhere = summarize(train, {"b": entry(0.8)}, test)  # validated on an environment of its own
+    assert "shift_gap" not in elsewhere and "in_domain_accuracy" not in elsewhere
+
+
 def test_history_has_one_record_for_each_evaluation() -> None:
     log = [
         {"loss": 1.0, "cross_entropy": 1.0, "accuracy": 0.5, "step": 10, "epoch": 0.5},
