@@ -159,14 +159,20 @@ def _full_name(metric: str, known: list[str], splits: Mapping[str, Any]) -> str:
 
 def _missing(metric: str, known: list[str]) -> str:
     shown = ", ".join(known[:12]) + (f" and {len(known) - 12} more" if len(known) > 12 else "")
-    near = difflib.get_close_matches(metric, known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    hint = f" Did you mean {near!r}?" if (near := _nearest(metric, known)) else ""
     if measure_of(metric) == "auroc":
         hint = (
             f" auroc takes two classes in an environment, and in all at most {MOST_GROUPS} groups and "
             f"{MOST_SCORES:,} samples times classes."
         )
-    return (
-        f"{metric} will not be among the metrics, so it cannot choose.{hint} There will be: "
-        f"{shown or 'none'}."
-    )
+    return f"{metric} will not be among the metrics, so it cannot choose; there will be: {shown or 'none'}.{hint}"
+
+
+def _nearest(metric: str, known: list[str]) -> str | None:
+    """The known metric with the most similar name, leaving out what all names of its split begin with."""
+    prefix = split_prefix("validation") if metric.startswith(split_prefix("validation")) else "eval_"
+    asked = metric.removeprefix(prefix)
+    short = {name.removeprefix(prefix): name for name in known}
+    ending = [name for name in short if name.endswith(f"_{asked}")]
+    near = sorted(ending, key=len)[:1] or difflib.get_close_matches(asked, list(short), n=1)
+    return short[near[0]] if near else None

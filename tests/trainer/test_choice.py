@@ -205,6 +205,7 @@ def test_a_metric_that_will_not_be_there_is_refused_before_training(tmp_path: Pa
     labels[VALIDATION.environments == 1] = 0
     data = VALIDATION.with_labels(labels, VALIDATION.label_names)
     for metric, message in (
+        ("f1", "Did you mean 'eval_validation_macro_f1'"),
         ("validation_macro_f2", "Did you mean 'eval_validation_macro_f1'"),
         ("validation_environment_1_auroc", "auroc takes two classes in an environment"),
     ):
