@@ -25,7 +25,6 @@ COMMANDS = {
     "sweep": ("hf_ood.cli.sweep", "methods, held-out environments, hyper-parameters, honest choice"),
     "publish": ("hf_ood.cli.push", "publish a finished run on the Hub"),
     "datasets": ("hf_ood.cli.build", "write Colored MNIST as a dataset folder, and publish it"),
-    "compare": ("hf_ood.cli.compare", "finished runs side by side: intervals, verdicts, cost, a plot"),
     "methods": ("hf_ood.cli.methods", "list the methods: what each is, needs, and comes from"),
     "recipes": ("hf_ood.cli.recipes", "list recipes, studies and launch files, or print where one is"),
 }

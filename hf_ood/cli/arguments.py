@@ -38,8 +38,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> RunSpec:
     if HELP & set(flags):
         print_help(flags)
     name, flags = _pop_config(flags)
-    given = parse_flags(flags)
     try:
+        given = canonical(parse_flags(flags))
         recipe = read_recipe(recipe_file(name)) if name else Recipe("", {}, {})
         spec = _with_flags(recipe, given).spec(command) if name else spec_from_settings(given, command)
     except (ValueError, OSError) as error:

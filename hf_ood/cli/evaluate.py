@@ -142,6 +142,7 @@ def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
     id2label = {int(number): str(name) for number, name in (model.config.id2label or {}).items()}
     references, mapping = model_labels(dataset, arguments.label_column, id2label)
     samples = Samples(dataset, references, environments[arguments.split], names)
+    classes = [id2label.get(number, str(number)) for number in range(len(id2label))]
     start = time.perf_counter()
     logits = predict_logits(
         model.to(PartialState().device),
@@ -152,7 +153,7 @@ def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
         arguments.num_workers,
     )
     seconds = time.perf_counter() - start
-    report = environment_report(logits, references, samples.environments, samples.environment_names)
+    report = environment_report(logits, references, samples.environments, samples.environment_names, classes)
     results = {
         **subject,
         "label_mapping": mapping,

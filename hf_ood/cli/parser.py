@@ -99,6 +99,12 @@ def make_parser() -> ArgumentParser:
     parser.add_argument(
         "--config", help="A YAML recipe: a file of flags, overridden by those on the command line."
     )
+    parser.add_argument(
+        "--class_weights",
+        nargs="+",
+        help="What samples count by their class: balanced (every class the same in the training data), or a "
+        "number for each class in the order of the labels (1,5). The same as --loss.class_weights.",
+    )
     for section, options in sections().items():
         group = parser.add_argument_group(f"{_kind(section)} {section}")
         add_options(group, options, f"{section}.")

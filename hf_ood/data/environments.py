@@ -231,7 +231,9 @@ class EnvironmentSampler(Sampler[int]):
     `environments`: int64 [N]. `proportions`: `"equal"` (each environment once per round, so k consecutive
     rounds hold k of each) or `"natural"` (as in the data, up to one or two samples). `replacement`: draw
     independently within each environment. `repeats`: int64 [N], how often each sample counts; once if not
-    given. An epoch has N samples, repeats included; with equal proportions a small environment is reshuffled
+    given. `step`: the number of samples of an optimizer step: with equal proportions no environment that is
+    large enough gives one sample twice to as many consecutive indices, and a smaller one goes round in its
+    order. An epoch has N samples, repeats included; with equal proportions a small environment is reshuffled
     and repeated. Call `set_epoch` for another order; the order is a function of (seed, epoch).
     """
 
@@ -242,6 +244,7 @@ class EnvironmentSampler(Sampler[int]):
         replacement: bool = False,
         seed: int = 0,
         repeats: Tensor | Sequence[int] | None = None,
+        step: int = 1,
     ):
         if proportions not in ("equal", "natural"):
             raise ValueError(f"proportions must be 'equal' or 'natural', not {proportions!r}.")
@@ -255,12 +258,18 @@ class EnvironmentSampler(Sampler[int]):
         self.num_samples = len(order)
         self.proportions = proportions
         self.replacement = replacement
+        self.share = -(-step // len(self.members))  # of an environment in a step, at most
         self.seed = seed
         self.epoch = 0
 
     @classmethod
     def of(
-        cls, rows: EnvironmentDataset, proportions: str, replacement: bool = False, seed: int = 0
+        cls,
+        rows: EnvironmentDataset,
+        proportions: str,
+        replacement: bool = False,
+        seed: int = 0,
+        step: int = 1,
     ) -> EnvironmentSampler:
         """The order of a data set's rows; `"groups"`: every class in every environment once per round."""
         groups = proportions == "groups"
@@ -270,6 +279,7 @@ class EnvironmentSampler(Sampler[int]):
             replacement,
             seed,
             rows.columns.get(REPEATS),
+            step,
         )
 
     def set_epoch(self, epoch: int) -> None:
@@ -295,8 +305,20 @@ class EnvironmentSampler(Sampler[int]):
     def _draw(self, rows: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
         if self.replacement:
             return rng.choice(rows, count)
-        passes = -(-count // len(rows))
-        return np.concatenate([rng.permutation(rows) for _ in range(passes)])[:count]
+        drawn = [rng.permutation(rows)]
+        for _ in range(-(-count // len(rows)) - 1):
+            drawn.append(_next_pass(drawn[-1], min(self.share, len(rows)), rng))
+        return np.concatenate(drawn)[:count]
+
+
+def _next_pass(last: np.ndarray, apart: int, rng: np.random.Generator) -> np.ndarray:
+    """Another order of the rows of `last`: each lies at least `apart` places behind where it was."""
+    ready = len(last) - apart + 1  # so many may come first; then each place sets another one free
+    free, order = last[:ready].tolist(), []
+    for row in last[ready:].tolist():
+        order.append(free.pop(int(rng.integers(len(free)))))
+        free.append(row)
+    return np.concatenate([np.array(order, dtype=last.dtype), rng.permutation(np.array(free, last.dtype))])
 
 
 def as_environment_dataset(dataset: Any) -> EnvironmentDataset:

@@ -13,6 +13,7 @@ import torch
 from datasets import Dataset, DatasetDict, concatenate_datasets, load_dataset, load_from_disk
 
 from .columns import find_image_column
+from .combinations import with_combinations
 from .environment_column import numbered
 from .environments import EXTRAS, EnvironmentDataset, Step
 from .image_paths import open_image_paths
@@ -75,7 +76,8 @@ def environment_datasets(
     in_memory: bool | None = None,
     max_length: int | None = None,
 ) -> dict[str, EnvironmentDataset]:
-    """`train`, `validation` and `test`, divided by `protocol`, ready for `OODTrainer`.
+    """`train`, `validation` and `test`, divided by `protocol`, ready for `OODTrainer`; `in_domain_test` too,
+    where environments are held out of a dataset that has a test split with others that are trained on.
 
     Other splits than these three are pooled where there is no `train`, and left alone where there is one.
     `processor`: the model's tokenizer or image processor (`load_processor`); None: images as they are.
@@ -95,7 +97,8 @@ def environment_datasets(
     environments, environment_names = numbered(dataset, columns.environment, "environment")
     label_ids, environment_ids = _joined(labels), _joined(environments)
     sizes = {split: len(data) for split, data in dataset.items()}
-    roles = divide(sizes, environment_ids, environment_names, protocol)
+    asked = with_combinations(protocol, environment_names, columns.environment)
+    roles = divide(sizes, environment_ids, environment_names, asked)
     table, read, finish = _prepare(
         concatenate_datasets(list(dataset.values())), columns, processor, max_length
     )

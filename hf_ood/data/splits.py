@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import unknown_name
 
 ROLES = ("train", "validation", "test")
+IN_DOMAIN = "in_domain_test"  # rows of the own test split in environments that are trained on
 HELD_OUT = 0.2  # DomainBed's share
 
 
@@ -18,8 +19,9 @@ class Protocol:
     """How the rows of a dataset are divided; DomainBed's terms (Gulrajani & Lopez-Paz 2021, section 3).
 
     `test_environments`: whole environments that no training sees. Those that the dataset's own test split
-    has are tested on its rows there; the others on all of their rows. None: the own test split as it is;
-    without one, all environments that are not named otherwise.
+    has are tested on its rows there; the others on all of their rows. The rows of the own test split in
+    environments that are trained on are the role `in_domain_test`. None: the own test split as it is; without
+    one, all environments that are not named otherwise.
     `train_environments`: None: all that are not held out.
     `validation`: names of whole environments, or the share held out at random from each training
     environment. None: the dataset's own validation split; without one, a share of 0.2.
@@ -39,7 +41,8 @@ class Protocol:
 def divide(
     splits: Mapping[str, int], environments: np.ndarray, names: Sequence[str], protocol: Protocol
 ) -> dict[str, np.ndarray]:
-    """Rows of `train`, `validation` and `test`, int64, in the order of the data.
+    """Rows of `train`, `validation` and `test`, int64, in the order of the data; where there are any, also of
+    `in_domain_test`.
 
     `splits`: the rows of each split of the dataset, which lie one after the other. `environments`: int64 [N]
     over all of them, `names`: what its ids stand for. Raises `ValueError` for unknown or contradictory
@@ -79,7 +82,11 @@ def divide(
         share = HELD_OUT if protocol.validation is None else protocol.validation
         assert isinstance(share, float)
         chosen = _share_of_each(environments, left, share, protocol.seed)
-    roles = {"train": left & ~chosen, "validation": chosen, "test": tested}
+    trained = left & ~chosen
+    roles = {"train": trained, "validation": chosen, "test": tested}
+    in_domain = own_test & ~tested & np.isin(environments, environments[trained])
+    if in_domain.any():
+        roles[IN_DOMAIN] = in_domain
     for role in ("train", "test"):
         if not roles[role].any():
             raise ValueError(f"No rows are left to {role} on: the environments are {', '.join(names)}.")

@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 from transformers import EvalPrediction
 
-from .modules.environment_report.environment_measures import by_name, environment_measures
+from .auroc import auroc, classes_present
+from .measures import POOLED, over_environments
+from .modules.environment_report.environment_measures import (
+    by_group,
+    by_name,
+    environment_measures,
+    summarize_environments,
+)
 
 EnvironmentReport = dict[str, dict[str, Any]]
 
@@ -20,15 +27,23 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def environment_report(
-    logits: np.ndarray, labels: np.ndarray, environments: np.ndarray, names: Sequence[str]
+    logits: np.ndarray,
+    labels: np.ndarray,
+    environments: np.ndarray,
+    names: Sequence[str],
+    label_names: Sequence[str] = (),
 ) -> EnvironmentReport:
-    """Accuracy and macro-F1 (0..1), loss (mean cross-entropy, nats), expected calibration error, count, and
-    the share of predictions of each class (`predicted_share`, C numbers that sum to 1) of each environment
-    that is present.
+    """The measures of each environment that is present.
 
-    `logits` [N, C]; `labels`, `environments` int [N]; `names`: the environment ids' names. Labels that are
-    floats are a regression's: the entries are `squared_error`, its mean for logits [N, 1], and `count`.
-    Raises `ValueError` when an environment id has no name.
+    `logits` [N, C]; `labels`, `environments` int [N]; `names`: the environment ids' names; `label_names`:
+    those of the classes, if known. An entry has, in 0..1, `accuracy`, `balanced_accuracy` (the mean over
+    classes), `macro_f1`, `auroc`, `ece` (expected calibration error), `worst_group` (the accuracy of its
+    worst class, `worst_group_label`) and `predicted_share`, the share of predictions of each class; `loss`
+    (mean cross-entropy, nats); `count`; and `collapsed_to`, the class, where there are several and only one
+    is ever predicted. What is not defined, such as `auroc` where there is one class, is left out.
+
+    Labels that are floats are a regression's: the entries are `squared_error`, its mean for logits [N, 1],
+    and `count`. Raises `ValueError` when an environment id has no name.
     """
     if len(environments) and environments.max() >= len(names):
         raise ValueError(f"Environment id {environments.max()} has no name; there are {len(names)}.")
@@ -36,13 +51,44 @@ def environment_report(
         count = np.bincount(environments, minlength=len(names))
         errors = np.bincount(environments, (logits[:, 0] - labels) ** 2, len(names))
         return by_name({"squared_error": errors / np.maximum(count, 1), "count": count}, names)
-    predictions, size = logits.argmax(1), (len(names), logits.shape[1])
-    measures = environment_measures(
-        predictions, labels, environments, len(names), log_probabilities=log_softmax(logits)
+    number, classes = len(names), logits.shape[1]
+    predictions = logits.argmax(1)
+    measures = _class_measures(log_softmax(logits), predictions, labels, environments, number)
+    predicted = np.bincount(environments * classes + predictions, minlength=number * classes)
+    measures["predicted_share"] = (
+        predicted.reshape(number, classes) / np.maximum(measures["count"], 1)[:, None]
     )
-    predicted = np.bincount(environments * size[1] + predictions, minlength=size[0] * size[1]).reshape(size)
-    measures["predicted_share"] = predicted / np.maximum(measures["count"], 1)[:, None]
-    return by_name(measures, names)
+    report = {name: _defined(entry) for name, entry in by_name(measures, names).items()}
+    lowest = by_group(predictions, labels, environments, number)[2]
+    several = classes_present(labels, environments, number) > 1
+    for name, worst, has_several in zip(names, lowest.tolist(), several.tolist(), strict=True):
+        if name in report:
+            report[name]["worst_group_label"] = _label(worst, label_names)
+            shares = report[name]["predicted_share"]
+            if has_several and max(shares) == 1:
+                report[name]["collapsed_to"] = _label(shares.index(1), label_names)
+    return report
+
+
+def _class_measures(
+    log_probabilities: np.ndarray,
+    predictions: np.ndarray,
+    labels: np.ndarray,
+    environments: np.ndarray,
+    number: int,
+) -> dict[str, np.ndarray]:
+    """A classifier's measures of `number` environments, each [E], NaN where one is not defined."""
+    measures = environment_measures(predictions, labels, environments, number, log_probabilities)
+    return {**measures, "auroc": auroc(log_probabilities, labels, environments, number)}
+
+
+def _defined(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the one measure that may not exist; a loss that is no number has to be seen."""
+    return {name: value for name, value in entry.items() if name != "auroc" or value == value}
+
+
+def _label(number: int, names: Sequence[str]) -> str:
+    return names[number] if number < len(names) else str(number)
 
 
 def mean_accuracy(report: Mapping[str, Mapping[str, Any]]) -> float:
@@ -79,15 +125,26 @@ class EnvironmentMetrics:
         )
         labels, environments = prediction.label_ids  # type: ignore[misc]
         report = environment_report(logits, labels, environments, self.environment_names)
-        if is_regression(report):
-            errors = {f"{name}_squared_error": entry["squared_error"] for name, entry in report.items()}
-            return mean_measure(report) | errors
-        metrics = {
-            "accuracy": float((logits.argmax(1) == labels).mean()),
-            "mean_accuracy": mean_accuracy(report),
-            "worst_accuracy": worst_accuracy(report),
+        summary = summarize_environments(report)
+        means = {
+            over_environments(prefix, measure): value
+            for prefix in ("mean", "worst")
+            for measure, value in summary[prefix].items()
         }
         own = {
-            f"{name}_{kind}": entry[kind] for name, entry in report.items() for kind in ("accuracy", "loss")
+            f"{name}_{kind}": entry[kind]
+            for name, entry in report.items()
+            for kind in summary["mean"]
+            if kind in entry
         }
-        return {**metrics, **own, **metrics}  # an environment called "mean" must not choose the checkpoint
+        pooled = {} if is_regression(report) else _pooled(logits, labels)
+        # Last what is over environments: one called "mean" must not choose the checkpoint.
+        return {**own, **pooled, **means}
+
+
+def _pooled(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """The measures of all samples together, but for the loss, which `Trainer` has, and for the worst group,
+    which is one in an environment."""
+    together = np.zeros(len(labels), np.int64)
+    measures = _class_measures(log_softmax(logits), logits.argmax(1), labels, together, 1)
+    return _defined({name: float(measures[name][0]) for name in POOLED})

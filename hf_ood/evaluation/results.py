@@ -8,24 +8,36 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ..data.splits import IN_DOMAIN
 from ..files import replace_text
+from .measures import measure_of
 from .metrics import EnvironmentReport, is_regression, mean_accuracy, mean_measure, worst_accuracy
+from .modules.environment_report.environment_measures import summarize_environments
 
 RESULTS_FILE = "results.json"
 PACKAGES = ("hf_ood", "torch", "transformers", "datasets", "accelerate", "numpy")
 
 
 def summarize(
-    train: EnvironmentReport, validation: EnvironmentReport, test: EnvironmentReport
+    train: EnvironmentReport,
+    validation: EnvironmentReport,
+    test: EnvironmentReport,
+    in_domain_test: EnvironmentReport | None = None,
 ) -> dict[str, Any]:
     """Per-environment entries and their summary.
 
-    Training environments are reported on their held-out samples (split `validation`), test environments
-    on the test split; a name in both is written `test/<name>` there. Mean and worst accuracy are over test
-    environments; `train_accuracy` is the mean over training environments on the samples trained on; `gap` is
-    the difference. A regression has `mean_squared_error` and `train_squared_error` instead.
+    Training environments are reported on their held-out samples (split `validation`) and, where the data have
+    such rows, on their own test rows (split `in_domain_test`, written `in_domain_test/<name>`); test
+    environments on the test split, a name in both is written `test/<name>` there. Mean and worst accuracy are
+    over test environments, and so is `summary`, the mean, worst and gap (best to worst) of every measure;
+    `train_accuracy` is the mean over training environments on the samples trained on; `gap` is the
+    difference. `shift_gap` is that of `in_domain_accuracy`, the mean over training environments on samples
+    that were not trained on: their test rows or, without any, their validation samples (`in_domain_split`).
+    A regression has `mean_squared_error` and `train_squared_error` in place of accuracies.
     """
     environments = {name: {**entry, "split": "validation"} for name, entry in validation.items()}
+    for name, entry in (in_domain_test or {}).items():
+        environments[f"{IN_DOMAIN}/{name}"] = {**entry, "split": IN_DOMAIN}
     for name, entry in test.items():
         environments[f"test/{name}" if name in environments else name] = {**entry, "split": "test"}
     if is_regression(test):
@@ -33,6 +45,7 @@ def summarize(
             "environments": environments,
             **mean_measure(test),
             "train_squared_error": mean_measure(train)["mean_squared_error"],
+            "summary": summarize_environments(test),
         }
     train_accuracy, test_accuracy = mean_accuracy(train), mean_accuracy(test)
     return {
@@ -41,12 +54,33 @@ def summarize(
         "worst_accuracy": worst_accuracy(test),
         "train_accuracy": train_accuracy,
         "gap": train_accuracy - test_accuracy,
+        **_shift_gap(train, validation, in_domain_test or {}, test_accuracy),
+        "summary": summarize_environments(test),
+    }
+
+
+def _shift_gap(
+    train: EnvironmentReport,
+    validation: EnvironmentReport,
+    in_domain_test: EnvironmentReport,
+    test_accuracy: float,
+) -> dict[str, Any]:
+    """How far accuracy falls from the training environments to the test environments, on samples alike in
+    that none was trained on; empty where the training environments have none."""
+    trained = {name: entry for name, entry in validation.items() if name in train}
+    if not (in_domain_test or trained):
+        return {}
+    accuracy = mean_accuracy(in_domain_test or trained)
+    return {
+        "in_domain_accuracy": accuracy,
+        "in_domain_split": IN_DOMAIN if in_domain_test else "validation",
+        "shift_gap": accuracy - test_accuracy,
     }
 
 
 def history(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """`Trainer`'s log as one record per evaluation: step, epoch, training means since the last, losses,
-    accuracies.
+    """`Trainer`'s log as one record per evaluation: step, epoch, training means since the last, losses and
+    accuracies, and the mean and worst of every measure over environments.
 
     `train_loss` is the objective, `train_cross_entropy` and `train_accuracy` are of the training batches
     as seen (augmented, challenged).
@@ -67,8 +101,17 @@ def history(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 if measure in seen[0]:
                     record[f"train_{measure}"] = sum(part[measure] for part in seen) / len(seen)
             seen = []
-        record |= {key: value for key, value in evaluated.items() if key.endswith(("_accuracy", "_loss"))}
+        record |= {key: value for key, value in evaluated.items() if _is_kept(key)}
     return list(records.values())
+
+
+def _is_kept(metric: str) -> bool:
+    """Accuracy, loss and worst group of each environment, and what is a mean or worst over environments: of
+    thousands of environments the other measures would fill the file."""
+    measure = measure_of(metric)
+    if measure in (None, "accuracy", "loss", "worst_group"):
+        return measure is not None
+    return metric.removesuffix(f"_{measure}").endswith(("mean", "worst"))
 
 
 def versions() -> dict[str, str]:

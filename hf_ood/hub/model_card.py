@@ -11,6 +11,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..data.loading import FORMATS
+from ..data.splits import IN_DOMAIN
 from ..discovery import INFERENCES
 from ..evaluation.verdicts import interval
 from ..methods.registry import METHODS
@@ -120,16 +121,15 @@ def _intervals(runs: Sequence[Results]) -> dict[str, str]:
 
 
 def _limits(results: Results) -> dict[str, Any]:
-    """What the numbers say about failures: accuracy on held-out samples of the training environments, the
-    worst test environment, and the test environments more than `FAILURE` below the former."""
-    held_out, test = (
-        {name: entry for name, entry in results["environments"].items() if entry["split"] == split}
-        for split in ("validation", "test")
-    )
-    accuracies = [entry["accuracy"] for entry in held_out.values()] or [results["train_accuracy"]]
-    in_distribution = sum(accuracies) / len(accuracies)
+    """What the numbers say about failures: accuracy on new samples of the training environments (on the
+    training samples, where there are no others), the worst test environment, and the test environments more
+    than `FAILURE` below the former."""
+    test = {name: entry for name, entry in results["environments"].items() if entry["split"] == "test"}
+    known = "in_domain_accuracy" in results
+    in_distribution = results["in_domain_accuracy"] if known else results["train_accuracy"]
     return {
         "in_distribution": in_distribution,
+        "seen": "new samples from its training environments" if known else "the samples it was trained on",
         "worst_environment": min(test, key=lambda name: test[name]["accuracy"]),
         "failures": [name for name, entry in test.items() if entry["accuracy"] < in_distribution - FAILURE],
         "failure_points": round(100 * FAILURE),
@@ -150,7 +150,7 @@ def _eval_results(results: Results, task: str) -> list[EvalResult]:
             dataset_type=dataset,
             dataset_name=f"{dataset} ({results['config']})",
             dataset_config=results["config"],
-            dataset_split=split,
+            dataset_split="test" if split == IN_DOMAIN else split,
             metric_type="accuracy",
             metric_name=metric,
             metric_value=round(value, 6),

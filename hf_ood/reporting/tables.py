@@ -8,7 +8,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from ..data.splits import IN_DOMAIN
 from ..evaluation.results import RESULTS_FILE
 from .confusion import CONFUSION_FILE
 from .curves import CURVES_FILE
@@ -23,6 +25,7 @@ MEASURES = {
     "squared_error": ("squared error", ".3f"),
 }
 EVALUATED = ("accuracy", "macro_f1", "loss", "ece")  # of a classifier
+SPLITS = {IN_DOMAIN: "in-domain test"}  # what a split is called, where its name is not the word for it
 RUN_MEASURES = ("accuracy", "loss")  # more would not fit a narrow terminal; results.json has all
 
 
@@ -36,8 +39,10 @@ def environments_table(
     measures: Collection[str] = EVALUATED,
     small: Collection[str] = (),
 ) -> Table:
-    """A row for each environment, a section for each split; `small` ones get a star at their count."""
-    table = Table(title=title, title_justify="left")
+    """A row for each environment, a section for each split; `small` ones get a star at their count. Below it
+    stands which of them are predicted as one class."""
+    notes = Text("\n".join(collapses(environments))) if collapses(environments) else None
+    table = Table(title=title, title_justify="left", caption=notes, caption_justify="left")
     for column in ("environment", "split"):
         table.add_column(column, overflow="fold")
     for column in (*(MEASURES[name][0] for name in measures), "count"):
@@ -48,9 +53,19 @@ def environments_table(
             table.add_section()
         split = entry["split"]
         count = f"{entry['count']:,}{'*' if name in small else ''}"
-        table.add_row(name, split, *measures_row(entry, measures), count)
+        shown = SPLITS.get(split, split)
+        table.add_row(name.removeprefix(f"{IN_DOMAIN}/"), shown, *measures_row(entry, measures), count)
     table.add_section()
     return table
+
+
+def collapses(environments: dict[str, dict[str, Any]]) -> list[str]:
+    """A sentence for each environment of several classes whose samples are all predicted as one."""
+    return [
+        f"{name}: all {entry['count']:,} samples are predicted as {entry['collapsed_to']}"
+        for name, entry in environments.items()
+        if "collapsed_to" in entry
+    ]
 
 
 def results_table(results: dict[str, Any]) -> Table:
@@ -64,8 +79,16 @@ def results_table(results: dict[str, Any]) -> Table:
     table = environments_table(title, results["environments"], RUN_MEASURES)
     table.add_row("mean", "test", f"{results['mean_accuracy']:.2%}")
     table.add_row("worst", "test", f"{results['worst_accuracy']:.2%}")
+    worst = results.get("summary", {}).get("worst", {})
+    if "worst_group" in worst:
+        table.add_row("worst group", "test", f"{worst['worst_group']:.2%}")
+    if results.get("in_domain_split") == IN_DOMAIN:
+        table.add_row("mean", SPLITS[IN_DOMAIN], f"{results['in_domain_accuracy']:.2%}")
     table.add_row("mean", "train", f"{results['train_accuracy']:.2%}")
     table.add_row("gap", "train - test", f"{results['gap']:.2%}")
+    if "shift_gap" in results:
+        compared = SPLITS.get(results["in_domain_split"], results["in_domain_split"]).removesuffix(" test")
+        table.add_row("shift gap", f"{compared} - test", f"{results['shift_gap']:.2%}")
     return table
 
 

@@ -22,9 +22,10 @@ from ..data import (
     load_processor,
     read_dataset,
 )
+from ..data.combinations import all_matching
 from ..data.images import Process
+from ..data.splits import IN_DOMAIN
 from ..errors import unknown_name
-from .spec import RunSpec
 from .network import backbone
 from .spec import DataSpec, RunSpec
 
@@ -34,6 +35,8 @@ BUILT_IN: dict[str, Callable[..., dict[str, EnvironmentDataset]]] = {
     "colored_mnist": colored_mnist_tensors,
     "linear_unit_tests": linear_unit_test_tensors,
 }
+
+SHIFTED_TEST = ("linear_unit_tests",)  # their test split shifts every environment: no row is in-domain
 
 DATA_FLAGS = (
     "text_column",
@@ -47,17 +50,21 @@ DATA_FLAGS = (
 
 
 def load_splits(spec: RunSpec, configuration: str | None = None) -> dict[str, EnvironmentDataset]:
-    """`train`, `validation` and `test` for the network of the run; of another configuration, if one is
-    given."""
+    """`train`, `validation` and `test` for the network of the run, and `in_domain_test` where there are such
+    rows; of another configuration, if one is given."""
     configuration = configuration or spec.data.configuration
     processor = input_processor(spec)
-    if spec.data.dataset in BUILT_IN:
-        options = spec.options.get(spec.data.dataset, {})
-        datasets = BUILT_IN[spec.data.dataset](str(configuration), **options)
+    name, held_out = spec.data.dataset, spec.data.test_environments
+    if name in BUILT_IN:
+        datasets = BUILT_IN[name](str(configuration), **spec.options.get(name, {}))
         if spec.data.validation is not None:
-            raise ValueError(f"{spec.data.dataset} has its own validation split: leave --validation out.")
-        if spec.data.test_environments:
-            datasets["test"] = tested_environments(datasets, spec.data.test_environments)
+            raise ValueError(f"{name} has its own validation split: leave --validation out.")
+        if held_out:
+            others = set(datasets["test"].environment_counts()) - set(held_out)
+            tested = tested_environments(datasets, held_out)
+            if others and name not in SHIFTED_TEST:
+                datasets[IN_DOMAIN] = keep_environments(datasets["test"], sorted(others))
+            datasets["test"] = tested
         if processor is None:
             return datasets
         finish = Process(processor, shaped=False)
@@ -171,9 +178,11 @@ def training_datasets(
     train, validation = datasets["train"], datasets["validation"]
     train = part_of(train, spec.data.train_on, spec.data.hold_out, spec.training.seed)
     if spec.data.train_environments:
-        train = keep_environments(train, spec.data.train_environments)
+        present = list(train.environment_counts())
+        chosen = all_matching(spec.data.train_environments, present, spec.data.environment_column)
+        train = keep_environments(train, chosen)
         if spec.data.validation is None or validation_share(spec.data) is not None:
-            validation = keep_environments(validation, spec.data.train_environments)
+            validation = keep_environments(validation, chosen)
     if spec.data.max_train_samples is not None:
         train = first_of_each_environment(train, spec.data.max_train_samples)
     if spec.data.augmentation != "none":
@@ -184,7 +193,19 @@ def training_datasets(
         train = train.with_transform(
             BatchAugmentation(AUGMENTATIONS[spec.data.augmentation](), spec.training.seed)
         )
-    return {**datasets, "train": train, "validation": validation}
+    others = {split: data for split, data in datasets.items() if split != IN_DOMAIN}
+    return {**others, "train": train, "validation": validation, **in_domain_test(datasets, train)}
+
+
+def in_domain_test(
+    datasets: dict[str, EnvironmentDataset], train: EnvironmentDataset
+) -> dict[str, EnvironmentDataset]:
+    """The rows of the split `in_domain_test` in environments that are trained on, if there are any."""
+    if IN_DOMAIN not in datasets:
+        return {}
+    rows = datasets[IN_DOMAIN]
+    kept = torch.isin(rows.environments, train.environments.unique()).nonzero().squeeze(1)
+    return {IN_DOMAIN: rows.select(kept)} if len(kept) else {}
 
 
 def part_of(dataset: EnvironmentDataset, part: str, share: float, seed: int) -> EnvironmentDataset:

@@ -11,6 +11,7 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from ..data import EnvironmentDataset
+from ..data.splits import IN_DOMAIN
 from ..evaluation import environment_report, save_results, summarize
 from ..evaluation.metrics import EnvironmentReport, mean_measure
 from ..evaluation.results import RESULTS_FILE, history, versions
@@ -61,7 +62,7 @@ def collect_results(
         "config": spec.data.configuration,
         "seed": training.seed,
         "selection": trainer.selection,
-        **summarize(reports["train"], reports["validation"], reports["test"]),
+        **summarize(reports["train"], reports["validation"], reports["test"], reports.get(IN_DOMAIN)),
         "also_test": {
             name: {"environments": report, **mean_measure(report)}
             for name in spec.data.also_test or []
@@ -118,6 +119,7 @@ def predict_report(trainer: OODTrainer, dataset: EnvironmentDataset) -> Environm
         np.asarray(prediction.label_ids),
         dataset.environments.numpy(),
         dataset.environment_names,
+        trainer.training_rows.label_names,
     )
 
 

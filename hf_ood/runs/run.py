@@ -16,6 +16,7 @@ from torch import nn
 from transformers import PreTrainedModel, set_seed
 
 from ..data import EnvironmentDataset
+from ..data.splits import IN_DOMAIN
 from ..evaluation.results import RESULTS_FILE, load_results
 from ..methods.losses import CrossEntropy
 from ..methods.registry import Method, build_method
@@ -202,7 +203,9 @@ def build_trainer(
         **vars(method),
         loss=CrossEntropy(**spec.options[LOSS]) if LOSS in spec.options else None,
         train_dataset=datasets["train"],
-        eval_dataset={split: datasets[split] for split in ("validation", "test")},
+        eval_dataset={
+            split: datasets[split] for split in ("validation", IN_DOMAIN, "test") if split in datasets
+        },
     )
     return trainer, method
 

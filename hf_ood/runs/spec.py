@@ -72,8 +72,9 @@ class DataSpec:
     test_environments: list[str] | None = option(
         None,
         "Hold these environments out as a whole and test on them (names), on their rows in the dataset's own "
-        "test split or, if that has none, on all. Default: the own test split; without one, all environments "
-        "that --train_environments leaves.",
+        "test split or, if that has none, on all. Of several environment columns site=fonts holds out every "
+        "combination with it. Default: the own test split; without one, all environments that "
+        "--train_environments leaves.",
         flag=Flag(stages=False),
     )
     validation: list[str] | None = option(

@@ -19,7 +19,16 @@ from .flags import ALIASES, flag, run_fields
 from .network import MODEL_CONFIG
 from .spec import RunSpec
 
-STAGE_FIGURES = ("mean_accuracy", "worst_accuracy", "train_accuracy", "gap", "steps", "seconds", "selection")
+STAGE_FIGURES = (
+    "mean_accuracy",
+    "worst_accuracy",
+    "train_accuracy",
+    "gap",
+    "shift_gap",
+    "steps",
+    "seconds",
+    "selection",
+)
 FOUND = ("inferred", "upweighted")  # what the model of the stage before decided about the training images
 STAGE_ERRORS = ("mean_squared_error", "train_squared_error")  # what a regression has in place of accuracies
 TOTALS = ("steps", "seconds", "cpu_seconds")

@@ -16,6 +16,7 @@ from transformers import (
 from transformers.trainer_callback import CallbackHandler, ProgressCallback
 
 from ..engine import WeightAverage
+from ..evaluation.measures import measure_of
 from ..methods.updates import Update
 
 
@@ -79,14 +80,14 @@ class EnvironmentProgress(ProgressCallback):
 
 def accuracy_line(logs: dict[str, Any]) -> str:
     """`validation  mean 98.2%  worst 97.9%  red_on_black 98.4% ...` from the log of one evaluation."""
-    whole = next((key for key in logs if key.startswith("eval_") and key.endswith("mean_accuracy")), None)
+    whole = next((key for key in logs if key.startswith("eval_") and key.endswith("_mean_accuracy")), None)
     if whole is None:
         return ""
     prefix = whole.removesuffix("mean_accuracy")
     accuracies = {
         key.removeprefix(prefix).removesuffix("_accuracy"): value
         for key, value in logs.items()
-        if key.startswith(prefix) and key.endswith("_accuracy")
+        if key.startswith(prefix) and measure_of(key) == "accuracy" and key != f"{prefix}accuracy"
     }
     split = prefix.removeprefix("eval_").removesuffix("_")
     return f"{split:10s}  " + "  ".join(f"{name} {value:.1%}" for name, value in accuracies.items())

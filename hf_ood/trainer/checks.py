@@ -222,7 +222,8 @@ def check_batches(
 ) -> None:
     """There is at least one batch, and no environment is smaller than its part of one. What trains less than
     it says is a warning."""
-    if len(dataset) < batch * processes and args.dataloader_drop_last:
+    fills_up = processes > 1  # Accelerate draws the first samples again where the last batch is too small
+    if len(dataset) < batch * processes and (args.dataloader_drop_last or fills_up):
         raise ValueError(
             f"{len(dataset)} training samples do not fill one batch of {batch} on each of {processes} "
             "process(es): lower per_device_train_batch_size."
@@ -233,7 +234,7 @@ def check_batches(
         min(counts, key=counts.__getitem__),
         "Group" if proportions == "groups" else "Environment",
     )
-    share = batch // len(counts)
+    share = -(-batch // len(counts))  # at most
     if proportions == "natural":
         return
     if not options.sample_with_replacement and counts[smallest] < share:
@@ -243,9 +244,10 @@ def check_batches(
             "sample_with_replacement=True, or leave it out."
         )
     step = args.gradient_accumulation_steps * processes
-    if share and not options.sample_with_replacement and counts[smallest] < share * step:
+    places = -(-batch * step // len(counts))
+    if not options.sample_with_replacement and counts[smallest] < places:
         logger.warning(
-            f"{kind} {smallest!r} has {counts[smallest]} samples and fills {share * step} places of each "
+            f"{kind} {smallest!r} has {counts[smallest]} samples and fills {places} places of each "
             f"step of {batch * step}: its samples count several times in one step."
         )
     draws = len(dataset) / len(counts) / counts[smallest]
@@ -255,7 +257,7 @@ def check_batches(
             f"1/{len(counts)} of every batch: each of them is drawn {draws:.0f} times in an epoch. Leave it "
             "out, or set environment_proportions='natural'."
         )
-    if share == 0:
+    if batch < len(counts):
         logger.warning(
             f"A batch of {batch} has no room for {len(counts)} {kind.lower()}s: each step sees "
             f"{batch * step} samples of some of them. Raise per_device_train_batch_size to {len(counts)} or "

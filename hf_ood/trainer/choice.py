@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from transformers import TrainingArguments
 from transformers.utils import logging
 
 from ..data import EnvironmentDataset
-from ..evaluation.measures import rises
+from ..evaluation.auroc import MOST_GROUPS, MOST_SCORES, auroc_is_defined
+from ..evaluation.measures import CLASSES, POOLED, measure_of, metric_names, rises
 from .ood_config import OODConfig
 
 logger = logging.get_logger(__name__)
@@ -27,14 +30,31 @@ def known_metrics(splits: Mapping[str, EnvironmentDataset], losses_only: bool) -
     for split, dataset in splits.items():
         names = ["loss"]
         if not losses_only and dataset.has_labels:
-            places = list(dataset.environment_counts())
-            if dataset.labels.is_floating_point():
-                names += ["mean_squared_error", *(f"{name}_squared_error" for name in places)]
-            else:
-                names += ["mean_accuracy", "worst_accuracy", "accuracy"]
-                names += [f"{name}_{kind}" for name in places for kind in ("accuracy", "loss")]
+            measures = _measures_by_environment(dataset)
+            names += metric_names(measures, [] if dataset.labels.is_floating_point() else _pooled(dataset))
         found += [split_prefix(split) + name for name in names]
     return found
+
+
+def _measures_by_environment(dataset: EnvironmentDataset) -> dict[str, list[str]]:
+    """The measures that each environment of a labelled data set will have."""
+    places = dataset.environment_counts()
+    if dataset.labels.is_floating_point():
+        return {name: ["squared_error"] for name in places}
+    names, labels, environments = dataset.environment_names, dataset.labels, dataset.environments
+    ranked = auroc_is_defined(labels.numpy(), environments.numpy(), len(names))
+    return {
+        name: [measure for measure in CLASSES if measure != "auroc" or has_auroc]
+        for name, has_auroc in zip(names, ranked.tolist(), strict=True)
+        if name in places
+    }
+
+
+def _pooled(dataset: EnvironmentDataset) -> list[str]:
+    """The measures of all samples of a classifier's data set together."""
+    labels = dataset.labels.numpy()
+    (ranked,) = auroc_is_defined(labels, np.zeros_like(labels), 1)
+    return [measure for measure in POOLED if measure != "auroc" or ranked]
 
 
 def resolve_choice(
@@ -72,6 +92,7 @@ def resolve_choice(
                 return
             raise ValueError(_missing(metric, known))
     args.metric_for_best_model = metric
+    _tell_what_is_left_out(metric, splits)
     rising = rises(metric) if metric in known or not _is_direction_given(args) else None
     if rising is None and args.greater_is_better is None:
         raise ValueError(
@@ -83,6 +104,16 @@ def resolve_choice(
         mode = "max" if args.greater_is_better else "min"
         given: Any = args.lr_scheduler_kwargs or {}
         args.lr_scheduler_kwargs = {"mode": mode, **given}
+
+
+def _tell_what_is_left_out(metric: str, splits: Mapping[str, EnvironmentDataset]) -> None:
+    """Warn where a mean or worst over environments will be over some of them only."""
+    for split, dataset in splits.items():
+        if metric in (split_prefix(split) + name for name in ("mean_auroc", "worst_auroc")):
+            measures = _measures_by_environment(dataset)
+            lacking = [name for name, measured in measures.items() if "auroc" not in measured]
+            if lacking:
+                logger.warning(f"{metric} leaves out {', '.join(lacking)}: only one class occurs there.")
 
 
 def require_metric(metric: str, computed: list[str]) -> None:
@@ -128,4 +159,20 @@ def _full_name(metric: str, known: list[str], splits: Mapping[str, Any]) -> str:
 
 def _missing(metric: str, known: list[str]) -> str:
     shown = ", ".join(known[:12]) + (f" and {len(known) - 12} more" if len(known) > 12 else "")
-    return f"{metric} will not be among the metrics, so it cannot choose; there will be: {shown or 'none'}."
+    hint = f" Did you mean {near!r}?" if (near := _nearest(metric, known)) else ""
+    if measure_of(metric) == "auroc":
+        hint = (
+            f" auroc takes two classes in an environment, and in all at most {MOST_GROUPS} groups and "
+            f"{MOST_SCORES:,} samples times classes."
+        )
+    return f"{metric} will not be among the metrics, so it cannot choose; there will be: {shown or 'none'}.{hint}"
+
+
+def _nearest(metric: str, known: list[str]) -> str | None:
+    """The known metric with the most similar name, leaving out what all names of its split begin with."""
+    prefix = split_prefix("validation") if metric.startswith(split_prefix("validation")) else "eval_"
+    asked = metric.removeprefix(prefix)
+    short = {name.removeprefix(prefix): name for name in known}
+    ending = [name for name in short if name.endswith(f"_{asked}")]
+    near = sorted(ending, key=len)[:1] or difflib.get_close_matches(asked, list(short), n=1)
+    return short[near[0]] if near else None

@@ -21,6 +21,7 @@ from . import checks
 from .callbacks import EnvironmentProgress, early_stopping_hears
 from .choice import goes_by_metric, require_metric, resolve_choice, split_prefix
 from .collator import EnvironmentCollator
+from .early_stopping import early_stopping
 from .measures import all_metrics, labels_alone
 from .nonfinite import require_finite_evaluation, require_finite_logits
 
@@ -77,6 +78,9 @@ class EnvironmentEvaluation(Trainer):
             if self._own_preprocessing is not None:
                 self.preprocess_logits_for_metrics = self._preprocess_logits  # type: ignore[assignment]
         checks.check_evaluation(self.args, self.measures_classes)
+        stopping = early_stopping(self.args, self.callback_handler.callbacks)
+        if stopping is not None and self.train_dataset is not None:
+            self.add_callback(stopping)
         if any(isinstance(callback, ProgressCallback) for callback in self.callback_handler.callbacks):
             self.remove_callback(ProgressCallback)
             self.add_callback(EnvironmentProgress())

@@ -229,6 +229,7 @@ class EnvironmentTrainer(EnvironmentEvaluation):
             self.options.environment_proportions,
             self.options.sample_with_replacement,
             self.args.seed if self.args.data_seed is None else self.args.data_seed,
+            self._train_batch_size * self.args.gradient_accumulation_steps * self.reduction.processes,
         )
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> None:

@@ -8,8 +8,10 @@ import torch
 from transformers import TrainingArguments
 from transformers.utils import logging
 
+from ..data.splits import IN_DOMAIN
 from ..evaluation.measures import rises
 from ..options import Search, option
+from .early_stopping import check_patience
 from .environment_options import EnvironmentOptions
 
 logger = logging.get_logger(__name__)
@@ -17,8 +19,8 @@ DEFAULT_METRIC = "eval_validation_mean_accuracy"
 
 
 def is_oracle(metric: str) -> bool:
-    """Whether a metric looks at test environments."""
-    return metric.removeprefix("eval_").startswith("test_")
+    """Whether a metric looks at test rows: of test environments, or of the training environments."""
+    return metric.removeprefix("eval_").startswith(("test_", f"{IN_DOMAIN}_"))
 
 
 @dataclass
@@ -63,6 +65,14 @@ class OODConfig(EnvironmentOptions, TrainingArguments):
     greater_is_better: bool | None = option(
         None, "Whether the metric grows as models get better. Only needed for a metric of your own."
     )
+    early_stopping_patience: int | None = option(
+        None,
+        "Stop after this many evaluations in a row in which --metric_for_best_model did not get better. The "
+        "run ends with its best checkpoint.",
+    )
+    early_stopping_threshold: float = option(
+        0.0, "What counts as better: a change of the metric by more than this."
+    )
     logging_steps: float = option(50, "Log every so many optimizer steps.")
     logging_nan_inf_filter: bool = option(
         False,
@@ -80,7 +90,15 @@ class OODConfig(EnvironmentOptions, TrainingArguments):
     )
 
     def __post_init__(self) -> None:
+        check_patience(self.early_stopping_patience, self.early_stopping_threshold)
         if self.load_best_model_at_end is None:
+            if self.early_stopping_patience is not None and not self._saves_what_it_evaluates():
+                raise ValueError(
+                    f"early_stopping_patience with evaluating by {self.eval_strategy} and saving by "
+                    f"{self.save_strategy}: the best checkpoint would not be there at the end. Set both "
+                    "strategies to 'epoch' (or 'steps'), or load_best_model_at_end to False to end with the "
+                    "last step."
+                )
             self.load_best_model_at_end = self._saves_what_it_evaluates()
             if not self.load_best_model_at_end and "no" not in (self.eval_strategy, self.save_strategy):
                 logger.warning(

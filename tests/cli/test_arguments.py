@@ -29,6 +29,36 @@ def write(folder: Path, text: str) -> str:
     return str(folder / "recipe.yaml")
 
 
+@pytest.mark.parametrize(
+    ("flags", "recipe", "expected"),
+    [
+        ("--class_weights balanced", "", "balanced"),
+        ("--class_weights 1,5", "", "1,5"),
+        ("--class_weights 1 5", "", "1,5"),
+        ("", "class_weights: balanced", "balanced"),
+        ("", "class_weights: [1, 5]", "1,5"),
+        ("", "loss: {class_weights: [1, 5]}", "1,5"),
+        ("--class_weights 2,3", "class_weights: [1, 5]", "2,3"),
+    ],
+)
+def test_class_weights_have_two_spellings(flags: str, recipe: str, expected: str, tmp_path: Path) -> None:
+    config = ["--config", write(tmp_path, f"method: erm\n{recipe}\n")]
+    arguments = parse_arguments([*config, *flags.split()])
+    assert arguments.options == {"loss": {"class_weights": expected}}
+    assert "class_weights" not in arguments.given["run"]  # the note of the run has one spelling
+
+
+def test_class_weights_are_given_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = write(tmp_path, "loss: {class_weights: balanced}\n")
+    for given in (
+        ["--class_weights", "1,5", "--loss.class_weights", "balanced"],
+        ["--config", recipe, "--class_weights", "1,5"],
+    ):
+        with pytest.raises(UsageError):
+            parse_arguments(given)
+        assert "the same option, and both are given" in capsys.readouterr().err
+
+
 def test_flags_reach_their_places() -> None:
     arguments = parse_arguments(
         (

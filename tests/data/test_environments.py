@@ -124,6 +124,22 @@ def test_large_environments_are_not_repeated_and_small_ones_evenly() -> None:
     assert set(visits[UNEVEN == 2]) == {3, 4}  # 334 draws of 100 rows
 
 
+@pytest.mark.parametrize("step", [12, 192, 300, 600])
+def test_no_row_is_twice_in_a_step_of_an_environment_that_is_large_enough(step: int) -> None:
+    order = list(EnvironmentSampler(UNEVEN, step=step))
+    small = [row for row in order if UNEVEN[row] == 2]  # 334 draws of 100 rows
+    share = min(step // 3, 100)
+    for start in range(len(small) - share):
+        assert len(set(small[start : start + share])) == share
+    passes = [small[start : start + 100] for start in range(0, 300, 100)]
+    assert all(len(set(one)) == 100 for one in passes)  # every row once before any comes again
+    assert (passes[0] != passes[1]) == (share < 100)
+    apart = list(EnvironmentSampler(UNEVEN))
+    assert any(
+        len(set(block)) < 3 * 60 for block in (apart[start : start + 180] for start in range(0, 800, 180))
+    )  # what passes that are shuffled apart do
+
+
 def test_with_replacement_rows_repeat_within_an_epoch() -> None:
     seen = Counter(EnvironmentSampler(UNEVEN, proportions="natural", replacement=True))
     assert max(seen.values()) > 1 and sum(seen.values()) == 1000

@@ -75,7 +75,21 @@ def test_held_out_environments_leave_the_training_splits() -> None:
         "train": {"a": 1},
         "validation": {"a": 1},
         "test": {"b": 2},
+        "in_domain_test": {"a": 1},
     }
+
+
+def test_only_test_rows_of_environments_that_are_trained_on_are_in_domain() -> None:
+    environments = np.array([0, 0, 1, 1, 2, 2, 3, 3, 0, 1, 2, 3])
+    found = shares(
+        environments,
+        {"train": 8, "test": 4},
+        train_environments=["a"],
+        test_environments=["b"],
+        validation=["c"],
+    )
+    assert found == {"train": {"a": 2}, "validation": {"c": 2}, "test": {"b": 1}, "in_domain_test": {"a": 1}}
+    assert "in_domain_test" not in shares(environments, {"train": 8, "test": 4}, validation=0.5)
 
 
 def test_the_share_is_random_and_repeatable() -> None:

@@ -75,12 +75,28 @@ def test_summary_compares_training_and_test_environments() -> None:
     assert summary["gap"] == pytest.approx(0.35)
 
 
+def test_the_shift_gap_compares_samples_that_were_not_trained_on() -> None:
+    train, held_out, test = {"a": entry(1.0)}, {"a": entry(0.8)}, {"c": entry(0.5)}
+    by_validation = summarize(train, held_out, test)
+    assert by_validation["shift_gap"] == pytest.approx(0.3)
+    assert by_validation["in_domain_split"] == "validation"
+    by_test = summarize(train, held_out, test, {"a": entry(0.7)})
+    assert by_test["shift_gap"] == pytest.approx(0.2) and by_test["in_domain_accuracy"] == 0.7
+    assert by_test["environments"]["in_domain_test/a"]["split"] == "in_domain_test"
+    for key in ("mean_accuracy", "worst_accuracy", "gap", "summary"):
+        assert by_test[key] == by_validation[key]
+    elsewhere = summarize(train, {"b": entry(0.8)}, test)  # validated on an environment of its own
+    assert "shift_gap" not in elsewhere and "in_domain_accuracy" not in elsewhere
+
+
 def test_history_has_one_record_for_each_evaluation() -> None:
     log = [
         {"loss": 1.0, "cross_entropy": 1.0, "accuracy": 0.5, "step": 10, "epoch": 0.5},
         {"loss": 0.5, "cross_entropy": 0.6, "accuracy": 0.7, "step": 20, "epoch": 1.0},
         {"eval_validation_mean_accuracy": 0.6, "eval_validation_loss": 0.8, "step": 20, "epoch": 1.0},
         {"eval_test_mean_accuracy": 0.4, "eval_test_runtime": 3.0, "step": 20, "epoch": 1.0},
+        {"eval_test_worst_group": 0.1, "eval_test_worst_macro_f1": 0.2, "step": 20, "epoch": 1.0},
+        {"eval_test_a_macro_f1": 0.3, "eval_test_macro_f1": 0.4, "step": 20, "epoch": 1.0},
         {"train_runtime": 9.0, "step": 20, "epoch": 1.0},
     ]
     (record,) = history(log)
@@ -94,6 +110,8 @@ def test_history_has_one_record_for_each_evaluation() -> None:
             "validation_mean_accuracy": 0.6,
             "validation_loss": 0.8,
             "test_mean_accuracy": 0.4,
+            "test_worst_group": 0.1,
+            "test_worst_macro_f1": 0.2,
         }
     )
 
@@ -123,5 +141,10 @@ def test_labels_that_are_floats_are_measured_by_their_squared_error() -> None:
     prediction = EvalPrediction(predictions=predictions, label_ids=(targets, ENVIRONMENTS))
     metrics = EnvironmentMetrics(["a", "b", "c"])(prediction)
     assert metrics == pytest.approx(
-        {"mean_squared_error": 7 / 12, "a_squared_error": 0.5, "c_squared_error": 2 / 3}
+        {
+            "mean_squared_error": 7 / 12,
+            "worst_squared_error": 2 / 3,
+            "a_squared_error": 0.5,
+            "c_squared_error": 2 / 3,
+        }
     )

@@ -117,6 +117,26 @@ def test_failures_are_named_from_the_numbers() -> None:
     assert "No test environment lies more than 10 points below" in build_model_card(results).text
 
 
+def test_the_shift_and_a_collapse_are_said() -> None:
+    results = make_results("erm")
+    assert "On the samples it was trained on the model is right for 99.00 %" in build_model_card(results).text
+    test = {**results["environments"]["random_colors"], "collapsed_to": "5-9", "auroc": 0.75}
+    within = {"accuracy": 0.95, "loss": 0.1, "count": 50, "split": "in_domain_test", "worst_group": 0.875}
+    results["environments"] |= {"random_colors": test, "in_domain_test/red_on_black": within}
+    gap = {"in_domain_accuracy": 0.95, "in_domain_split": "in_domain_test", "shift_gap": 0.23766}
+    card = build_model_card({**results, **gap})
+    assert "**All 10000 samples of random_colors were predicted as 5-9.**" in card.text
+    assert "training environments 95.00 %: 23.77 points of it are lost to the shift" in card.text
+    assert "On new samples from its training environments the model is right for 95.00 %" in card.text
+    rows = [line for line in card.text.splitlines() if line.startswith("| in_domain_test/red_on_black")]
+    assert rows == [
+        "| in_domain_test/red_on_black | in_domain_test | 95.00 % |  | 87.50 % |  | 0.100 |  | 50 |"
+    ]
+    assert "| 0.750 |" in card.text
+    splits = {result.metric_name: result.dataset_split for result in card.data.eval_results}
+    assert splits["accuracy on in_domain_test/red_on_black"] == "test"
+
+
 def test_what_the_hub_needs_to_know(tmp_path: Path) -> None:
     results = {**make_results("erm"), "command": "python trainers/train.py --method erm"}
     card = build_model_card(results)

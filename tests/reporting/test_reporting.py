@@ -49,6 +49,26 @@ def test_the_table_shows_every_environment_and_the_summary() -> None:
         assert expected in text
 
 
+def test_rows_of_training_environments_and_the_shift_stand_apart() -> None:
+    entry = {"accuracy": 0.9, "loss": 0.2, "count": 300, "split": "in_domain_test", "collapsed_to": "a[b]"}
+    gap = {"in_domain_accuracy": 0.9, "in_domain_split": "in_domain_test", "shift_gap": 0.275}
+    environments = {**RESULTS["environments"], "in_domain_test/red_on_black": entry}
+    summary = {"worst": {"worst_group": 0.125}}
+    results = {**RESULTS, **gap, "summary": summary, "environments": environments}
+    console = Console(width=100, record=True, file=sys.stderr)
+    console.print(results_table(results))
+    lines = console.export_text().splitlines()
+    rows = [[cell.strip() for cell in line.strip("│").split("│")][:3] for line in lines]
+    for row in (
+        ["red_on_black", "in-domain test", "90.00%"],
+        ["mean", "in-domain test", "90.00%"],
+        ["shift gap", "in-domain - test", "27.50%"],
+        ["worst group", "test", "12.50%"],
+    ):
+        assert row in rows
+    assert "red_on_black: all 300 samples are predicted as a[b]" in " ".join(" ".join(lines).split())
+
+
 @pytest.mark.parametrize("epochs", [0, 1, 2])
 def test_the_curves_are_a_picture_with_something_on_it(epochs: int, tmp_path: Path) -> None:
     draw_curves({**RESULTS, "history": RESULTS["history"][:epochs]}, tmp_path / "curves.png")

@@ -22,7 +22,7 @@ from hf_ood import (
 )
 from hf_ood.trainer import CorruptCheckpointError, NonFiniteLossError
 from hf_ood.trainer.checkpoints import last_whole_checkpoint
-from hf_ood.trainer.checks import lacking_classes
+from hf_ood.trainer.checks import check_batches, lacking_classes
 
 
 def test_a_method_that_compares_environments_needs_two(tmp_path: Path) -> None:
@@ -198,6 +198,32 @@ def test_a_metric_of_ones_own_that_never_comes_is_found_before_the_first_step(tm
     with pytest.raises(ValueError, match=r"eval_validation_kappa will not be among.*eval_validation_capa"):
         trainer.train()
     assert trainer.state.global_step == 0
+
+
+@pytest.mark.parametrize(
+    ("sizes", "batch", "message"),
+    [
+        ((3, 30, 30), 10, "'environment_0' has 3 samples, fewer than its 4 of a batch of 10"),
+        ((8, 8, 8), 48, "24 training samples do not fill one batch of 48"),
+    ],
+)
+def test_batches_that_would_hold_a_sample_twice_are_refused(
+    sizes: tuple[int, ...], batch: int, message: str, tmp_path: Path
+) -> None:
+    args = make_args(tmp_path, per_device_train_batch_size=batch)
+    with pytest.raises(ValueError, match=message):
+        OODTrainer(make_model(), args, train_dataset=make_dataset(sizes))
+
+
+def test_an_incomplete_only_batch_has_every_sample_once_and_no_process_fills_it_up(tmp_path: Path) -> None:
+    changes = {"dataloader_drop_last": False, "environment_proportions": "natural"}
+    args = make_args(tmp_path, per_device_train_batch_size=48, **changes)
+    data = make_dataset((8, 8, 8))
+    trainer = OODTrainer(make_model(), args, train_dataset=data)
+    (batch,) = list(trainer.get_train_dataloader())
+    assert len(batch["labels"]) == 24
+    with pytest.raises(ValueError, match="24 training samples do not fill one batch of 24 on each of 2"):
+        check_batches(data, args, args, 24, processes=2)
 
 
 def test_what_trains_less_than_it_says_is_told(tmp_path: Path, caplog: Any) -> None:

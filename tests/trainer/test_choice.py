@@ -13,6 +13,7 @@ from transformers.utils import logging
 
 from hf_ood import EnvironmentDataset, OODConfig, OODTrainer
 from hf_ood.evaluation.measures import RISES, rises
+from hf_ood.trainer.choice import known_metrics
 
 TRAINING, VALIDATION = make_dataset((24, 24, 24)), make_dataset((8, 8, 8), seed=1)
 NAMES = ("{}", "eval_{}", "eval_validation_{}", "eval_validation_environment_0_{}", "eval_test_worst_{}")
@@ -168,6 +169,64 @@ def test_evaluations_of_other_splits_warn_of_nothing(
         logging.disable_propagation()
     assert "early stopping" not in caplog.text.lower()
     assert stopping in trainer.callback_handler.callbacks
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 3])
+def test_what_can_choose_is_what_an_evaluation_has(outputs: int, tmp_path: Path) -> None:
+    labels = VALIDATION.labels.clone()
+    labels[VALIDATION.environments == 1] = 0  # one class: no area under a curve
+    data = VALIDATION.with_labels(labels, VALIDATION.label_names)
+    if outputs == 1:
+        data = data.with_labels(labels.float(), ["y"])
+    trainer = OODTrainer(make_model(num_labels=outputs), make_args(tmp_path), eval_dataset=data)
+    timings = ("runtime", "second", "time", "epoch")
+    measured = {name for name in trainer.evaluate() if not any(word in name for word in timings)}
+    assert measured == {*known_metrics({"validation": data}, losses_only=False)}
+    assert ("eval_validation_mean_auroc" in measured) == (outputs > 1)
+    assert "eval_validation_environment_1_auroc" not in measured
+
+
+@pytest.mark.parametrize(
+    "measure",
+    ["macro_f1", "worst_group", "mean_balanced_accuracy", "worst_auroc", "mean_ece", "worst_loss"],
+)
+def test_every_kind_of_measure_chooses_in_its_direction(measure: str, tmp_path: Path) -> None:
+    args = make_args(tmp_path, **{**EVERY_STEP, "metric_for_best_model": f"validation_{measure}"})
+    trainer = OODTrainer(make_model(), args, train_dataset=TRAINING, eval_dataset=VALIDATION)
+    trainer.train()
+    name = f"eval_validation_{measure}"
+    found = [entry[name] for entry in trainer.state.log_history if name in entry]
+    falls = measure.endswith(("ece", "loss"))
+    assert trainer.state.best_metric == (min if falls else max)(found) and len(found) > 1
+
+
+def test_a_metric_that_will_not_be_there_is_refused_before_training(tmp_path: Path) -> None:
+    labels = VALIDATION.labels.clone()
+    labels[VALIDATION.environments == 1] = 0
+    data = VALIDATION.with_labels(labels, VALIDATION.label_names)
+    for metric, message in (
+        ("f1", "Did you mean 'eval_validation_macro_f1'"),
+        ("validation_macro_f2", "Did you mean 'eval_validation_macro_f1'"),
+        ("validation_environment_1_auroc", "auroc takes two classes in an environment"),
+    ):
+        args = make_args(tmp_path, **{**EVERY_STEP, "metric_for_best_model": metric})
+        with pytest.raises(ValueError, match=message):
+            OODTrainer(make_model(), args, train_dataset=TRAINING, eval_dataset=data)
+
+
+def test_environments_that_a_mean_leaves_out_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    labels = VALIDATION.labels.clone()
+    labels[VALIDATION.environments == 1] = 0
+    data = VALIDATION.with_labels(labels, VALIDATION.label_names)
+    args = make_args(tmp_path, **{**EVERY_STEP, "metric_for_best_model": "validation_mean_auroc"})
+    logging.enable_propagation()
+    try:
+        OODTrainer(make_model(), args, train_dataset=TRAINING, eval_dataset=data)
+    finally:
+        logging.disable_propagation()
+    assert "leaves out environment_1: only one class" in caplog.text
 
 
 def test_other_callbacks_hear_of_every_split(tmp_path: Path) -> None:

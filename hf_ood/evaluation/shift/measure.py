@@ -118,11 +118,10 @@ def measure_shift(
     tells of the rows, not of the classifier's fit or of its bias, for which see `null`.
 
     Raises `ValueError` when the splits differ in their classes or features, when a class has too few rows,
-    or for an unknown option; `ImportError` without scikit-learn. Source: Ye et al. 2022, OoD-Bench.
+    or for an unknown option. Source: Ye et al. 2022, OoD-Bench.
 
     Example: `measure_shift(dataset["train"], dataset["test"]).correlation.value`
     """
-    _require_libraries()
     if estimator not in ESTIMATORS:
         raise ValueError(unknown_name("estimator", estimator, list(ESTIMATORS)))
     if permutations < FEWEST_PERMUTATIONS:
@@ -180,13 +179,6 @@ def measure_environment_shifts(
         (one, other): measure_shift(parts[one], parts[other], **options)
         for one, other in combinations(parts, 2)
     }
-
-
-def _require_libraries() -> None:
-    try:
-        import sklearn  # noqa: F401
-    except ImportError as error:
-        raise ImportError('Measuring shifts needs scikit-learn: pip install "hf_ood[shift]"') from error
 
 
 def _judge(

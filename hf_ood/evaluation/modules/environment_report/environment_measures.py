@@ -1,4 +1,4 @@
-"""Accuracy, macro-F1, calibration and likelihood of each environment, in numpy alone.
+"""Accuracy, also by group, macro-F1, calibration and likelihood of each environment, in numpy alone.
 
 This file travels with the `evaluate` module beside it, so it imports nothing from `hf_ood`; `hf_ood` imports
 it. Throughout: `predictions`, `references`, `environments` int [N], the last with ids in 0..E-1. No cost
@@ -14,8 +14,18 @@ import numpy as np
 
 BINS = 15
 MIN_COUNT = 30
-MEASURES = ("accuracy", "macro_f1", "loss", "ece")
-LOWER_IS_BETTER = ("loss", "ece")
+# What a report may have of an environment, in the order in which summaries show it.
+MEASURES = (
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "auroc",
+    "worst_group",
+    "loss",
+    "ece",
+    "squared_error",
+)
+LOWER_IS_BETTER = ("loss", "ece", "squared_error")
 
 
 def environment_measures(
@@ -25,10 +35,12 @@ def environment_measures(
     num_environments: int,
     log_probabilities: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """`accuracy`, `macro_f1`, `count`, each [E]; `loss` and `ece` too with `log_probabilities` [N, C].
+    """`accuracy`, `balanced_accuracy`, `macro_f1`, `worst_group`, `count`, each [E]; with `log_probabilities`
+    [N, C] `loss` and `ece` too.
 
-    `loss`: mean negative log-likelihood of the reference, in nats. `ece`: see `calibration_bins`. An
-    environment without samples has count 0 and NaN elsewhere.
+    A group is a class in an environment: `balanced_accuracy` is the mean of an environment's group
+    accuracies, `worst_group` the lowest. `loss`: mean negative log-likelihood of the reference, in nats.
+    `ece`: see `calibration_bins`. An environment without samples has count 0 and NaN elsewhere.
     """
 
     def mean(values: np.ndarray) -> np.ndarray:
@@ -36,9 +48,12 @@ def environment_measures(
             return np.bincount(environments, values, num_environments) / count
 
     count = np.bincount(environments, minlength=num_environments)
+    balanced, worst, _ = by_group(predictions, references, environments, num_environments)
     measures = {
         "accuracy": mean(predictions == references),
+        "balanced_accuracy": balanced,
         "macro_f1": macro_f1(predictions, references, environments, num_environments),
+        "worst_group": worst,
     }
     if log_probabilities is not None:
         rows = np.arange(len(references))
@@ -50,6 +65,27 @@ def environment_measures(
         with np.errstate(invalid="ignore"):
             measures["ece"] = np.abs(right - confident).sum(1) / count
     return measures | {"count": count}
+
+
+def by_group(
+    predictions: np.ndarray, references: np.ndarray, environments: np.ndarray, num_environments: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and lowest accuracy over the classes of each environment, and the class of the lowest: three
+    arrays [E], NaN (the class -1) without samples."""
+    classes = 1 + references.max(initial=0)
+    groups, position = np.unique(environments * classes + references, return_inverse=True)
+    accuracies = np.bincount(position, predictions == references, len(groups)) / np.bincount(
+        position, minlength=len(groups)
+    )
+    owners = groups // classes
+    with np.errstate(invalid="ignore"):
+        mean = np.bincount(owners, accuracies, num_environments) / np.bincount(
+            owners, minlength=num_environments
+        )
+    worst, lowest = np.full(num_environments, np.nan), np.full(num_environments, -1)
+    falling = np.argsort(-accuracies, kind="stable")  # of several assignments the last, the lowest, stays
+    worst[owners[falling]], lowest[owners[falling]] = accuracies[falling], (groups % classes)[falling]
+    return mean, worst, lowest
 
 
 def macro_f1(
@@ -103,12 +139,18 @@ def summarize_environments(
     trust.
 
     Environments weigh the same. `count` is the number of samples; `small_environments` have fewer than
-    `min_count`. Raises `ValueError` without environments.
+    `min_count`. `undefined` names the environments that a measure leaves out, because it does not exist
+    there; it is missing where there are none. Raises `ValueError` without environments.
     """
     if not report:
         raise ValueError("There is no sample, so no environment to summarise.")
-    measures = [name for name in MEASURES if name in next(iter(report.values()))]
-    columns = {name: np.array([entry[name] for entry in report.values()]) for name in measures}
+    columns = {
+        name: np.array([entry[name] for entry in report.values() if name in entry])
+        for name in MEASURES
+        if any(name in entry for entry in report.values())
+    }
+    undefined = {name: [place for place, entry in report.items() if name not in entry] for name in columns}
+    left_out = {name: places for name, places in undefined.items() if places}
     return {
         "mean": {name: float(values.mean()) for name, values in columns.items()},
         "worst": {
@@ -118,4 +160,5 @@ def summarize_environments(
         "gap": {name: float(np.ptp(values)) for name, values in columns.items()},
         "count": sum(entry["count"] for entry in report.values()),
         "small_environments": [name for name, entry in report.items() if entry["count"] < min_count],
+        **({"undefined": left_out} if left_out else {}),
     }

@@ -1,4 +1,4 @@
-"""Accuracy, macro-F1, calibration and likelihood in each environment, as an `evaluate` module."""
+"""Accuracy (also by group), F1, calibration and likelihood in each environment, as an `evaluate` module."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import numpy as np
 from .environment_measures import MIN_COUNT, by_name, environment_measures, summarize_environments
 
 _DESCRIPTION = """\
-Accuracy, macro-F1, expected calibration error and negative log-likelihood of each environment (domain, group,
-hospital, camera ...), with their mean, worst and gap over the environments."""
+Accuracy, balanced accuracy, the worst group's accuracy, macro-F1, expected calibration error and negative
+log-likelihood of each environment (domain, hospital, camera ...), with their mean, worst and gap over the
+environments."""
 
 _CITATION = """\
 @inproceedings{guo2017calibration,
@@ -32,7 +33,8 @@ Args:
     environment_names: names of the environments' ids; optional.
     min_count: environments with fewer samples are listed in `small_environments` (default 30).
 Returns:
-    environments: {name: {accuracy, macro_f1, loss, ece, count}}.
+    environments: {name: {accuracy, balanced_accuracy, macro_f1, worst_group, loss, ece, count}}; a group is a
+        class in an environment.
     mean, worst, gap: the same measures over environments, all of which weigh the same; gap is best to worst.
     count, small_environments.
 Example:
