@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from argparse import SUPPRESS, Action
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
@@ -17,35 +20,74 @@ from ..runs.sections import sections
 from ..runs.settings import (
     STAGES,
     Settings,
+    SettingsError,
     canonical,
     changeable,
     chosen_sections,
     merge,
-    spec_from_settings,
     unknown_setting,
 )
+from ..runs.several import split_up
 from ..runs.spec import RunSpec
 from .help_pages import first_page, page
 from .parser import make_parser
 
 HELP = {"-h", "--help"}
+COMMAND_LINE = "command line"
 
 
-def parse_arguments(argv: Sequence[str] | None = None) -> RunSpec:
-    """Parse flags (default: the process's own). A wrong command line raises `UsageError`."""
+@dataclass(frozen=True)
+class Parsed:
+    """A command line with its recipe: `recipe` is what flags made of it, `given` the flags alone."""
+
+    recipe: Recipe
+    given: Settings
+    command: str
+
+    def spec(self) -> RunSpec:
+        """The run. Raises `UsageError` for what it cannot be, and for flags that would do nothing."""
+        with told_to_the_user():
+            spec = self.recipe.spec(self.command)
+        refuse_useless(self.given, [spec])
+        return spec
+
+    def specs(self) -> tuple[list[RunSpec], Path]:
+        """Of several methods or seeds: their runs, and the folder that they share."""
+        with told_to_the_user():
+            try:
+                runs, folder = split_up(self.recipe.settings)
+            except SettingsError as error:
+                raise ValueError(f"{self.recipe.where(error.path)}: {error}") from error
+            specs = [Recipe(self.recipe.file, run, self.recipe.lines).spec() for run in runs]
+        refuse_useless(self.given, specs)
+        return specs, folder
+
+
+def parse(argv: Sequence[str] | None = None) -> Parsed:
+    """Parse flags (default: the process's own) and read the recipe. Raises `UsageError`."""
     flags = list(sys.argv[1:] if argv is None else argv)
     command = command_line("trainers/train.py", flags)
     if HELP & set(flags):
         print_help(flags)
     name, flags = _pop_config(flags)
-    try:
+    with told_to_the_user():
         given = canonical(parse_flags(flags))
-        recipe = read_recipe(recipe_file(name)) if name else Recipe("", {}, {})
-        spec = _with_flags(recipe, given).spec(command) if name else spec_from_settings(given, command)
+        recipe = read_recipe(recipe_file(name)) if name else Recipe(COMMAND_LINE, {}, {})
+        return Parsed(_with_flags(recipe, given), given, command)
+
+
+def parse_arguments(argv: Sequence[str] | None = None) -> RunSpec:
+    """The run of a command line (default: the process's own). Raises `UsageError`."""
+    return parse(argv).spec()
+
+
+@contextmanager
+def told_to_the_user() -> Iterator[None]:
+    """Mistakes in settings and files become a message."""
+    try:
+        yield
     except (ValueError, OSError) as error:
-        raise UsageError(str(error)) from error
-    _refuse_useless(given, spec)
-    return spec
+        raise UsageError(str(error).removeprefix(f"{COMMAND_LINE}: ")) from error
 
 
 def print_help(flags: Sequence[str]) -> None:
@@ -71,6 +113,8 @@ def parse_flags(flags: Sequence[str]) -> Settings:
             settings.setdefault(section, {})[key] = value
         else:
             settings[name] = value
+    if len(methods := settings.get("method", [])) == 1:
+        settings["method"] = methods[0]
     return settings
 
 
@@ -133,13 +177,15 @@ def _refuse_unknown(unknown: Sequence[str], actions: Sequence[Action]) -> None:
         raise UsageError(unknown_setting("key", unknown[0].lstrip("-").partition("=")[0], known))
 
 
-def _refuse_useless(given: Settings, spec: RunSpec) -> None:
+def refuse_useless(given: Settings, specs: Sequence[RunSpec]) -> None:
     """A dotted flag of something that is not used would silently do nothing (recipes may keep such
     sections)."""
-    chosen = set().union(*map(chosen_sections, spec.stages.values() or [spec]))
+    parts = [part for spec in specs for part in spec.stages.values() or [spec]]
+    chosen = set().union(*map(chosen_sections, parts))
     for section in {*sections(), MODEL_CONFIG} & set(given) - chosen:
-        network = spec.network.config_name or spec.network.model
+        network = specs[0].network.config_name or specs[0].network.model
+        methods = " ".join(dict.fromkeys(spec.method.name for spec in specs))
         raise UsageError(
-            f"--{section}.{next(iter(given[section]))} has no effect with --method {spec.method.name}, the "
-            f"model {network} and --dataset {spec.data.dataset}."
+            f"--{section}.{next(iter(given[section]))} has no effect with --method {methods}, the model "
+            f"{network} and --dataset {specs[0].data.dataset}."
         )

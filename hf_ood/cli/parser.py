@@ -32,6 +32,7 @@ DESCRIPTION = """\
 Train a classifier on several environments and report it on each of them.
 
   hf-ood train --config quickstart
+  hf-ood train --config quickstart --method erm irm+rsc --seeds 3        compares methods over seeds
   hf-ood train --method irm+rsc --irm.penalty_weight 100 --dataset_config unseen_colors
   hf-ood train --dataset scans.csv --environment_column hospital \\
       --test_environments C --model google/vit-base-patch16-224 --method irm
@@ -96,6 +97,14 @@ def make_parser() -> ArgumentParser:
         formatter_class=HelpFormatter,
     )
     parser.add_run_options()
+    for action in parser._actions:
+        if action.dest == "method":
+            action.nargs = "+"
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        help="Train with the seeds 0, 1, ..., so many, and compare; so are several methods after --method.",
+    )
     parser.add_argument(
         "--config", help="A YAML recipe: a file of flags, overridden by those on the command line."
     )

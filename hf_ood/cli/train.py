@@ -3,30 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from accelerate import PartialState
 from transformers.utils import logging
 
 from ..errors import UsageError
+from ..evaluation.comparison import Comparison, compare
+from ..evaluation.results import RESULTS_FILE
+from ..reporting.comparison import report_comparison
 from ..runs.results import Results
 from ..runs.run import run
+from ..runs.several import is_several
+from ..runs.spec import RunSpec
 from ..trainer import CorruptCheckpointError, NonFiniteLossError
-from .arguments import parse_arguments
+from .arguments import parse
 from .parser import make_parser
 from .signals import one_sentence
 
 logger = logging.get_logger(__name__)
 
 
-def main(argv: Sequence[str] | None = None) -> Results:
-    """Parse the command line, train, and leave the run in its output folder. Returns the results."""
-    spec = parse_arguments(argv)
-    again = "The same command with --resume_from_checkpoint true goes on from the last checkpoint."
+def main(argv: Sequence[str] | None = None) -> Results | Comparison:
+    """Parse the command line, train, and leave the run in its output folder. Returns the results; of several
+    methods or seeds, their comparison."""
+    parsed = parse(argv)
+    several = is_several(parsed.recipe.settings)
+    how = "The same command goes on with the runs that are not finished."
+    if not several:
+        how = "The same command with --resume_from_checkpoint true goes on from the last checkpoint."
     try:
-        with one_sentence(again):
-            return run(spec)
+        with one_sentence(how):
+            return train_and_compare(*parsed.specs()) if several else run(parsed.spec())
     except (ValueError, OSError, NonFiniteLossError, CorruptCheckpointError) as error:
         logger.debug("Traceback of the error below", exc_info=True)
         raise UsageError(str(error)) from error
+
+
+def train_and_compare(specs: Sequence[RunSpec], folder: Path) -> Comparison:
+    """Carry out the runs that are not finished, one after the other, and compare all of them."""
+    for number, spec in enumerate(specs, 1):
+        if PartialState().is_main_process:
+            done = ", finished before" if (spec.folder / RESULTS_FILE).exists() else ""
+            print(f"{number} of {len(specs)}: {spec.method.name}, seed {spec.training.seed}{done}")  # noqa: T201
+        if not (spec.folder / RESULTS_FILE).exists():
+            run(spec)
+    if PartialState().is_main_process:
+        return report_comparison([spec.folder for spec in specs], folder / "comparison")
+    return compare([spec.folder for spec in specs])
 
 
 __all__ = ["main", "make_parser"]

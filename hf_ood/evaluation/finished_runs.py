@@ -20,7 +20,7 @@ ONLY_TRAINING = (
 )  # fmt: skip
 # Of the arguments that a run notes: what results record in other words, or what changes no result.
 RECORDED = (
-    "method", "dataset_name", "dataset_config", "model", "model_name_or_path", "config_name", "from_scratch",
+    "method", "dataset", "dataset_config", "model", "config_name", "from_scratch",
     "text_column", "image_column", "label_column", "environment_column", "test_environments", "trainable",
     "cache_features", "interpolate_with_start", "learning_rate", "optim", "lr_scheduler_type",
     "per_device_train_batch_size", "gradient_accumulation_steps", "also_test", *ONLY_TRAINING,
@@ -129,19 +129,15 @@ def _settings(results: Mapping[str, Any], note: Path) -> dict[str, Any]:
     settings = {name: value for name, value in settings.items() if name not in _tested_settings(results)}
     if not note.exists():
         return settings
-    for outcome in (
-        "epochs",
-        "training_images",
-    ):  # of early stopping, of a split: the note says what was asked
+    for outcome in ("epochs", "training_images"):  # the note says what was asked
         settings.pop(outcome, None)
-    for name, value in (yaml.safe_load(note.read_text()) or {}).items():
-        section, _, key = name.rpartition(".")
-        if key in SEEDS or (key in RECORDED and not name[0].isdigit()):
-            continue
-        if section in ("run", "training"):
-            settings[key] = value
-        elif name[0].isdigit():  # a stage's
-            settings[name.replace(".run.", ".").replace(".training.", ".")] = value
+    noted = yaml.safe_load(note.read_text()) or {}
+    for stage in noted.pop("stages", []):
+        name = stage.pop("name")
+        settings |= {f"{name}.{key}": value for key, value in stage.items() if key not in SEEDS}
+    for name, value in noted.items():
+        if name not in (*SEEDS, *RECORDED) and not isinstance(value, dict):  # results have the sections
+            settings[name] = value
     return settings
 
 
