@@ -22,19 +22,17 @@ from ..data.columns import find_image_column, require_columns
 from ..data.configurations import unknown_name
 from ..data.environment_column import numbered
 from ..data.processors import takes_text
-from ..evaluation import confusion_matrices, environment_report, load_results, save_results
+from ..evaluation import environment_report, load_results, save_results
 from ..evaluation.labels import map_labels
-from ..evaluation.metrics import EnvironmentReport, log_softmax, mean_accuracy, worst_accuracy
+from ..evaluation.metrics import mean_accuracy, worst_accuracy
 from ..evaluation.modules.environment_report.environment_measures import (
     MIN_COUNT,
-    calibration_bins,
     summarize_environments,
 )
 from ..evaluation.prediction import load_classifier, predict_logits
 from ..evaluation.results import RESULTS_FILE, versions
 from ..options import option
-from ..reporting.confusion import CONFUSION_FILE, draw_confusion
-from ..reporting.reliability import RELIABILITY_FILE, draw_reliability
+from ..reporting.evaluation_figures import draw_evaluation
 from ..reporting.tables import print_evaluation
 from .command import command_line
 from .parser import UsageError, _HelpFormatter
@@ -166,7 +164,9 @@ def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
         "command": command,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    draw(samples, logits, report, id2label, folder)
+    draw_evaluation(
+        logits, references, samples.environments, samples.environment_names, report, id2label, folder
+    )
     save_results(results, folder)
     print_evaluation(results, folder)
     return results
@@ -226,22 +226,3 @@ def model_labels(dataset: Dataset, column: str, id2label: dict[int, str]) -> tup
             f"found {labels.min()} to {labels.max()}."
         )
     return mapping[labels], how
-
-
-def draw(
-    samples: Samples, logits: np.ndarray, report: EnvironmentReport, id2label: dict[int, str], folder: Path
-) -> None:
-    """Confusion matrices over the classes that occur, and reliability diagrams."""
-    predictions = logits.argmax(1)
-    environments, names = samples.environments, samples.environment_names
-    classes, position = np.unique(np.concatenate([predictions, samples.references]), return_inverse=True)
-    predicted, true = np.split(position, 2)
-    matrices = confusion_matrices(predicted, true, environments, len(names), len(classes))
-    labels = [id2label[number] for number in classes.tolist()]
-    draw_confusion(dict(zip(names, matrices, strict=True)), labels, report).savefig(
-        folder / CONFUSION_FILE, dpi=120
-    )
-    confidences = np.exp(log_softmax(logits).max(1))
-    bins = calibration_bins(confidences, predictions == samples.references, environments, len(names))
-    by_environment = {name: (bins[0][i], bins[1][i], bins[2][i]) for i, name in enumerate(names)}
-    draw_reliability(by_environment, report).savefig(folder / RELIABILITY_FILE, dpi=120)

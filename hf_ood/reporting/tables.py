@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from rich.table import Table
 from ..evaluation.results import RESULTS_FILE
 from .confusion import CONFUSION_FILE
 from .curves import CURVES_FILE
+from .many_environments import shortened, summary_note, summary_rows
 from .reliability import RELIABILITY_FILE
 
 # measure -> heading, format
@@ -26,7 +27,7 @@ EVALUATED = ("accuracy", "macro_f1", "loss", "ece")  # of a classifier
 RUN_MEASURES = ("accuracy", "loss")  # more would not fit a narrow terminal; results.json has all
 
 
-def measures_row(entry: dict[str, Any], measures: Collection[str]) -> list[str]:
+def measures_row(entry: Mapping[str, Any], measures: Collection[str]) -> list[str]:
     return [format(entry[name], MEASURES[name][1]) for name in measures]
 
 
@@ -36,18 +37,23 @@ def environments_table(
     measures: Collection[str] = EVALUATED,
     small: Collection[str] = (),
 ) -> Table:
-    """A row for each environment, a section for each split; `small` ones get a star at their count."""
+    """A row for each environment, a section for each split; `small` ones get a star at their count.
+
+    More than `MOST_ROWS` environments of a split are summarised, and the caption says so.
+    """
     table = Table(title=title, title_justify="left")
+    table.caption, table.caption_justify = summary_note(environments) or None, "left"
     for column in ("environment", "split"):
         table.add_column(column, overflow="fold")
     for column in (*(MEASURES[name][0] for name in measures), "count"):
         table.add_column(column, justify="right")
     split = None
-    for name, entry in environments.items():
+    few = frozenset(small)
+    for name, entry in summary_rows(environments, measures).items():
         if split not in (None, entry["split"]):
             table.add_section()
         split = entry["split"]
-        count = f"{entry['count']:,}{'*' if name in small else ''}"
+        count = f"{entry['count']:,}{'*' if name in few else ''}" if "count" in entry else ""
         table.add_row(name, split, *measures_row(entry, measures), count)
     table.add_section()
     return table
@@ -126,7 +132,7 @@ def print_evaluation(results: dict[str, Any], folder: Path) -> None:
     console = Console()
     console.print(evaluation_table(results))
     if small := results["summary"]["small_environments"]:
-        console.print(f"* too few samples to trust: {', '.join(small)}", highlight=False)
+        console.print(f"* too few samples to trust: {shortened(small)}", highlight=False)
     console.print(
         f"labels matched {results['label_mapping']}; {results['seconds']:.0f} s, "
         f"{results['samples_per_second']:,.0f} samples/s",

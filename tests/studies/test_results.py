@@ -73,7 +73,7 @@ def test_the_readmes_table_lies_between_its_marks(tmp_path: Path) -> None:
     assert text.startswith("before\n<!-- studies -->\n| claim") and text.endswith(
         "<!-- /studies -->\nafter\n"
     )
-    assert "| IRM helps | small (full) | IRM 1 | ERM | -9.00 ± " in text and "old" not in text
+    assert "| IRM helps | **not replicated** | -9.00 ± " in text and "old" not in text
     readme.write_text("no marks")
     with pytest.raises(ValueError, match="no <!-- studies -->"):
         write_readme([], readme)
