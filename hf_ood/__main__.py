@@ -16,6 +16,7 @@ from .data.configurations import unknown_name
 COMMANDS = {
     "train": ("hf_ood.cli.train", "train a classifier on several environments"),
     "evaluate": ("hf_ood.cli.evaluate", "evaluate a classifier in every environment of a dataset"),
+    "predict": ("hf_ood.cli.predict", "classes and probabilities for every row of a table, as a table"),
     "explain": ("hf_ood.cli.explain", "where a finished run looks: Grad-CAM by environment"),
     "shift": ("hf_ood.cli.measure_shift", "how, and how far, one split has moved away from another"),
     "reproduce": ("hf_ood.studies.reproduce", "carry out studies: arms, seeds, intervals, one page"),

@@ -54,6 +54,7 @@ def collect_results(
         "seed": training.seed,
         "selection": trainer.selection,
         **summarize(reports["train"], reports["validation"], reports["test"]),
+        "trained_environments": list(reports["train"]),
         "also_test": {
             name: {"environments": report, **mean_measure(report)}
             for name in run.also_test or []

@@ -36,14 +36,16 @@ def environments_table(
     environments: dict[str, dict[str, Any]],
     measures: Collection[str] = EVALUATED,
     small: Collection[str] = (),
+    part: str = "split",
 ) -> Table:
     """A row for each environment, a section for each split; `small` ones get a star at their count.
+    `part`: what the entries' `split` is called.
 
     More than `MOST_ROWS` environments of a split are summarised, and the caption says so.
     """
     table = Table(title=title, title_justify="left")
     table.caption, table.caption_justify = summary_note(environments) or None, "left"
-    for column in ("environment", "split"):
+    for column in ("environment", part):
         table.add_column(column, overflow="fold")
     for column in (*(MEASURES[name][0] for name in measures), "count"):
         table.add_column(column, justify="right")
@@ -76,14 +78,33 @@ def results_table(results: dict[str, Any]) -> Table:
 
 
 def evaluation_table(results: dict[str, Any]) -> Table:
-    """The environments of an evaluation, then mean, worst and gap of every measure."""
-    summary = results["summary"]
+    """The environments of an evaluation, then mean, worst and gap of every measure; of a run's, those that it
+    was trained on, validated on and never saw apart, in rows and means."""
     data = "/".join(filter(None, (results["dataset"], results["config"])))
     title = f"{results['model']} on {data}"
-    table = environments_table(title, results["environments"], small=summary["small_environments"])
-    for row in ("mean", "worst", "gap"):
-        table.add_row(row, results["split"], *measures_row(summary[row], EVALUATED))
+    entries = results["environments"]
+    if by_role := results.get("summary_by_role"):
+        title += f", split {results['split']}"
+        entries = {
+            name: {**entry, "split": entry["role"]}
+            for role in by_role
+            for name, entry in entries.items()
+            if entry["role"] == role
+        }
+    summaries = by_role or {results["split"]: results["summary"]}
+    part = "in the run" if by_role else "split"
+    table = environments_table(title, entries, small=small_environments(results), part=part)
+    for name, summary in summaries.items():
+        for row in ("mean", "worst", "gap"):
+            table.add_row(row, name, *measures_row(summary[row], EVALUATED))
     return table
+
+
+def small_environments(results: Mapping[str, Any]) -> list[str]:
+    """The environments with too few samples to trust."""
+    by_role = results.get("summary_by_role")
+    summaries = by_role.values() if by_role else [results["summary"]]
+    return [name for summary in summaries for name in summary["small_environments"]]
 
 
 def interpolation_table(line: list[dict[str, Any]]) -> Table:
@@ -131,8 +152,10 @@ def print_results(results: dict[str, Any], folder: str) -> None:
 def print_evaluation(results: dict[str, Any], folder: Path) -> None:
     console = Console()
     console.print(evaluation_table(results))
-    if small := results["summary"]["small_environments"]:
+    if small := small_environments(results):
         console.print(f"* too few samples to trust: {shortened(small)}", highlight=False)
+    for note in results.get("notes", []):
+        console.print(note, highlight=False, soft_wrap=True)
     console.print(
         f"labels matched {results['label_mapping']}; {results['seconds']:.0f} s, "
         f"{results['samples_per_second']:,.0f} samples/s",
