@@ -19,6 +19,7 @@ COMMANDS = {
     "train": ("hf_ood.cli.train", "train a classifier on several environments"),
     "evaluate": ("hf_ood.cli.evaluate", "evaluate a classifier in every environment of a dataset"),
     "compare": ("hf_ood.cli.compare", "finished runs side by side: intervals, verdicts, cost, a plot"),
+    "predict": ("hf_ood.cli.predict", "classes and probabilities for every row of a table, as a table"),
     "explain": ("hf_ood.cli.explain", "where a finished run looks: Grad-CAM by environment"),
     "shift": ("hf_ood.cli.measure_shift", "how, and how far, one split has moved away from another"),
     "reproduce": ("hf_ood.cli.reproduce", "carry out studies: arms, seeds, intervals, one page"),

@@ -1,4 +1,4 @@
-"""Evaluate an image classifier in every environment of a dataset. `python trainers/evaluate.py --help`."""
+"""Evaluate a classifier in every environment of a dataset. `python trainers/evaluate.py --help`."""
 
 from hf_ood.cli.evaluate import main
 

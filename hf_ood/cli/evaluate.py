@@ -6,7 +6,7 @@ import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +18,22 @@ from transformers.utils import logging
 
 from ..data import load_colored_mnist, read_dataset
 from ..data.colored_mnist import DEFAULT_CONFIGURATION
-from ..data.columns import find_image_column, require_columns
+from ..data.columns import require_columns
 from ..data.environment_column import numbered
+from ..data.measured_rows import choose_split, input_columns
 from ..data.processors import takes_text
 from ..errors import UsageError, unknown_name
-from ..evaluation import confusion_matrices, environment_report, load_results, save_results
+from ..evaluation import environment_report, load_results, save_results
 from ..evaluation.labels import map_labels
-from ..evaluation.metrics import EnvironmentReport, log_softmax, mean_accuracy, worst_accuracy
 from ..evaluation.modules.environment_report.environment_measures import (
     MIN_COUNT,
-    calibration_bins,
-    summarize_environments,
 )
 from ..evaluation.prediction import load_classifier, predict_logits
 from ..evaluation.results import RESULTS_FILE, versions
 from ..options import option
-from ..reporting.confusion import CONFUSION_FILE, draw_confusion
-from ..reporting.reliability import RELIABILITY_FILE, draw_reliability
+from ..reporting.evaluation_figures import draw_evaluation
 from ..reporting.tables import print_evaluation
+from ..runs.finished_run import FinishedRun, measured, notes, read_run
 from ..runs.published_command import command_line
 from .parser import HelpFormatter
 
@@ -47,22 +45,31 @@ logger = logging.get_logger(__name__)
 class EvaluationArguments:
     """What is evaluated on what."""
 
-    model: str = field(metadata={"help": "A Hub id or a folder with a classifier and its processor."})
-    dataset: str = option(
-        "colored_mnist",
-        "colored_mnist (built in), a Hub dataset, a local folder, or files as in train.py.",
+    model: str | None = option(None, "A Hub id or a folder with a classifier and its processor.")
+    run: str | None = option(
+        None,
+        "Instead of --model: the folder of a finished run. Its dataset, columns and length of texts are the "
+        "defaults of the flags below, and the environments that it was trained on, validated on and never "
+        "saw are measured apart.",
+    )
+    dataset: str | None = option(
+        None,
+        "colored_mnist (built in), a Hub dataset, a local folder, or files as in train.py. Default: the "
+        "run's, or colored_mnist.",
     )
     dataset_config: str | None = option(None, "The dataset's configuration.")
-    split: str = option("test", "The split.")
-    environment_column: list[str] = option(
-        ["environment"],
-        "The column that says where a sample is from; several make one environment of each combination.",
+    split: str | None = option(None, "The split that is measured. Default: the only one, or test.")
+    environment_column: list[str] | None = option(
+        None,
+        "The column that says where a sample is from; several make one environment of each combination. "
+        "Default: environment.",
     )
-    label_column: str = option("label", "The column of the true classes.")
+    label_column: str | None = option(None, "The column of the true classes. Default: label.")
     image_column: str | None = option(None, "The column of images; not needed when there is only one.")
     text_column: list[str] | None = option(
-        None, "Classify texts: their column, or two columns for sentence pairs."
+        None, "The column of texts, or two for sentence pairs; not needed when there is only one of strings."
     )
+    max_length: int | None = option(None, "Cut texts after this many tokens. Default: what the model takes.")
     output_dir: str | None = option(
         None, "Folder of results and plots. Default: evaluations/<model>-on-<dataset>-<config>-<split>."
     )
@@ -108,8 +115,9 @@ def make_parser() -> ArgumentParser:
         EvaluationArguments,  # type: ignore[arg-type]
         description="Evaluate a classifier of images or texts in every environment of a dataset.\n\n"
         "  %(prog)s --model user/scan-vit --dataset user/scans --environment_column hospital\n"
-        "  %(prog)s --model runs/mine --dataset scans.csv --split train --environment_column hospital\n\n"
-        "A single file has one split, train.",
+        "  %(prog)s --model runs/mine --dataset scans.csv --environment_column hospital\n"
+        "  %(prog)s --run runs/mine\n\n"
+        "One split is measured: --split, the only one (a file's is train), or test.",
         formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
@@ -117,31 +125,36 @@ def make_parser() -> ArgumentParser:
 
 def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
     """Predict, measure, and write `results.json` and the plots."""
+    arguments, finished = with_defaults(arguments)
+    environment_column = arguments.environment_column or ["environment"]
+    label_column = arguments.label_column or "label"
+    dataset, split, splits = load_split(arguments, finished)
     subject = {
         "model": arguments.model,
         "revision": arguments.revision,
         "dataset": arguments.dataset,
         "config": arguments.dataset_config,
-        "split": arguments.split,
+        "split": split,
     }
-    folder = Path(arguments.output_dir or default_output_dir(arguments))
+    folder = Path(arguments.output_dir or default_output_dir(arguments, split))
     refuse_other_results(folder, subject)
-    dataset = load_split(arguments)
-    require_columns(dataset, *arguments.environment_column, arguments.label_column)
-    environments, names = numbered(
-        DatasetDict({arguments.split: dataset}), arguments.environment_column, "environment"
-    )
-    inputs = arguments.text_column or [find_image_column(dataset, arguments.image_column)]
+    require_columns(dataset, *environment_column, label_column)
+    environments, names = numbered(DatasetDict({split: dataset}), environment_column, "environment")
+    inputs = arguments.text_column or (arguments.image_column and [arguments.image_column]) or []
     require_columns(dataset, *inputs)
     model, processor = load_classifier(
-        arguments.model, revision=arguments.revision, trust_remote_code=arguments.trust_remote_code
+        str(arguments.model), revision=arguments.revision, trust_remote_code=arguments.trust_remote_code
     )
-    if takes_text(processor) != bool(arguments.text_column):
-        kind = "texts: name --text_column" if takes_text(processor) else "images: leave --text_column out"
-        raise ValueError(f"{arguments.model} classifies {kind}.")
+    others = dataset.remove_columns([*environment_column, label_column])
+    inputs = input_columns(
+        others if takes_text(processor) and not inputs else dataset,
+        processor,
+        arguments.image_column,
+        arguments.text_column,
+    )
     id2label = {int(number): str(name) for number, name in (model.config.id2label or {}).items()}
-    references, mapping = model_labels(dataset, arguments.label_column, id2label)
-    samples = Samples(dataset, references, environments[arguments.split], names)
+    references, mapping = model_labels(dataset, label_column, id2label)
+    samples = Samples(dataset, references, environments[split], names)
     classes = [id2label.get(number, str(number)) for number in range(len(id2label))]
     start = time.perf_counter()
     logits = predict_logits(
@@ -151,31 +164,61 @@ def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
         inputs,
         arguments.batch_size,
         arguments.num_workers,
+        arguments.max_length,
     )
     seconds = time.perf_counter() - start
     report = environment_report(logits, references, samples.environments, samples.environment_names, classes)
     results = {
         **subject,
         "label_mapping": mapping,
-        "environments": {name: {**entry, "split": arguments.split} for name, entry in report.items()},
-        "mean_accuracy": mean_accuracy(report),
-        "worst_accuracy": worst_accuracy(report),
-        "summary": summarize_environments(report, arguments.min_count),
+        **measured(report, split, finished, arguments.min_count),
+        "notes": notes(split, splits, arguments.split, finished if same_data(arguments, finished) else None),
         "seconds": seconds,
         "samples_per_second": len(dataset) / seconds,
         "versions": versions(),
         "command": command,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    draw(samples, logits, report, id2label, folder)
+    draw_evaluation(
+        logits, references, samples.environments, samples.environment_names, report, id2label, folder
+    )
     save_results(results, folder)
     print_evaluation(results, folder)
     return results
 
 
-def default_output_dir(arguments: EvaluationArguments) -> str:
-    parts = [Path(arguments.dataset).name, arguments.dataset_config, arguments.split]
-    model = Path(arguments.model).resolve().name if Path(arguments.model).exists() else arguments.model
+def same_data(arguments: EvaluationArguments, finished: FinishedRun | None) -> bool:
+    return finished is not None and arguments.dataset == finished.data.dataset
+
+
+def with_defaults(arguments: EvaluationArguments) -> tuple[EvaluationArguments, FinishedRun | None]:
+    """The arguments with what a run's folder knows, and that run. Raises `ValueError` for neither model nor
+    run, for both, and for a folder that holds no finished run."""
+    if (arguments.model is None) == (arguments.run is None):
+        raise ValueError("Name either --model, or the folder of a finished run as --run.")
+    if arguments.run is None:
+        return replace(arguments, dataset=arguments.dataset or "colored_mnist"), None
+    finished = read_run(Path(arguments.run))
+    trained, given = finished.data, arguments
+    same = arguments.dataset in (None, trained.dataset)
+    configuration = arguments.dataset_config or (trained.configuration if same else None)
+    return replace(
+        given,
+        model=arguments.run,
+        dataset=given.dataset or trained.dataset,
+        dataset_config=configuration,
+        environment_column=given.environment_column or list(trained.environment_column),
+        label_column=given.label_column or trained.label_column,
+        image_column=given.image_column or trained.image_column,
+        text_column=given.text_column or trained.text_column,
+        max_length=given.max_length or trained.max_length,
+    ), finished
+
+
+def default_output_dir(arguments: EvaluationArguments, split: str) -> str:
+    model = str(arguments.model)
+    parts = [Path(str(arguments.dataset)).name, arguments.dataset_config, split]
+    model = Path(model).resolve().name if Path(model).exists() else model
     return f"evaluations/{model.replace('/', '--')}-on-{'-'.join(part for part in parts if part)}"
 
 
@@ -187,18 +230,24 @@ def refuse_other_results(folder: Path, subject: dict[str, Any]) -> None:
             raise ValueError(f"{folder} holds other results ({RESULTS_FILE}). Choose another --output_dir.")
 
 
-def load_split(arguments: EvaluationArguments) -> Dataset:
-    """One split of the dataset. Raises `ValueError` naming the splits there are, or when it is empty."""
+def load_split(
+    arguments: EvaluationArguments, finished: FinishedRun | None = None
+) -> tuple[Dataset, str, list[str]]:
+    """One split of the dataset, its name, and those of all; Colored MNIST as the run drew it.
+
+    Raises `ValueError` naming the splits there are, or when it is empty.
+    """
     if arguments.dataset == "colored_mnist":
-        loaded = load_colored_mnist(arguments.dataset_config or DEFAULT_CONFIGURATION)
+        options = finished.options if finished is not None and same_data(arguments, finished) else {}
+        loaded = load_colored_mnist(arguments.dataset_config or DEFAULT_CONFIGURATION, **options)
     else:
-        loaded = read_dataset(arguments.dataset, arguments.dataset_config)
-    if arguments.split not in loaded:
-        raise ValueError(unknown_name("split", arguments.split, [str(split) for split in loaded]))
-    dataset = loaded[arguments.split]
+        loaded = read_dataset(str(arguments.dataset), arguments.dataset_config)
+    splits = [str(split) for split in loaded]
+    split = choose_split(splits, arguments.split)
+    dataset = loaded[split]
     if len(dataset) == 0:
-        raise ValueError(f"Split {arguments.split} of {arguments.dataset} is empty.")
-    return dataset
+        raise ValueError(f"Split {split} of {arguments.dataset} is empty.")
+    return dataset, split, splits
 
 
 def model_labels(dataset: Dataset, column: str, id2label: dict[int, str]) -> tuple[np.ndarray, str]:
@@ -227,22 +276,3 @@ def model_labels(dataset: Dataset, column: str, id2label: dict[int, str]) -> tup
             f"found {labels.min()} to {labels.max()}."
         )
     return mapping[labels], how
-
-
-def draw(
-    samples: Samples, logits: np.ndarray, report: EnvironmentReport, id2label: dict[int, str], folder: Path
-) -> None:
-    """Confusion matrices over the classes that occur, and reliability diagrams."""
-    predictions = logits.argmax(1)
-    environments, names = samples.environments, samples.environment_names
-    classes, position = np.unique(np.concatenate([predictions, samples.references]), return_inverse=True)
-    predicted, true = np.split(position, 2)
-    matrices = confusion_matrices(predicted, true, environments, len(names), len(classes))
-    labels = [id2label[number] for number in classes.tolist()]
-    draw_confusion(dict(zip(names, matrices, strict=True)), labels, report).savefig(
-        folder / CONFUSION_FILE, dpi=120
-    )
-    confidences = np.exp(log_softmax(logits).max(1))
-    bins = calibration_bins(confidences, predictions == samples.references, environments, len(names))
-    by_environment = {name: (bins[0][i], bins[1][i], bins[2][i]) for i, name in enumerate(names)}
-    draw_reliability(by_environment, report).savefig(folder / RELIABILITY_FILE, dpi=120)

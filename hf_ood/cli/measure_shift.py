@@ -251,7 +251,7 @@ def write(report: Mapping[str, Any], folder: Path) -> None:
         )
         table.columns = table.columns.str.removeprefix("measures_").str.removeprefix("diagnostics_")
         table.to_csv(files / TABLE_FILE, index=False, float_format="%.6g")
-        draw_shifts(report["shifts"]).savefig(files / SHIFT_FILE, dpi=120)
+        draw_shifts(report["shifts"]).savefig(files / SHIFT_FILE, dpi=120, bbox_inches="tight")
 
 
 def print_report(report: Mapping[str, Any], folder: Path) -> None:

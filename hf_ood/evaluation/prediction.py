@@ -33,11 +33,16 @@ def load_classifier(model: str, **options: Any) -> tuple[PreTrainedModel, Any]:
     auto_class = (
         AutoModelForSequenceClassification if takes_text(processor) else AutoModelForImageClassification
     )
+    return load_network(auto_class, model, **options), processor
+
+
+def load_network(auto_class: Any, model: str, **options: Any) -> PreTrainedModel:
+    """The network alone, in evaluation mode. Raises `ValueError` when the checkpoint lacks weights."""
     network, info = auto_class.from_pretrained(model, output_loading_info=True, **options)
     if info["missing_keys"]:
         missing = ", ".join(sorted(info["missing_keys"])[:5])
         raise ValueError(f"{model} is no trained classifier: it has no weights for {missing}.")
-    return network.eval(), processor
+    return network.eval()
 
 
 @torch.inference_mode()
@@ -48,17 +53,19 @@ def predict_logits(
     columns: Sequence[str],
     batch_size: int = 64,
     num_workers: int = 0,
+    max_length: int | None = None,
 ) -> np.ndarray:
     """Logits float32 [N, C] in the data set's order, with a progress bar.
 
-    `columns`: that of the images, or those of the texts: one, or two for sentence pairs. Raises
+    `columns`: that of the images, or those of the texts: one, or two for sentence pairs. `max_length`: texts
+    are cut after so many tokens; default: what the tokenizer says the model takes, at most 512. Raises
     `ValueError` when some are not finite, and for an image that cannot be read.
     """
 
     def process(rows: list[dict[str, Any]]) -> Any:
         if takes_text(processor):
             texts = [[row[column] for row in rows] for column in columns]
-            limit = min(processor.model_max_length, MAX_LENGTH)
+            limit = max_length or min(processor.model_max_length, MAX_LENGTH)
             return processor(*texts, truncation=True, max_length=limit, padding=True, return_tensors="pt")
         images = [as_rgb(row[columns[0]]) for row in rows]
         return processor(images=images, return_tensors="pt")
@@ -76,7 +83,7 @@ def predict_logits(
         ]
     except OSError as error:
         raise ValueError(unreadable(dataset, range(len(dataset))) or str(error)) from error
-    return _finite(np.concatenate(logits))
+    return finite(np.concatenate(logits))
 
 
 def _placed(inputs: Mapping[str, Tensor], model: PreTrainedModel) -> dict[str, Tensor]:
@@ -85,7 +92,8 @@ def _placed(inputs: Mapping[str, Tensor], model: PreTrainedModel) -> dict[str, T
     return {name: value.to(model.device, kinds[name]) for name, value in inputs.items()}
 
 
-def _finite(logits: np.ndarray) -> np.ndarray:
+def finite(logits: np.ndarray) -> np.ndarray:
+    """The same. Raises `ValueError` when some are not finite."""
     broken = int((~np.isfinite(logits)).any(1).sum())
     if broken:
         raise ValueError(f"The model's logits are not finite for {broken} of {len(logits)} samples.")

@@ -17,11 +17,12 @@ from .layers import default_layer
 @dataclass(frozen=True)
 class Attributions:
     """`rows`: positions in the dataset, int64 [N]; `predictions` int64 [N]; `maps` [N, H, W] of the predicted
-    class."""
+    class; `layer`: the one that they look at."""
 
     rows: Tensor
     predictions: Tensor
     maps: Tensor
+    layer: str
 
 
 def digit_mask(batch: Mapping[str, Tensor]) -> Tensor:
@@ -69,7 +70,7 @@ def attribute(
             with torch.no_grad():
                 predictions.append(model(pixel_values=images).logits.argmax(1))
             maps.append(grad_cam(model, images, predictions[-1], layer))
-    return Attributions(rows, torch.cat(predictions).cpu(), torch.cat(maps).cpu())
+    return Attributions(rows, torch.cat(predictions).cpu(), torch.cat(maps).cpu(), str(layer))
 
 
 def summarize(dataset: EnvironmentDataset, attributions: Attributions) -> dict[str, dict[str, float | None]]:

@@ -16,16 +16,19 @@ from ..discovery import INFERENCES
 from ..evaluation.verdicts import interval
 from ..methods.registry import METHODS
 from ..models import MODELS
+from ..reporting.many_environments import MOST_ROWS, from_worst, shortened, summary_note, summary_rows
 
 TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
 DESCRIBED: dict[str, Any] = {**METHODS, **INFERENCES}
 FAILURE = 0.1  # a test environment this far below the training environments' accuracy is named as a failure
+CARD_MEASURES = ("accuracy", "macro_f1", "loss", "ece")
 Results = Mapping[str, Any]
 
 
 def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelCard:
     """A card with YAML metadata (`model-index`: one result per environment, mean, worst) and readable text.
 
+    Many environments are summarised in both, by `summary_rows`.
     `others`: results of the same run with other seeds; the text then shows mean and 95 % interval.
     The loading code is for the run's folder. Raises `ValueError` when another run differs in more than its
     seed.
@@ -64,6 +67,8 @@ def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelC
             "summary_of": _summary,
             "seeds": seeds,
             "intervals": _intervals([results, *others]) if others else {},
+            "rows": summary_rows(results["environments"], CARD_MEASURES),
+            "summary_note": summary_note(results["environments"]),
             **_limits(results),
         },
     )
@@ -127,11 +132,13 @@ def _limits(results: Results) -> dict[str, Any]:
     test = {name: entry for name, entry in results["environments"].items() if entry["split"] == "test"}
     known = "in_domain_accuracy" in results
     in_distribution = results["in_domain_accuracy"] if known else results["train_accuracy"]
+    failures = [name for name, entry in test.items() if entry["accuracy"] < in_distribution - FAILURE]
+    worst_first = from_worst({name: test[name] for name in failures})
     return {
         "in_distribution": in_distribution,
         "seen": "new samples from its training environments" if known else "the samples it was trained on",
         "worst_environment": min(test, key=lambda name: test[name]["accuracy"]),
-        "failures": [name for name, entry in test.items() if entry["accuracy"] < in_distribution - FAILURE],
+        "failures": failures if len(failures) <= MOST_ROWS else [shortened(worst_first)],
         "failure_points": round(100 * FAILURE),
     }
 
@@ -139,7 +146,8 @@ def _limits(results: Results) -> dict[str, Any]:
 def _eval_results(results: Results, task: str) -> list[EvalResult]:
     values = {
         f"accuracy on {name}": (entry["split"], entry["accuracy"])
-        for name, entry in results["environments"].items()
+        for name, entry in summary_rows(results["environments"], CARD_MEASURES).items()
+        if "count" in entry  # an environment, no quantile
     }
     values["mean accuracy over test environments"] = ("test", results["mean_accuracy"])
     values["worst-environment accuracy"] = ("test", results["worst_accuracy"])

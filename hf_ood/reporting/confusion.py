@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..evaluation.metrics import EnvironmentReport
-from .panels import COLUMNS, chosen_environments, panel_title, panels
+from .panels import columns_of, panel_title, panels
 
 CONFUSION_FILE = "confusion.png"
 MOST_NUMBERS = 10  # classes up to which every cell shows its share
@@ -16,29 +16,42 @@ MOST_NAMES = 30
 
 
 def draw_confusion(
-    matrices: Mapping[str, np.ndarray], label_names: Sequence[str], report: EnvironmentReport
+    matrices: Mapping[str, np.ndarray],
+    label_names: Sequence[str],
+    report: EnvironmentReport,
+    headings: Mapping[str, str] | None = None,
 ) -> Figure:
-    """Counts [C, C] (true class, predicted class) of each environment, each row in per cent of its sum."""
-    chosen = chosen_environments(report)
+    """Counts [C, C] (true class, predicted class) of each environment, each row in per cent of its sum; a
+    class that does not occur has an empty row.
+
+    `headings`: of the panels, by environment; default: their names.
+    """
     longest = max(map(len, label_names))
     upright = longest <= 3
-    size = 3.0 if len(label_names) <= MOST_NUMBERS else 4.5
-    figure, grid = panels(len(chosen), size, text=0.6 if upright else 0.6 + 0.07 * longest)
-    for number, (axes, name) in enumerate(zip(grid, chosen, strict=True)):
-        shares = 100 * matrices[name] / np.maximum(matrices[name].sum(1, keepdims=True), 1)
+    size = 2.6 if len(label_names) <= MOST_NUMBERS else 4.5
+    figure, grid = panels(len(matrices), size, text=0.6 if upright else 0.6 + 0.07 * longest)
+    columns = columns_of(len(matrices))
+    for number, (axes, (name, counts)) in enumerate(zip(grid, matrices.items(), strict=True)):
+        with np.errstate(invalid="ignore"):
+            shares = 100 * counts / counts.sum(1, keepdims=True)  # NaN, which is not drawn, without samples
         picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
         if len(label_names) <= MOST_NUMBERS:
             for (row, column), share in np.ndenumerate(shares):
                 color = "white" if share > 60 else "black"
-                axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=color, fontsize=8)
-        axes.set_title(panel_title(name, report[name]), fontsize=9)
+                text = "" if np.isnan(share) else f"{share:.0f}"
+                axes.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
+        axes.set_title(panel_title((headings or {}).get(name, name), report[name]), fontsize=8)
         if len(label_names) <= MOST_NAMES:
             ticks = range(len(label_names))
             axes.set_xticks(ticks, label_names, fontsize=7, rotation=0 if upright else 90)
-            axes.set_yticks(ticks, label_names if number % COLUMNS == 0 else [], fontsize=7)
+            axes.set_yticks(ticks, label_names if number % columns == 0 else [], fontsize=7)
         else:
             axes.set(xticks=[], yticks=[])
-    figure.supxlabel("predicted class", fontsize=9)
-    figure.supylabel("true class", fontsize=9)
-    figure.colorbar(picture, ax=grid, label="% of the true class", shrink=0.8, aspect=30)
+        if number % columns == 0:
+            axes.set_ylabel("true class", fontsize=8)
+        if number + columns >= len(matrices):
+            axes.set_xlabel("predicted class", fontsize=8)
+    bar = figure.colorbar(picture, ax=grid, fraction=0.03, pad=0.01, aspect=30)
+    bar.set_label("% of the true class", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
     return figure

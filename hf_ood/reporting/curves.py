@@ -2,56 +2,135 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from ..data.splits import IN_DOMAIN
 from .colors import COLORS
 
 CURVES_FILE = "curves.png"
+MOST_LINES = len(COLORS)  # environments of a split up to which each has a line, and a colour, of its own
+LOG_FROM = 10.0  # losses that differ by this factor are drawn on a logarithmic axis
+LOSSES = {  # key in the history -> label, colour, line
+    "train_cross_entropy": ("training batches", "#000000", ":"),
+    "validation_loss": ("validation", COLORS[0], "--"),
+    f"{IN_DOMAIN}_loss": ("in-domain test", COLORS[2], "-."),
+    "test_loss": ("test", COLORS[1], "-"),
+}
+LINES = {"validation": "--", IN_DOMAIN: "-.", "test": "-"}
+BANDS = {"validation": "#7B4EA3", IN_DOMAIN: "#A3744E", "test": "#444444"}  # none of the lines' colours
+History = Sequence[Mapping[str, Any]]
 
 
-def draw_curves(results: dict[str, Any], file: Path) -> None:
-    """Two panels over epochs: losses; accuracies, one line per environment (dashed: held-out, dash-dotted:
-    in-domain test, solid: test)."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    loss_axes, accuracy_axes = figure.subplots(1, 2)
-    history = results["history"]
-    epochs = [record["epoch"] for record in history]
-    for key, label, style in (
-        ("train_cross_entropy", "training batches", ":"),
-        ("validation_loss", "validation", "--"),
-        (f"{IN_DOMAIN}_loss", "in-domain test", "-."),
-        ("test_loss", "test", "-"),
-    ):
-        if key == f"{IN_DOMAIN}_loss" and not any(key in record for record in history):
-            continue  # most data have no such rows
-        values = [record.get(key, float("nan")) for record in history]
-        loss_axes.plot(epochs, values, style, marker="o", markersize=3, label=label)
-    loss_axes.set(xlabel="epoch", ylabel="cross-entropy (nats)")
-    loss_axes.set_yscale("log")
-    for number, (name, entry) in enumerate(results["environments"].items()):
-        own = name.removeprefix(f"{entry['split']}/")
-        key = f"{entry['split']}_{own}_accuracy"
-        values = [100 * record.get(key, float("nan")) for record in history]
-        test = entry["split"] == "test"
-        accuracy_axes.plot(
-            epochs,
-            values,
-            {"test": "-", IN_DOMAIN: "-."}.get(entry["split"], "--"),
-            color=COLORS[number % len(COLORS)],
-            linewidth=2 if test else 1.2,
-            marker="o",
-            markersize=3,
-            label=f"{own if entry['split'] == IN_DOMAIN else name} ({entry['split'].replace('_', ' ')})",
-        )
-    accuracy_axes.set(xlabel="epoch", ylabel="accuracy (%)", ylim=(0, 102))
-    for axes in (loss_axes, accuracy_axes):
-        axes.grid(alpha=0.3)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.legend(fontsize=8)
+def draw_curves(results: Mapping[str, Any], file: Path) -> None:
+    """Two panels over epochs: losses; accuracies (dashed: validation, solid: test).
+
+    Each environment has its line. More than `MOST_LINES` of a split are drawn as their median, worst and
+    quantiles at every evaluation.
+    """
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    losses, accuracies = figure.subplots(1, 2)
+    _draw_losses(losses, results["history"])
+    _draw_accuracies(accuracies, results["history"], results["environments"])
+    for axes in (losses, accuracies):
+        _finish(axes, results["history"])
     figure.suptitle(f"{results['method']} on {results['config']}, seed {results['seed']}")
     figure.savefig(file, dpi=120)
+
+
+def _draw_losses(axes: Axes, history: History) -> None:
+    seen: list[float] = []
+    for key, (label, color, line) in LOSSES.items():
+        epochs, values = _measured(history, key)
+        if values:
+            axes.plot(epochs, values, line, color=color, marker="o", markersize=4, label=label)
+            seen += values
+    axes.set_ylabel("cross-entropy (nats)")
+    if seen and min(seen) > 0 and max(seen) >= LOG_FROM * min(seen):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    elif seen:
+        axes.set_ylim(0, 1.08 * max(seen))
+
+
+def _draw_accuracies(axes: Axes, history: History, environments: Mapping[str, Mapping[str, Any]]) -> None:
+    drawn = 0
+    for split, line in LINES.items():
+        curves = {
+            name: measured
+            for name, entry in environments.items()
+            if entry["split"] == split
+            and (measured := _measured(history, f"{split}_{_own_name(name, split)}_accuracy"))[1]
+        }
+        if len(curves) > MOST_LINES:
+            _draw_band(axes, curves, split)
+            continue
+        for name, (epochs, values) in curves.items():
+            axes.plot(
+                epochs,
+                100 * np.array(values),
+                line,
+                color=COLORS[drawn % len(COLORS)],
+                linewidth=2 if split == "test" else 1.2,
+                marker="o" if split == "test" else "s",
+                markersize=4,
+                label=f"{_own_name(name, split)} ({split.replace('_', ' ')})",
+            )
+            drawn += 1
+    axes.set_ylabel("accuracy (%)")
+    low, _ = axes.get_ybound()
+    axes.set_ylim(max(0, 10 * np.floor(low / 10)) if axes.has_data() else 0, 102)
+
+
+def _own_name(name: str, split: str) -> str:
+    """Results call an environment that other splits have too `<split>/<name>`."""
+    return name.removeprefix(f"{split}/")
+
+
+def _draw_band(axes: Axes, curves: Mapping[str, tuple[list[float], list[float]]], split: str) -> None:
+    """The median of many environments, half and nine tenths of them around it, and the worst."""
+    epochs = next(iter(curves.values()))[0]
+    values = 100 * np.array([values for own, values in curves.values() if own == epochs])
+    color, line = BANDS[split], LINES[split]
+    low, lower, median, upper, high = np.quantile(values, (0.05, 0.25, 0.5, 0.75, 0.95), axis=0)
+    label = f"median of {len(values):,} environments ({split})"
+    axes.plot(epochs, median, line, color=color, linewidth=2, marker="o", markersize=4, label=label)
+    for (bottom, top), shade, label in (((lower, upper), 0.3, "half"), ((low, high), 0.12, "90 %")):
+        axes.fill_between(
+            epochs, bottom, top, color=color, alpha=shade, linewidth=0, label=f"{label} of them ({split})"
+        )
+    axes.plot(epochs, values.min(0), ":", color=color, marker="v", markersize=4, label=f"the worst ({split})")
+
+
+def _measured(history: History, key: str) -> tuple[list[float], list[float]]:
+    """The epochs at which `key` was measured, and its values there."""
+    found = [(record["epoch"], record[key]) for record in history if key in record]
+    return [epoch for epoch, _ in found], [value for _, value in found]
+
+
+def _finish(axes: Axes, history: History) -> None:
+    """An axis of epochs from 0, a grid, and the legend below, where it covers nothing."""
+    epochs = sorted({record["epoch"] for record in history})
+    axes.set_xlabel("epoch")
+    if len(epochs) == 1:  # one evaluation: in the middle
+        axes.set(xlim=(0, 2 * epochs[0] or 1), xticks=[0, round(epochs[0], 2)])
+    else:
+        last = epochs[-1] if epochs else 1
+        axes.set_xlim(0, 1.04 * last)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=last >= 2, min_n_ticks=1))
+    axes.grid(alpha=0.3)
+    handles, _ = axes.get_legend_handles_labels()
+    if not handles:
+        axes.text(0.5, 0.5, "not measured while training", ha="center", transform=axes.transAxes)
+        return
+    columns = 3 if len(handles) <= 3 else 2
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=columns, frameon=False)

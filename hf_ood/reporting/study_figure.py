@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import math
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from .colors import arm_colors
 from .summaries import ERRORS, StudySummary
+
+COLUMNS = 3  # panels side by side that a page shows at their size
+WIDTH = 10.4  # inches of a full row
 
 
 def draw_study(summary: StudySummary) -> Figure:
     """Points with 95 % intervals, one panel a measure, the report's figure as a diamond; curves last."""
     panels = len(summary.measures) + bool(summary.curves)
-    height = max(1.2 + 0.34 * len(summary.rows), 3.2)
-    figure = Figure(figsize=(4.6 * panels, height), layout="constrained")
-    axes = figure.subplots(1, panels, squeeze=False)[0]
+    columns = min(panels, COLUMNS)
+    lines = math.ceil(panels / columns)
+    height = max(1.2 + 0.34 * len(summary.rows), 2.6)
+    width = min(4.6 * columns, WIDTH)
+    figure = Figure(figsize=(width, height * lines), layout="constrained")
+    axes = list(figure.subplots(lines, columns, squeeze=False).flat)
+    for unused in axes[panels:]:
+        unused.remove()
     colors = arm_colors([row.arm for row in summary.rows])
     for number, (panel, measure) in enumerate(zip(axes, summary.measures, strict=False)):
         _draw_intervals(panel, summary, measure, colors)
-        if number:
+        if number % columns:
             panel.set_yticklabels([])
     if summary.curves:
-        _draw_curves(axes[-1], summary, colors)
+        _draw_curves(axes[panels - 1], summary, colors)
     return figure
 
 
@@ -56,5 +67,6 @@ def _draw_curves(axes: Axes, summary: StudySummary, colors: dict[str, str]) -> N
     bottom, top = axes.get_ybound()
     axes.set_ybound(max(bottom, -2), min(top, 102))
     axes.set(xlabel="epoch", ylabel="test accuracy (%)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from ..data.splits import IN_DOMAIN
 from ..evaluation.results import RESULTS_FILE
 from .confusion import CONFUSION_FILE
 from .curves import CURVES_FILE
+from .many_environments import shortened, summary_note, summary_rows
 from .reliability import RELIABILITY_FILE
 
 # measure -> heading, format
@@ -29,7 +30,7 @@ SPLITS = {IN_DOMAIN: "in-domain test"}  # what a split is called, where its name
 RUN_MEASURES = ("accuracy", "loss")  # more would not fit a narrow terminal; results.json has all
 
 
-def measures_row(entry: dict[str, Any], measures: Collection[str]) -> list[str]:
+def measures_row(entry: Mapping[str, Any], measures: Collection[str]) -> list[str]:
     return [format(entry[name], MEASURES[name][1]) for name in measures]
 
 
@@ -38,21 +39,28 @@ def environments_table(
     environments: dict[str, dict[str, Any]],
     measures: Collection[str] = EVALUATED,
     small: Collection[str] = (),
+    part: str = "split",
 ) -> Table:
-    """A row for each environment, a section for each split; `small` ones get a star at their count. Below it
-    stands which of them are predicted as one class."""
-    notes = Text("\n".join(collapses(environments))) if collapses(environments) else None
-    table = Table(title=title, title_justify="left", caption=notes, caption_justify="left")
-    for column in ("environment", "split"):
+    """A row for each environment, a section for each split; `small` ones get a star at their count.
+    `part`: what the entries' `split` is called.
+
+    More than `MOST_ROWS` environments of a split are summarised, and the caption says so, as it says which
+    of them are predicted as one class.
+    """
+    table = Table(title=title, title_justify="left")
+    said = "\n".join(filter(None, [summary_note(environments), *collapses(environments)]))
+    table.caption, table.caption_justify = Text(said) if said else None, "left"
+    for column in ("environment", part):
         table.add_column(column, overflow="fold")
     for column in (*(MEASURES[name][0] for name in measures), "count"):
         table.add_column(column, justify="right")
     split = None
-    for name, entry in environments.items():
+    few = frozenset(small)
+    for name, entry in summary_rows(environments, measures).items():
         if split not in (None, entry["split"]):
             table.add_section()
         split = entry["split"]
-        count = f"{entry['count']:,}{'*' if name in small else ''}"
+        count = f"{entry['count']:,}{'*' if name in few else ''}" if "count" in entry else ""
         shown = SPLITS.get(split, split)
         table.add_row(name.removeprefix(f"{IN_DOMAIN}/"), shown, *measures_row(entry, measures), count)
     table.add_section()
@@ -93,14 +101,33 @@ def results_table(results: dict[str, Any]) -> Table:
 
 
 def evaluation_table(results: dict[str, Any]) -> Table:
-    """The environments of an evaluation, then mean, worst and gap of every measure."""
-    summary = results["summary"]
+    """The environments of an evaluation, then mean, worst and gap of every measure; of a run's, those that it
+    was trained on, validated on and never saw apart, in rows and means."""
     data = "/".join(filter(None, (results["dataset"], results["config"])))
     title = f"{results['model']} on {data}"
-    table = environments_table(title, results["environments"], small=summary["small_environments"])
-    for row in ("mean", "worst", "gap"):
-        table.add_row(row, results["split"], *measures_row(summary[row], EVALUATED))
+    entries = results["environments"]
+    if by_role := results.get("summary_by_role"):
+        title += f", split {results['split']}"
+        entries = {
+            name: {**entry, "split": entry["role"]}
+            for role in by_role
+            for name, entry in entries.items()
+            if entry["role"] == role
+        }
+    summaries = by_role or {results["split"]: results["summary"]}
+    part = "in the run" if by_role else "split"
+    table = environments_table(title, entries, small=small_environments(results), part=part)
+    for name, summary in summaries.items():
+        for row in ("mean", "worst", "gap"):
+            table.add_row(row, name, *measures_row(summary[row], EVALUATED))
     return table
+
+
+def small_environments(results: Mapping[str, Any]) -> list[str]:
+    """The environments with too few samples to trust."""
+    by_role = results.get("summary_by_role")
+    summaries = by_role.values() if by_role else [results["summary"]]
+    return [name for summary in summaries for name in summary["small_environments"]]
 
 
 def interpolation_table(line: list[dict[str, Any]]) -> Table:
@@ -148,8 +175,10 @@ def print_results(results: dict[str, Any], folder: str) -> None:
 def print_evaluation(results: dict[str, Any], folder: Path) -> None:
     console = Console()
     console.print(evaluation_table(results))
-    if small := results["summary"]["small_environments"]:
-        console.print(f"* too few samples to trust: {', '.join(small)}", highlight=False)
+    if small := small_environments(results):
+        console.print(f"* too few samples to trust: {shortened(small)}", highlight=False)
+    for note in results.get("notes", []):
+        console.print(note, highlight=False, soft_wrap=True)
     console.print(
         f"labels matched {results['label_mapping']}; {results['seconds']:.0f} s, "
         f"{results['samples_per_second']:,.0f} samples/s",

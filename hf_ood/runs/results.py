@@ -63,6 +63,7 @@ def collect_results(
         "seed": training.seed,
         "selection": trainer.selection,
         **summarize(reports["train"], reports["validation"], reports["test"], reports.get(IN_DOMAIN)),
+        "trained_environments": list(reports["train"]),
         "also_test": {
             name: {"environments": report, **mean_measure(report)}
             for name in spec.data.also_test or []

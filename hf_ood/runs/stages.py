@@ -117,7 +117,7 @@ def combine(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
                 "environments": results["environments"],
                 **{
                     figure: results[figure]
-                    for figure in (*STAGE_FIGURES, *STAGE_ERRORS, *FOUND)
+                    for figure in (*STAGE_FIGURES, *STAGE_ERRORS, *FOUND, "trained_environments")
                     if figure in results
                 },
             }

@@ -15,6 +15,7 @@ from conftest import make_dataset
 from datasets import ClassLabel, Dataset, Features, Value
 from datasets import Image as ImageFeature
 from PIL import Image
+from tiny_models import save_text_model
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor, ViTModel
 
 from hf_ood.cli.evaluate import main, model_labels
@@ -216,3 +217,118 @@ def test_a_missing_model_is_a_message(parquet: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as error:
         evaluate(tmp_path / "nowhere", parquet, "--output_dir", str(tmp_path / "out"))
     assert "nowhere" in error.value.message
+
+
+@pytest.fixture(scope="module")
+def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images of four hospitals in one split, of which a run divides whole hospitals."""
+    folder = tmp_path_factory.mktemp("data") / "four"
+    folder.mkdir()
+    data = rows(120, 3).remove_columns("environment")
+    names = [["a", "b", "c", "d"][number % 4] for number in range(120)]
+    data.add_column("hospital", names).to_parquet(folder / "train.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def divided(hospitals: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("divided") / "run"
+    flags = f"--dataset_name {hospitals} --environment_column hospital --test_environments d --validation c"
+    flags += " --max_steps 4 --per_device_train_batch_size 24 --eval_strategy no --save_strategy no"
+    train([*flags.split(), *f"--num_threads 1 --use_cpu true --output_dir {folder}".split()])
+    return folder
+
+
+def test_a_run_is_measured_apart_where_it_was_trained_validated_and_held_out(
+    divided: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = main(["--run", str(divided), "--output_dir", str(tmp_path)])
+    roles = {name: entry["role"] for name, entry in results["environments"].items()}
+    assert roles == {"a": "trained on", "b": "trained on", "c": "validated on", "d": "held out"}
+    accuracies = {name: entry["accuracy"] for name, entry in results["environments"].items()}
+    means = {role: summary["mean"]["accuracy"] for role, summary in results["summary_by_role"].items()}
+    assert means == {
+        "trained on": pytest.approx((accuracies["a"] + accuracies["b"]) / 2),
+        "validated on": accuracies["c"],
+        "held out": accuracies["d"],
+    }
+    assert results["mean_accuracy"] == results["worst_accuracy"] == accuracies["d"]
+    assert "summary" not in results  # there is no mean over all
+    shown = capsys.readouterr().out
+    assert shown.count("trained on") >= 5 and shown.count("held out") >= 4
+    assert "their figures are no test" in shown
+    trained = json.loads((divided / "results.json").read_text())
+    assert trained["environments"]["d"]["accuracy"] == pytest.approx(accuracies["d"])
+
+
+def test_a_run_on_other_data_has_only_environments_that_it_never_saw(
+    divided: Path, parquet: Path, tmp_path: Path
+) -> None:
+    flags = ["--run", str(divided), "--dataset", str(parquet), "--environment_column", "environment"]
+    results = main([*flags, "--output_dir", str(tmp_path)])
+    assert list(results["summary_by_role"]) == ["held out"] and results["split"] == "test"
+    assert results["notes"] == [
+        "measured on the split test of train, validation, test; --split names another"
+    ]
+
+
+def test_new_rows_of_the_training_environments_are_no_held_out_ones(
+    own: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    results = main(["--run", str(own[0]), "--output_dir", str(tmp_path)])
+    assert list(results["summary_by_role"]) == ["trained on"]
+    assert results["mean_accuracy"] is None and results["worst_accuracy"] is None
+    for name in HOSPITALS:
+        expected = own[1]["environments"][f"test/{name}"]["accuracy"]
+        assert results["environments"][name]["accuracy"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "Name either --model, or the folder of a finished run as --run"),
+        (["--run", "nowhere"], "nowhere holds no finished run: there is no arguments.yaml"),
+    ],
+)
+def test_what_is_evaluated_must_be_named(flags: list[str], message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        main(flags)
+    assert message in error.value.message
+
+
+def test_the_only_split_is_measured_and_one_of_several_must_be_test_or_named(
+    foreign: Path, hospitals: Path, parquet: Path, tmp_path: Path
+) -> None:
+    results = evaluate(foreign, hospitals, "--environment_column", "hospital", "--output_dir", str(tmp_path))
+    assert results["split"] == "train" and results["notes"] == []
+    others = tmp_path / "others"
+    others.mkdir()
+    for split in ("train", "validation"):
+        (others / f"{split}.parquet").write_bytes((parquet / f"{split}-00000-of-00001.parquet").read_bytes())
+    with pytest.raises(UsageError) as error:
+        evaluate(foreign, others, "--output_dir", str(tmp_path / "out"))
+    assert "has the splits train, validation: name one of them (--split)" in error.value.message
+
+
+def test_a_run_on_texts_is_evaluated_by_its_folder_alone(tmp_path: Path) -> None:
+    """Its columns and the length that it cuts texts at are those that it was trained with."""
+    model = save_text_model(tmp_path / "bert")
+    lines = ["text,finding,title,hospital"]
+    for number in range(60):
+        words = ["good film . . . . lung", "bad scan . . . . lung"][number % 2]
+        lines.append(f"{words},{LABELS[number % 2]},t{number},{'abc'[number % 3]}")
+    (tmp_path / "reports.csv").write_text("\n".join(lines))
+    flags = f"--dataset_name {tmp_path}/reports.csv --text_column text --label_column finding --max_length 6"
+    flags += f" --environment_column hospital --test_environments c --model_name_or_path {model}"
+    flags += f" --max_steps 4 --eval_strategy no --save_strategy no --output_dir {tmp_path}/run"
+    flags += " --per_device_train_batch_size 16"
+    run = train([*flags.split(), "--num_threads", "1", "--use_cpu", "true", "--disable_tqdm", "true"])
+    results = main(["--run", f"{tmp_path}/run", "--output_dir", str(tmp_path / "out")])
+    for measure in ("accuracy", "loss"):
+        expected = run["environments"]["c"][measure]
+        assert results["environments"]["c"][measure] == pytest.approx(expected, rel=1e-4)
+    assert {name: entry["role"] for name, entry in results["environments"].items()} == {
+        **dict.fromkeys("ab", "trained on"),
+        "c": "held out",
+    }
+    assert (tmp_path / "out" / "reliability.png").is_file()

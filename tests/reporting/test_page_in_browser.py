@@ -7,20 +7,25 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
 
 from hf_ood.evaluation.verdicts import Verdict, interval
 from hf_ood.reporting.studies import write_page
+from hf_ood.reporting.study_figure import draw_study
 from hf_ood.reporting.summaries import ClaimRow, Curve, Illustration, StudySummary, TableRow
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = (
+FLAGS = (  # without the size of the window
     "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --enable-logging=stderr --window-size=390,844 "
+    "--disable-component-update --disable-sync --enable-logging=stderr "
     "--virtual-time-budget=5000 --dump-dom"
 ).split()
+needs_browser = pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium on this machine (apt-get install chromium)"
+)
 # Added to a copy of the page: what only a browser knows.
 PROBE = """<pre id="found"></pre><script>
 window.addEventListener("load", () => {
@@ -29,16 +34,20 @@ window.addEventListener("load", () => {
     title: document.title,
     images: [...document.images].map(image => image.naturalWidth * image.naturalHeight),
     broken: links.filter(name => !document.getElementById(name)), links: links.length,
-    width: window.innerWidth, content: document.documentElement.scrollWidth });
+    width: window.innerWidth, content: document.documentElement.scrollWidth,
+    verdicts: [...document.querySelectorAll("td.verdict")].map(cell => cell.getBoundingClientRect().right),
+    second: [...document.querySelectorAll("th.verdict")].every(cell => cell.cellIndex === 1),
+    cut: [...document.querySelectorAll(".wide")].filter(box => box.scrollWidth > box.clientWidth).length });
 });
 </script>"""
 
 
-def make_summary() -> StudySummary:
+def make_summary(measures: int = 2) -> StudySummary:
     values = interval([70.0, 72.0, 71.5])
     figure = Figure(figsize=(2, 1))
     figure.subplots().plot([1, 2])
-    names = ["mean_accuracy", "fixed_colors/mean_accuracy"]
+    names = ["mean_accuracy", "fixed_colors/mean_accuracy", "yellow_on_white", "blue_on_white"][:measures]
+    long = "VAE, two stages: pretrain and then fine-tune"
     return StudySummary(
         name="small",
         title="A study with a rather long title: what a phone has to break into several lines",
@@ -47,32 +56,59 @@ def make_summary() -> StudySummary:
         cpu_hours=0.5,
         measures=names,
         rows=[TableRow(arm, dict.fromkeys(names, values), {names[0]: 80.0}) for arm in ("ERM", "IRM")],
-        claims=[ClaimRow("IRM helps", "IRM", "ERM", names[0], values, Verdict.INCONCLUSIVE)],
+        claims=[ClaimRow("IRM helps", long, long, names[0], values, Verdict.INCONCLUSIVE)],
         choices=[],
         curves=[Curve("ERM", [1.0, 2.0], [values, values])],
         pictures=[Illustration("small-picture", "A picture of a run", figure)],
     )
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine (apt-get install chromium)")
-def test_a_browser_shows_every_figure_and_link(tmp_path: Path) -> None:
-    figure = Figure(figsize=(8, 1))
-    figure.subplots().plot([1, 2])
-    page = write_page([make_summary()], [Illustration("figure_1", "Figure 1", figure)], tmp_path)
-    assert "<script" not in page.read_text()
-    copy = tmp_path / "probed.html"
+def in_a_browser(page: Path, width: int, folder: Path) -> dict[str, Any]:
+    """What the probe finds in a window of `width` pixels."""
+    copy = folder / "probed.html"
     copy.write_text(page.read_text().replace("</body>", PROBE + "</body>"))
     shown = subprocess.run(
-        [str(CHROMIUM), *FLAGS, f"--user-data-dir={tmp_path / 'browser'}", copy.as_uri()],
+        [
+            str(CHROMIUM),
+            *FLAGS,
+            f"--window-size={width},844",
+            f"--user-data-dir={folder / 'browser'}",
+            copy.as_uri(),
+        ],
         capture_output=True,
         text=True,
         timeout=120,
     )
     answer = re.search(r'<pre id="found">(.*?)</pre>', shown.stdout, re.DOTALL)
     assert answer, shown.stderr
-    found = json.loads(answer[1])
+    assert "CONSOLE" not in shown.stderr
+    return json.loads(answer[1])
+
+
+@needs_browser
+def test_a_browser_shows_every_figure_and_link(tmp_path: Path) -> None:
+    figure = Figure(figsize=(8, 1))
+    figure.subplots().plot([1, 2])
+    page = write_page([make_summary()], [Illustration("figure_1", "Figure 1", figure)], tmp_path)
+    assert "<script" not in page.read_text()
+    found = in_a_browser(page, 390, tmp_path)
     assert found["title"] == "Colored MNIST, reproduced"
     assert len(found["images"]) == 3 and all(found["images"])
     assert found["links"] == 3 and found["broken"] == []
     assert found["content"] <= found["width"] <= 500  # nothing sticks out on a phone
-    assert "CONSOLE" not in shown.stderr
+
+
+@needs_browser
+def test_verdicts_and_wide_tables_fit_a_window_of_1300_pixels(tmp_path: Path) -> None:
+    """The verdict is the second column; four measures with their curves, as in Table 2, need no scrolling."""
+    found = in_a_browser(write_page([make_summary(measures=4)], [], tmp_path), 1300, tmp_path)
+    assert len(found["verdicts"]) == 2 and found["second"]
+    assert all(right < 1000 for right in found["verdicts"])
+    assert found["cut"] == 0 and found["content"] <= found["width"]
+
+
+def test_a_study_of_many_measures_is_drawn_in_rows() -> None:
+    figure = draw_study(make_summary(measures=4))
+    assert len(figure.axes) == 5 and figure.get_figwidth() <= 10.5
+    lines = [axes.get_subplotspec().rowspan.start for axes in figure.axes]  # type: ignore[union-attr]
+    assert lines == [0, 0, 0, 1, 1]

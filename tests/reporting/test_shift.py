@@ -11,7 +11,7 @@ import pytest
 from hf_ood.data.configurations import CONFIGURATIONS
 from hf_ood.data.dataset_card import SHIFTS, colored_mnist_text
 from hf_ood.experiments.study.illustrations import shift_illustration
-from hf_ood.reporting.shift import draw_shifts
+from hf_ood.reporting.shift import MOST_POINTS, draw_shifts
 
 RESULTS = Path(__file__).parents[2] / "hf_ood" / "results"
 REPORT = json.loads((RESULTS / "shift" / "shift.json").read_text())
@@ -28,6 +28,28 @@ def test_points_are_where_the_numbers_say() -> None:
     points = [container.lines[0].get_xydata()[0].tolist() for container in axes.containers]
     measures = [shift["measures"] for shift in REPORT["shifts"].values()]
     assert points == [[found[name]["value"] for name in ("diversity", "correlation")] for found in measures]
+
+
+def test_points_that_lie_on_each_other_can_be_told_apart() -> None:
+    """The later a point the smaller, so that no marker hides another."""
+    (axes,) = draw_shifts(REPORT["shifts"]).axes
+    markers = [container.lines[0] for container in axes.containers]
+    sizes = [marker.get_markersize() for marker in markers]
+    assert sizes == sorted(sizes, reverse=True) and len({*sizes}) == len(sizes)
+    assert all(marker.get_markerfacecolor()[3] < 0.5 for marker in markers)
+    assert len({marker.get_marker() for marker in markers}) == len(markers)
+
+
+def test_of_many_pairs_the_farthest_are_named() -> None:
+    one = REPORT["shifts"]["unseen_colors"]
+    shifts = {}
+    for number in range(300):
+        moved = {**one["measures"]["diversity"], "value": number / 300}
+        shifts[f"pair {number}"] = {**one, "measures": {**one["measures"], "diversity": moved}}
+    (axes,) = draw_shifts(shifts).axes
+    labels = axes.get_legend_handles_labels()[1]
+    assert len(axes.containers) == MOST_POINTS and "288 others, nearer to no shift" in labels
+    assert any(label.startswith("pair 299:") for label in labels) and len(labels) < 20
 
 
 def test_the_line_is_only_drawn_where_it_holds() -> None:

@@ -1,0 +1,124 @@
+"""Rows that a trained model is run over: which split, which columns, and what the table said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from datasets import ClassLabel, Dataset, DatasetDict, Image, Value
+
+from ..errors import unknown_name
+from .columns import find_image_column, require_columns
+from .image_paths import open_image_paths
+from .loading import read_dataset
+from .processors import takes_text
+
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
+
+
+def choose_split(splits: Sequence[str], wanted: str | None) -> str:
+    """The split that is wanted; by default the only one, or `test`.
+
+    Raises `ValueError` with the splits there are for one that is not there, and when several are and none of
+    them is `test`.
+    """
+    if wanted is not None:
+        if wanted not in splits:
+            raise ValueError(unknown_name("split", wanted, list(splits)))
+        return wanted
+    if len(splits) == 1:
+        return splits[0]
+    if "test" in splits:
+        return "test"
+    raise ValueError(f"The dataset has the splits {', '.join(splits)}: name one of them (--split).")
+
+
+def input_columns(
+    rows: Dataset, processor: Any, image: str | None = None, text: Sequence[str] | None = None
+) -> list[str]:
+    """The columns that a model with this processor reads: one of images, one of texts, or a sentence pair.
+
+    Default: the only column of images, or of strings. Raises `ValueError` with the columns there are.
+    """
+    if not takes_text(processor):
+        if text:
+            raise ValueError("The model classifies images: leave --text_column out.")
+        return [find_image_column(rows, image)]
+    if text:
+        require_columns(rows, *text)
+        return list(text)
+    strings = [
+        name
+        for name, feature in rows.features.items()
+        if isinstance(feature, Value) and feature.dtype in ("string", "large_string")
+    ]
+    if len(strings) == 1:
+        return strings
+    raise ValueError(
+        f"The model classifies texts: name --text_column; the table has the columns of strings "
+        f"{', '.join(strings) or '(none)'} among {', '.join(rows.column_names)}."
+    )
+
+
+def read_rows(
+    name: str, configuration: str | None = None, split: str | None = None
+) -> tuple[Dataset, pd.DataFrame]:
+    """One split of a dataset, images to be opened, and its own columns as a table, row by row.
+
+    A .csv or .tsv file is read as strings, exactly as they stand there; an empty cell is
+    nothing to predict from. Images are shown by the names of
+    their files (as the table writes them, or relative to the folder), classes by their names. Raises
+    `ValueError` as `choose_split` does and for no rows, `FileNotFoundError` for a file that is not there.
+    """
+    path = Path(name)
+    if path.suffix in SEPARATORS and path.is_file():
+        try:
+            own = pd.read_csv(path, sep=SEPARATORS[path.suffix], dtype=str, keep_default_na=False)
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+            raise ValueError(f"{name} cannot be read as a table: {error}") from error
+        if split not in (None, "train"):
+            raise ValueError(unknown_name("split", str(split), ["train"]))
+        _require_rows(len(own), name)
+        table = DatasetDict(train=Dataset.from_pandas(own.replace({"": None}), preserve_index=False))
+        return open_image_paths(table, path.parent)["train"], own
+    loaded = read_dataset(name, configuration)
+    chosen = choose_split([str(known) for known in loaded], split)
+    rows = loaded[chosen]
+    _require_rows(len(rows), f"Split {chosen} of {name}")
+    return rows, own_columns(rows, path)
+
+
+def _require_rows(count: int, what: str) -> None:
+    if count == 0:
+        raise ValueError(f"{what} has no rows.")
+
+
+def own_columns(rows: Dataset, folder: Path) -> pd.DataFrame:
+    """The columns as a table: classes by name, images by the names of their files, relative to `folder` if
+    they lie there, and without their folder elsewhere; an image without a file is an empty cell."""
+    plain = rows.with_format("arrow")
+    shown: dict[str, Any] = {}
+    for name, feature in rows.features.items():
+        if isinstance(feature, Image):
+            cells = rows.select_columns(name).cast_column(name, Image(decode=False))[name]
+            shown[name] = [_file_name(cell, folder) for cell in cells]
+        elif isinstance(feature, ClassLabel):
+            shown[name] = [
+                None if number is None or number < 0 else feature.int2str(number) for number in rows[name]
+            ]
+        else:
+            cells = plain.select_columns(name)[:]
+            shown[name] = cells.to_pandas(types_mapper=pd.ArrowDtype)[name]
+    return pd.DataFrame(shown)
+
+
+def _file_name(cell: Mapping[str, Any] | None, folder: Path) -> str | None:
+    if cell is None or not cell["path"]:
+        return None
+    path = Path(cell["path"])
+    root = folder.resolve()
+    if not path.is_absolute():
+        return cell["path"]
+    return str(path.relative_to(root)) if path.is_relative_to(root) else path.name
