@@ -165,7 +165,8 @@ def _missing(metric: str, known: list[str]) -> str:
             f" auroc takes two classes in an environment, and in all at most {MOST_GROUPS} groups and "
             f"{MOST_SCORES:,} samples times classes."
         )
-    return f"{metric} will not be among the metrics, so it cannot choose; there will be: {shown or 'none'}.{hint}"
+    there = f"there will be: {shown or 'none'}.{hint}"
+    return f"{metric} will not be among the metrics, so it cannot choose; {there}"
 
 
 def _nearest(metric: str, known: list[str]) -> str | None:
