@@ -111,7 +111,7 @@ def test_class_weights_reach_the_run_and_its_results(place: Path, tmp_path: Path
 
 def splits_of(more: str) -> dict[str, Any]:
     arguments = parse_arguments(more.split())
-    datasets = training_datasets(arguments, load_splits(arguments, arguments.run.dataset_config))
+    datasets = training_datasets(arguments, load_splits(arguments))
     return {split: list(data.environment_counts()) for split, data in datasets.items()}
 
 
