@@ -27,7 +27,7 @@ def test_the_tables_show_report_claim_and_verdict(whole: Path) -> None:
         "Does IRM help?",
         "(n = 2)",
         "| 51.0 |",
-        "| IRM helps | small (quick) | 0.01 | ERM |",
+        "| IRM helps | **not replicated** | small (quick) | 0.01 | ERM |",
         "replicated",
     ):
         assert expected in text

@@ -65,15 +65,18 @@ def test_the_largest_budget_is_shown(tmp_path: Path) -> None:
         assert found is not None and found.budget == budget
 
 
-def test_the_readmes_table_lies_between_its_marks(tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
+def test_the_documents_table_lies_between_its_marks(tmp_path: Path) -> None:
+    readme = tmp_path / "studies.md"
     readme.write_text("before\n<!-- studies -->\nold\n<!-- /studies -->\nafter\n")
     write_readme([summarize(STUDY, table(), "full", Path())], readme)
     text = readme.read_text()
     assert text.startswith("before\n<!-- studies -->\n| claim") and text.endswith(
         "<!-- /studies -->\nafter\n"
     )
-    assert "| IRM helps | small (full) | IRM 1 | ERM | -9.00 ± " in text and "old" not in text
+    assert (
+        "| IRM helps | **not replicated** | small (full) | IRM 1 | ERM | -9.00 ± " in text
+        and "old" not in text
+    )
     readme.write_text("no marks")
     with pytest.raises(ValueError, match="no <!-- studies -->"):
         write_readme([], readme)
