@@ -1,4 +1,4 @@
-.PHONY: help style quality test benchmark
+.PHONY: help style quality test site benchmark
 
 help:  ## show this
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -14,6 +14,9 @@ quality:  ## what CI checks besides the tests
 
 test:  ## all tests
 	pytest
+
+site:  ## the documentation, into site/
+	mkdocs build --strict
 
 benchmark:  ## speed, as ratios measured in one run
 	python tests/benchmarks/benchmark.py

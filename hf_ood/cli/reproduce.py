@@ -84,7 +84,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--cards_dir", type=Path, default=Path("model_cards"), help="where cards of main arms go"
     )
-    parser.add_argument("--readme", type=Path, help="a README whose table of claims is renewed")
+    parser.add_argument(
+        "--readme", type=Path, help="a document whose table of claims is renewed: docs/studies.md"
+    )
     return parser
 
 

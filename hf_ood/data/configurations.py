@@ -74,7 +74,9 @@ class ColoredMNISTConfig(BuilderConfig):
     )
     test_color_flip: float = option(0.9, "label_noise_shortcut: P(colour != label) of the test environment.")
     label_flip: float = option(0.25, "label_noise_shortcut: P(label != digit rule), in all environments.")
-    stride: int = option(1, "Keep every which pixel in both directions (2 in Arjovsky et al. 2019: 14x14).")
+    stride: int = option(
+        1, "Keep one pixel in this many, in both directions (2 in Arjovsky et al. 2019: 14x14)."
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -170,7 +172,7 @@ def _luma(colors: np.ndarray) -> np.ndarray:
 
 
 def painters(config: ColoredMNISTConfig, split: str) -> list[Painter]:
-    """The environments of a split: what the table of configurations in the README says, as code."""
+    """The environments of a split: what the table in docs/colored_mnist.md says, as code."""
     pairs = config.test_pairs if split == "test" else config.train_pairs
     fixed: list[Painter] = [Painter(pair) for pair in pairs]
     random_pairs = _RandomPairs("random_colors", config.min_color_distance)

@@ -20,6 +20,24 @@ class EIIL(EnvironmentInference):
 
     The reference should lean on the shortcut, as plain ERM does: the environments then are where the shortcut
     holds and where it fails. Source: Creager, Jacobsen & Zemel 2021, arXiv:2010.07249.
+
+    Requirements:
+        A reference model that leans on the shortcut, such as a briefly trained ERM model, and its logits on
+        the training samples.
+
+    Relations:
+        Its environments are made for `IRM`, and serve every other method that compares environments.
+        `KMeansEnvironments` looks at features and needs no shortcut in the predictions; `RandomEnvironments`
+        is the control.
+
+    Examples:
+        >>> import torch
+        >>> from hf_ood import EIIL
+        >>> from hf_ood.discovery import Reference
+        >>> logits = torch.tensor([[2.0, 0.0], [2.0, 0.0], [0.0, 2.0], [0.0, 2.0]])
+        >>> labels = torch.tensor([0, 1, 1, 0])  # the second and the fourth guess are wrong
+        >>> EIIL(steps=0).infer(Reference(logits, labels), seed=0).tolist()
+        [0, 1, 0, 1]
     """
 
     steps: int = option(10_000, "Adam steps on the assignment (paper's code: 10000); 0: the exact maximum.")

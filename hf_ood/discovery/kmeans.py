@@ -20,6 +20,22 @@ class KMeansEnvironments(EnvironmentInference):
 
     Within classes, because clusters of all features are the classes again. Source: Sohoni et al. 2020,
     arXiv:2011.12945, with k-means for their Gaussian mixtures.
+
+    Requirements:
+        A reference model that ends in a linear layer, classes, and as many samples of each class as there are
+        clusters.
+
+    Relations:
+        `EIIL` looks at the reference's errors instead of its features; `RandomEnvironments` is the control.
+
+    Examples:
+        >>> import torch
+        >>> from hf_ood import KMeansEnvironments
+        >>> from hf_ood.discovery import Reference
+        >>> features = torch.tensor([[0.0], [0.1], [9.0], [0.0], [9.0], [9.1]])
+        >>> labels = torch.tensor([0, 0, 0, 1, 1, 1])
+        >>> KMeansEnvironments().infer(Reference(torch.zeros(6, 2), labels, features), seed=0).tolist()
+        [0, 0, 1, 1, 0, 0]
     """
 
     num_environments: int = option(2, "Clusters of each class.")

@@ -14,7 +14,23 @@ from .base import EnvironmentInference, Reference
 
 @dataclass
 class RandomEnvironments(EnvironmentInference):
-    """Environments of equal size, drawn at random: a control without information."""
+    """Environments of equal size, drawn at random: a control without information.
+
+    Requirements:
+        None.
+
+    Relations:
+        What `EIIL` and `KMeansEnvironments` have to beat: it knows nothing.
+
+    Examples:
+        >>> import torch
+        >>> from hf_ood import RandomEnvironments
+        >>> from hf_ood.discovery import Reference
+        >>> reference = Reference(torch.zeros(6, 2), torch.zeros(6).long())
+        >>> environments = RandomEnvironments().infer(reference, seed=0)
+        >>> environments.bincount().tolist()
+        [3, 3]
+    """
 
     num_environments: int = option(2, "How many environments.")
 

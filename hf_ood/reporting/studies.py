@@ -17,7 +17,7 @@ from .study_figure import draw_study
 from .summaries import Illustration, StudySummary
 
 TEMPLATES = Path(__file__).parent / "templates"
-README_BLOCK = re.compile(r"(<!-- studies -->\n).*?(<!-- /studies -->)", re.DOTALL)
+CLAIMS_BLOCK = re.compile(r"(<!-- studies -->\n).*?(<!-- /studies -->)", re.DOTALL)
 
 
 def write_page(
@@ -36,15 +36,15 @@ def write_page(
 
 
 def write_readme(summaries: Sequence[StudySummary], readme: Path) -> None:
-    """Put the table of claims between the README's `<!-- studies -->` marks.
+    """Put the table of claims between a document's `<!-- studies -->` marks.
 
     Raises `ValueError` when there are none.
     """
     text = readme.read_text(encoding="utf-8")
-    if not README_BLOCK.search(text):
+    if not CLAIMS_BLOCK.search(text):
         raise ValueError(f"{readme} has no <!-- studies --> ... <!-- /studies --> marks.")
     table = _render("claims.md", summaries=summaries)
-    replace_text(readme, README_BLOCK.sub(lambda marks: marks[1] + table + marks[2], text))
+    replace_text(readme, CLAIMS_BLOCK.sub(lambda marks: marks[1] + table + marks[2], text))
 
 
 def _render(template: str, **context: object) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from documents import code_blocks
 
 from hf_ood.cli.arguments import parse_arguments
 from hf_ood.errors import UsageError
@@ -159,8 +159,8 @@ def test_every_recipe_in_the_repository_parses(recipe: Path) -> None:
 
 
 def test_a_method_in_a_script_of_ones_own() -> None:
-    """The README's script, imported as workers of a sweep import it."""
-    (script,) = re.findall(r"```python\n(# own\.py.*?)```", (ROOT / "README.md").read_text(), re.S)
+    """The script of docs/extending.md, imported as workers of a sweep import it."""
+    (script,) = code_blocks("extending.md", "python")
     try:
         exec(script, {"__name__": "__mp_main__"})
         arguments = parse_arguments(["--method", "risk_range+sam", "--risk_range.weight", "3"])

@@ -24,7 +24,7 @@ class KernelDensity:
     q(z|y) sqrt(p/q)| / m; p > e' and q > e'], with train density p, test density q and `points` drawn from
     m = (p + q) / 2 (the paper draws from a density of both splits together, which estimates the same
     integrals with more noise). Which densities count as missing decides everything, so the thresholds e and
-    e' are not given but found: such that the sample, dealt out anew without shift, reads 0.01 or less.
+    e' are not given but found: such that the sample, shuffled so that there is no shift, reads 0.01 or less.
 
     The values depend on the features' dimension, and are low where it is high: compare them with the paper's,
     not with those of `ClassifierPlugIn`.

@@ -111,7 +111,7 @@ def measure_shift(
     to 7 x 7), a checkpoint's folder or Hub id (see `CheckpointEncoder`), or a function. Features are
     reduced to their leading `components`, so units matter. `estimator`: `classifier` or `kde`, the
     paper's. `max_samples`: rows used of either split, classes balanced. `permutations`: samples without
-    shift for the null; the rows of each class are dealt out to the splits anew. That is the null of no
+    shift for the null; the rows of each class are shuffled between the splits. That is the null of no
     shift of either kind.
 
     A shift is one of these features: what the encoder or the reduction drops does not count. The interval

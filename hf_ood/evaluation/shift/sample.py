@@ -26,7 +26,7 @@ class Sample:
         return int(self.labels.max()) + 1
 
     def exchanged(self, rng: np.random.Generator) -> Sample:
-        """The same rows dealt out to the two splits anew, within each class: a sample without shift."""
+        """The same rows, shuffled between the two splits within each class: a sample without shift."""
         splits = self.splits.copy()
         for label in range(self.num_classes):
             members = np.flatnonzero(self.labels == label)

@@ -28,7 +28,7 @@ class Averaging(ABC):
     """The paper, as a BibTeX entry."""
     selection: ClassVar[str] = ""
     """The rule that chose the final weights, in words, where the average is itself the choice: no checkpoint
-    is chosen then. Empty: checkpoints hold averages, and one of them may be chosen as ever."""
+    is chosen then. Empty: checkpoints hold averages, and one of them may be chosen as usual."""
     needs_validation: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class Averaging(ABC):
 def averaged_tensors(model: nn.Module) -> Weights:
     """What is averaged, not copied: trainable parameters and floating-point buffers, by name.
 
-    So statistics of BatchNorm are averaged like weights, not measured anew. The same tensors serve every
+    So statistics of BatchNorm are averaged like weights, not measured again. The same tensors serve every
     process under DDP; nothing else changes in training.
     """
     trainable = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}

@@ -18,6 +18,22 @@ class EMA(Averaging):
 
     Reference: Polyak & Juditsky 1992, in the exponential form that Tarvainen & Valpola 2017,
     arXiv:1703.01780, brought to networks. Evaluations and checkpoints are of the average.
+
+    Requirements:
+        None. Networks divided by FSDP are refused.
+
+    Relations:
+        `SWA` and `SWAD` are means over one part of the training, this one forgets gradually and is there at
+        every evaluation.
+
+    Examples:
+        >>> import torch
+        >>> from hf_ood import EMA
+        >>> average = EMA(decay=0.9, warmup=False)
+        >>> for step, weight in enumerate([0.0, 1.0, 1.0], start=1):
+        ...     average.update({"w": torch.tensor(weight)}, step, max_steps=3)
+        >>> round(average.final["w"].item(), 3)
+        0.19
     """
 
     name: ClassVar[str] = "ema"

@@ -18,7 +18,23 @@ class SWA(Averaging):
 
     Reference: Izmailov et al. 2018, arXiv:1803.05407; the learning rate is the trainer's (constant by
     default, as theirs is in the end). Statistics of BatchNorm are averaged along, where the paper measures
-    them anew. The mean of the whole last part is what the training ends with, so no checkpoint is chosen.
+    them again. The mean of the whole last part is what the training ends with, so no checkpoint is chosen.
+
+    Requirements:
+        None. Networks divided by FSDP are refused.
+
+    Relations:
+        `SWAD` chooses the part of the training by the validation loss, `EMA` forgets gradually. `interpolate`
+        (WiSE-FT) averages two networks, the one before fine-tuning and the one after.
+
+    Examples:
+        >>> import torch
+        >>> from hf_ood import SWA
+        >>> average = SWA(start=0.5)
+        >>> for step, weight in enumerate([0.0, 1.0, 2.0, 4.0], start=1):
+        ...     average.update({"w": torch.tensor(weight)}, step, max_steps=4)
+        >>> average.final["w"].item()  # the mean of 2 and 4
+        3.0
     """
 
     name: ClassVar[str] = "swa"

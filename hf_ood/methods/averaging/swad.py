@@ -55,6 +55,20 @@ class SWAD(Averaging):
     the end; no checkpoint is chosen besides. A curve that reaches no valley leaves the mean over the steps
     before its last evaluation. Evaluate often: `--eval_strategy steps`. Statistics of BatchNorm are
     averaged along. Undecided parts of the average wait in the memory of the CPU.
+
+    Requirements:
+        A validation set that is measured often, as with `eval_strategy="steps"`. Networks divided by FSDP are
+        refused.
+
+    Relations:
+        `SWA` averages over a fixed part of the training. `SAM` looks for flat minima by gradients. It goes
+        with every objective: `erm+swad`, `coral+swad`.
+
+    Examples:
+        >>> from hf_ood.averaging.swad import loss_valley
+        >>> losses = [0.9, 0.5, 0.3, 0.28, 0.29, 0.3, 0.31, 0.6, 0.7]
+        >>> loss_valley(losses, n_converge=3, n_tolerance=2, tolerance_ratio=0.3)
+        range(3, 7)
     """
 
     name: ClassVar[str] = "swad"

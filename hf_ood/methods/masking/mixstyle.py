@@ -27,6 +27,22 @@ class MixStyle(FeatureTransform):
     and advises against the last; here it acts where every feature transform does, between features and
     head, so on a LeNet after the second convolution, but on a deep network late, unless `feature_layer`
     names an early one. It needs maps [B, C, H, W] of more than one cell.
+
+    Requirements:
+        Feature maps [B, C, H, W] of more than one cell, so a convolutional network.
+
+    Relations:
+        `Mixup` and `LISA` mix inputs and labels, this mixes the statistics of features and keeps the labels.
+        `RandomColor` varies the colours of the images themselves.
+
+    Examples:
+        >>> import torch
+        >>> from hf_ood.masking.mixstyle import restyle, style
+        >>> bright, dark = torch.rand(2, 1, 4, 4) + torch.tensor([5.0, 0.0]).view(2, 1, 1, 1)
+        >>> maps = torch.stack([bright, dark])
+        >>> swapped = restyle(maps, partners=torch.tensor([1, 0]), shares=torch.zeros(2, 1, 1, 1))
+        >>> bool(torch.allclose(style(swapped)[0], style(maps)[0].flip(0), atol=1e-4))
+        True
     """
 
     name: ClassVar[str] = "mixstyle"

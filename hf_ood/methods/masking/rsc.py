@@ -86,6 +86,23 @@ class RSC(FeatureTransform):
     `importance`: by default a gradient counts by its size, as in the report's equations 2 and 3, so that
     features which speak against the true class are suppressed too. The authors' code and DomainBed take the
     signed gradient, which suppresses only what speaks for it.
+
+    Requirements:
+        Labels that are classes, and a model whose features can be found: any of this package, and most of
+        transformers (`feature_layer` names the layer otherwise).
+
+    Relations:
+        Combines with every objective, as in `irm+rsc`. `SD` works against reliance on few features through
+        the logits. `MixStyle` also changes features on their way, without looking at the prediction.
+
+    Examples:
+        >>> import torch
+        >>> from hf_ood import RSC
+        >>> transform = RSC(drop_rate=0.5, mask="channel", restoration="none")
+        >>> head = torch.nn.Linear(4, 2, bias=False)
+        >>> _ = head.weight.data.copy_(torch.tensor([[4.0, 3.0, 0.2, 0.1], [0.0, 0.0, 0.0, 0.0]]))
+        >>> transform(torch.ones(1, 4), head, torch.tensor([0]))  # the class leans on the first two
+        tensor([[0., 0., 1., 1.]])
     """
 
     name: ClassVar[str] = "rsc"

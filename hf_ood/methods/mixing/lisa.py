@@ -19,6 +19,22 @@ class LISA(Mixing):
     Reference: Yao et al. 2022, arXiv:2201.00299, algorithm 1: one coin a batch chooses between the two. Each
     sample's partner is drawn from all that fit in the micro-batch, the share for each sample as in the
     authors' code; where nothing fits, a sample stays as it is.
+
+    Requirements:
+        Two environments in the training data, classes, and inputs that are numbers: images or features, not
+        texts.
+
+    Relations:
+        `p_sel=1` always mixes one label over environments, which removes what is particular to an
+        environment; `Mixup` mixes over environments whatever the label.
+
+    Examples:
+        >>> import torch
+        >>> from hf_ood import LISA
+        >>> labels, where = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1])
+        >>> partners, shares = LISA(p_sel=1.0).pairs(labels, where)
+        >>> partners.tolist()  # of the same label, from the other environment
+        [1, 0, 3, 2]
     """
 
     name: ClassVar[str] = "lisa"

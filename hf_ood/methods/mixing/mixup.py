@@ -19,6 +19,22 @@ class Mixup(Mixing):
     References: Zhang et al. 2018, arXiv:1710.09412; between environments Xu et al. 2020, Wang et al. 2020
     and DomainBed, whose form and default this is: the environments of a batch in a random ring, each mixed
     with the next one in one share. An environment that is alone in its micro-batch mixes with itself.
+
+    Requirements:
+        Two environments in the training data, and inputs that are numbers: images or features, not texts. Not
+        with what needs a single class for a sample (`RSC`, `SupCon`, `CDANN`).
+
+    Relations:
+        `LISA` chooses partners by label and environment, `Mixup` by environment alone.
+
+    Examples:
+        >>> import torch
+        >>> from hf_ood import Mixup
+        >>> _ = torch.manual_seed(0)
+        >>> batch = {"pixel_values": torch.eye(4), "labels": torch.tensor([0, 0, 1, 1])}
+        >>> mixed = Mixup(alpha=0.2)({**batch, "environment": torch.tensor([0, 0, 1, 1])}, classes=2)
+        >>> mixed["labels"].sum(1).tolist()  # shares of the classes
+        [1.0, 1.0, 1.0, 1.0]
     """
 
     name: ClassVar[str] = "mixup"

@@ -21,6 +21,25 @@ class CDANN(DANN):
     Reference: Li et al. 2018, "Deep domain generalization via conditional invariant adversarial networks",
     in DomainBed's variant: one discriminator, which sees the features plus a learnt vector of the class,
     and whose loss is the mean over classes of its mean in each class. Options and defaults are DANN's.
+
+    Requirements:
+        As `DANN`; and classes, so neither a regression nor mixed samples.
+
+    Relations:
+        `DANN` where environments hold the classes in equal shares; this where they do not, so that hiding the
+        environment would hide the class.
+
+    Examples:
+        >>> import torch
+        >>> from hf_ood import CDANN
+        >>> from hf_ood.objectives import Outputs
+        >>> objective = CDANN(width=8)
+        >>> objective.build(feature_size=2, num_labels=2, present=torch.tensor([True, True]))
+        >>> features = torch.randn(4, 2, requires_grad=True)
+        >>> labels, where = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1])
+        >>> outputs = Outputs(features, labels, where, 2, features)
+        >>> objective.sums(outputs)["class_count"].tolist()  # of each environment and class
+        [[1.0, 1.0], [1.0, 1.0]]
     """
 
     name: ClassVar[str] = "cdann"

@@ -20,6 +20,27 @@ class CORAL(PenaltyObjective):
     Reference: Sun & Saenko 2016, arXiv:1607.01719, over all pairs of training environments, by their
     distances from the mean covariance. DomainBed's term is four times the paper's and adds one between
     means; its default weight is kept.
+
+    Requirements:
+        Two environments in the training data and a model that ends in a linear layer. Batches with clearly
+        more than two samples of each environment: their covariance is estimated from one step.
+
+    Relations:
+        `MMD` compares whole distributions and is not additive; `DANN` learns what to compare. All three align
+        features whatever their class, which harms where the shares of classes differ between environments;
+        `CDANN` does not.
+
+    Examples:
+        >>> import torch
+        >>> from hf_ood import CORAL
+        >>> from hf_ood.objectives import Outputs
+        >>> features = torch.tensor([[-1.0, 0.0], [1.0, 0.0], [0.0, -1.0], [0.0, 1.0]])
+        >>> where = torch.tensor([0, 0, 1, 1])  # one environment varies along x, the other along y
+        >>> outputs = Outputs(torch.zeros(4, 2), torch.zeros(4).long(), where, 2, features)
+        >>> objective = CORAL(penalty_weight=1.0)
+        >>> _, parts = objective.loss(objective.sums(outputs), step=0)
+        >>> parts["coral_penalty"].item()  # (2^2 + 2^2) / (4 * 2^2)
+        0.5
     """
 
     name: ClassVar[str] = "coral"

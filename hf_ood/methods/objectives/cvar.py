@@ -19,6 +19,22 @@ class CVaR(Objective):
     References: Rockafellar & Uryasev 2000; over groups, Williamson & Menon 2019, arXiv:1901.08665. A share
     of 1 is ERM, one small enough minimises the worst risk alone. The default takes the worse half; the
     papers leave the share to the user.
+
+    Requirements:
+        Two environments in the training data; with few of them the worst share is one environment.
+
+    Relations:
+        `share=1` is `ERM` over environments, a small share the largest risk alone. `EQRM` takes a quantile of
+        a smooth distribution of risks, so that every environment keeps a gradient. `GroupDRO` remembers which
+        environments were bad.
+
+    Examples:
+        >>> import torch
+        >>> from hf_ood import CVaR
+        >>> totals = {"count": torch.ones(4), "loss": torch.tensor([0.1, 0.2, 0.6, 1.0])}
+        >>> loss, _ = CVaR(share=0.5).loss(totals, step=0)  # the worse two
+        >>> round(loss.item(), 3)
+        0.8
     """
 
     name: ClassVar[str] = "cvar"

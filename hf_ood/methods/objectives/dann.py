@@ -33,6 +33,28 @@ class DANN(Objective):
     `gradient_penalty` weighs the squared norm of the gradient that a sample's guess has in its features, mean
     over samples, as DomainBed's `grad_penalty`: it is part of what the discriminator descends and, reversed,
     the features ascend.
+
+    Requirements:
+        Two environments in the training data and a model that ends in a linear layer. A discriminator trains
+        beside the network; networks divided by FSDP are refused.
+
+    Relations:
+        `CDANN` hides the environment within each class, `CORAL` and `MMD` align features without a second
+        network and without its instability.
+
+    Examples:
+        >>> import torch
+        >>> from hf_ood import DANN
+        >>> from hf_ood.objectives import Outputs
+        >>> objective = DANN(width=8, schedule="constant")
+        >>> objective.build(feature_size=2, num_labels=2, present=torch.tensor([True, True]))
+        >>> features = torch.randn(6, 2, requires_grad=True)
+        >>> where = torch.tensor([0, 1] * 3)
+        >>> outputs = Outputs(features, torch.tensor([0, 1] * 3), where, 2, features)
+        >>> loss, parts = objective.loss(objective.sums(outputs), step=0)
+        >>> loss.backward()  # into the features, reversed, and into the discriminator
+        >>> all(parameter.grad is not None for parameter in objective.parameters())
+        True
     """
 
     name: ClassVar[str] = "dann"

@@ -20,6 +20,25 @@ class EQRM(Objective):
     DomainBed's. Its learning rate of 1e-6 after the burn-in is a matter of the trainer's schedule here, and
     every risk has its own gradient: differentiating the bisection, as it does, reaches all but the two
     extreme ones through the bandwidth alone.
+
+    Requirements:
+        Two environments in the training data; a distribution is estimated from their risks, so more are
+        better.
+
+    Relations:
+        A quantile of 0.5 is close to `ERM`, towards 1 it extrapolates beyond the largest risk, as `VREx`
+        does. `CVaR` is the mean beyond a quantile.
+
+    Examples:
+        >>> import torch
+        >>> from hf_ood import EQRM
+        >>> totals = {"count": torch.ones(3), "loss": torch.tensor([0.2, 0.4, 0.6])}
+        >>> for quantile in (0.5, 0.9, 0.99):
+        ...     loss, _ = EQRM(quantile=quantile, burn_in_steps=0).loss(totals, step=0)
+        ...     print(f"{quantile}: {loss.item():.2f}")
+        0.5: 0.40
+        0.9: 0.71
+        0.99: 0.92
     """
 
     name: ClassVar[str] = "eqrm"

@@ -19,6 +19,25 @@ class ERM(Objective):
     Samples weigh the same by default, as in the source and in DomainBed, where all environments' batches are
     one. With `weighting="environments"` it is the mean over environments of their risks, whatever their
     sizes. With environments in equal parts in every batch, the sampler's default, both are the same.
+
+    Requirements:
+        None.
+
+    Relations:
+        The baseline that every method here is measured against. `SD`, `DANN` and `Fishr` take the same mean
+        over samples and add to it; `IRM`, `VREx` and `CORAL` add to the mean over environments.
+        `CVaR(share=1.0)` is ERM over environments.
+
+    Examples:
+        >>> import torch
+        >>> from hf_ood import ERM
+        >>> totals = {"count": torch.tensor([3.0, 1.0]), "loss": torch.tensor([0.3, 0.9])}
+        >>> loss, _ = ERM().loss(totals, step=0)  # 1.2 over four samples
+        >>> round(loss.item(), 4)
+        0.3
+        >>> loss, _ = ERM(weighting="environments").loss(totals, step=0)  # risks of 0.1 and 0.9
+        >>> round(loss.item(), 4)
+        0.5
     """
 
     name: ClassVar[str] = "erm"

@@ -30,6 +30,26 @@ class Fishr(PenaltyObjective):
 
     The mean loss is over samples, as in both of their codes; `weighting="environments"` takes the paper's
     equation, the mean over environments.
+
+    Requirements:
+        Two environments in the training data and a model that ends in a linear layer.
+
+    Relations:
+        `IGA` compares the gradients' means in all weights, at many times the cost; this compares their
+        variances in the head. `VREx` and `IRM` compare one number of each environment, this one for every
+        weight of the head.
+
+    Examples:
+        >>> import torch
+        >>> from hf_ood import Fishr
+        >>> from hf_ood.objectives import Outputs
+        >>> features = torch.tensor([[1.0], [1.0], [1.0], [-1.0]])
+        >>> where = torch.tensor([0, 0, 1, 1])  # gradients vary in the second environment only
+        >>> outputs = Outputs(torch.zeros(4, 2), torch.zeros(4).long(), where, 2, features)
+        >>> objective = Fishr(warmup_steps=0, ema=0.0)
+        >>> _, parts = objective.loss(objective.sums(outputs), step=0)
+        >>> round(parts["fishr_penalty"].item(), 4)
+        0.0078
     """
 
     name: ClassVar[str] = "fishr"

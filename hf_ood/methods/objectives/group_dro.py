@@ -21,6 +21,25 @@ class GroupDRO(Objective):
     once per optimizer step, before the loss, from the risks of the whole step; an environment that is absent
     from it keeps its weight and the loss is divided by the weight that is present. Default as in the paper's
     code and DomainBed.
+
+    Requirements:
+        Two environments in the training data, and regularisation: weight decay or early stopping, as the
+        paper shows.
+
+    Relations:
+        `CVaR` looks at the worst share of one step, without memory; here weights build up over steps. To
+        protect classes within environments, make groups of both: `add_environments(dataset,
+        column=["hospital", "label"])`.
+
+    Examples:
+        >>> import torch
+        >>> from hf_ood import GroupDRO
+        >>> objective = GroupDRO(step_size=0.5)
+        >>> totals = {"count": torch.tensor([2.0, 2.0]), "loss": torch.tensor([0.4, 2.4])}
+        >>> for step in range(3):
+        ...     objective.update(totals, step)
+        >>> [round(weight, 3) for weight in objective.weights.tolist()]
+        [0.182, 0.818]
     """
 
     name: ClassVar[str] = "group_dro"

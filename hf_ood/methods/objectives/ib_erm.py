@@ -19,6 +19,26 @@ class IBERM(PenaltyObjective):
 
     Reference: Ahuja et al. 2021, arXiv:2106.06607. Defaults of weight and warm-up are DomainBed's; the
     variance is the population's, which one sample has too, where DomainBed's is the unbiased one.
+
+    Requirements:
+        A model that ends in a linear layer. One environment is enough.
+
+    Relations:
+        `IBIRM` is this and `IRM` together. `SD` limits logits where this limits the features below them.
+        Variance within environments is not what `CORAL` compares, which is the difference between
+        environments.
+
+    Examples:
+        >>> import torch
+        >>> from hf_ood import IBERM
+        >>> from hf_ood.objectives import Outputs
+        >>> features = torch.tensor([[1.0, 0.0], [3.0, 0.0], [1.0, 5.0], [1.0, 5.0]])
+        >>> where = torch.tensor([0, 0, 1, 1])
+        >>> outputs = Outputs(torch.zeros(4, 2), torch.zeros(4).long(), where, 2, features)
+        >>> objective = IBERM(warmup_steps=0)
+        >>> _, parts = objective.loss(objective.sums(outputs), step=0)
+        >>> round(parts["ib_erm_penalty"].item(), 3)  # one of four variances is 1
+        0.25
     """
 
     name: ClassVar[str] = "ib_erm"

@@ -19,6 +19,25 @@ class IBIRM(IRM):
 
     Reference: Ahuja et al. 2021, arXiv:2106.06607. Defaults are DomainBed's. The whole is divided by IRM's
     weight, as in IRM; `reset_optimizer` acts at the end of either warm-up, as in DomainBed.
+
+    Requirements:
+        Two environments in the training data and a model that ends in a linear layer.
+
+    Relations:
+        `IRM` and `IBERM` in one; with `bottleneck_weight=0` it is `IRM`. On the linear unit tests the
+        bottleneck helps where invariant features alone do not tell the class with certainty.
+
+    Examples:
+        >>> import torch
+        >>> from hf_ood import IBIRM
+        >>> from hf_ood.objectives import Outputs
+        >>> features = torch.tensor([[1.0, 0.0], [3.0, 0.0], [1.0, 5.0], [1.0, 5.0]])
+        >>> where = torch.tensor([0, 0, 1, 1])
+        >>> outputs = Outputs(features, torch.tensor([0, 0, 1, 1]), where, 2, features)
+        >>> objective = IBIRM(penalty_weight=10.0, warmup_steps=0, bottleneck_warmup_steps=0)
+        >>> _, parts = objective.loss(objective.sums(outputs), step=0)
+        >>> {name: round(value.item(), 3) for name, value in parts.items()}
+        {'risk': 0.1, 'ib_irm_penalty': 0.024, 'bottleneck': 0.25}
     """
 
     name: ClassVar[str] = "ib_irm"

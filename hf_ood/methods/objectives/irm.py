@@ -31,6 +31,25 @@ class IRM(PenaltyObjective):
     right on average for mini-batches, but at times negative, and a large weight then rewards chance. It is
     the mean over all ways to halve the batch of what DomainBed does with one, multiply the halves' slopes. An
     environment with one sample in the step is left out of it.
+
+    Requirements:
+        Two environments in the training data. Batches that are not too small, or `estimator="unbiased"`.
+
+    Relations:
+        `VREx` asks for equal risks, `IRM` for equal optimal classifiers: both penalties are 0 where every
+        environment is fitted perfectly. `IBIRM` adds the bottleneck of `IBERM`. `EIIL` infers the
+        environments that make this penalty largest.
+
+    Examples:
+        >>> import torch
+        >>> from hf_ood import IRM
+        >>> from hf_ood.objectives import Outputs
+        >>> logits = torch.tensor([[2.0, 0.0], [2.0, 0.0]])  # right in environment 0, wrong in 1
+        >>> outputs = Outputs(logits, torch.tensor([0, 1]), torch.tensor([0, 1]), num_environments=2)
+        >>> objective = IRM(penalty_weight=100.0, warmup_steps=0)
+        >>> loss, parts = objective.loss(objective.sums(outputs), step=0)
+        >>> {name: round(value.item(), 3) for name, value in parts.items()}
+        {'risk': 1.127, 'irm_penalty': 1.58}
     """
 
     name: ClassVar[str] = "irm"

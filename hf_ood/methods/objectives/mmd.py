@@ -20,6 +20,23 @@ class MMD(PenaltyObjective):
     References: Gretton et al. 2012; over environments, Li et al. 2018, "Domain generalization with
     adversarial feature learning", here without its adversary. Kernels and weight are DomainBed's. Kernels
     compare samples, so no accumulation and one process.
+
+    Requirements:
+        Two environments in the training data, a model that ends in a linear layer, one process and no
+        gradient accumulation.
+
+    Relations:
+        `CORAL` compares second moments alone and is exact over any number of processes; start with it. `DANN`
+        replaces the fixed kernels by a trained discriminator.
+
+    Examples:
+        >>> import torch
+        >>> from hf_ood.objectives.functional import mmd_penalty
+        >>> where = torch.tensor([0, 0, 1, 1])
+        >>> together = torch.tensor([[0.0], [1.0], [0.0], [1.0]])
+        >>> apart = torch.tensor([[0.0], [1.0], [5.0], [6.0]])
+        >>> [round(mmd_penalty(x, where, 2, gammas=[1.0]).item(), 3) for x in (together, apart)]
+        [0.0, 1.368]
     """
 
     name: ClassVar[str] = "mmd"

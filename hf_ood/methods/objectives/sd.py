@@ -21,6 +21,24 @@ class SD(PenaltyObjective):
     Reference: Pezeshki et al. 2021, arXiv:2011.09468. It uses no environments; both means are over samples,
     as in the paper and in DomainBed, or with `weighting="environments"` over environments of the mean in
     each. Default weight and no warm-up as in DomainBed.
+
+    Requirements:
+        None: it works with a single environment.
+
+    Relations:
+        `ERM` with a penalty on confidence. Label smoothing (`CrossEntropy(label_smoothing=0.1)`) also limits
+        confidence, through the labels. `RSC` forces other features into use by hiding the strongest.
+
+    Examples:
+        >>> import torch
+        >>> from hf_ood import SD
+        >>> from hf_ood.objectives import Outputs
+        >>> logits = torch.tensor([[3.0, 1.0], [0.0, 0.0]])
+        >>> outputs = Outputs(logits, torch.tensor([0, 1]), torch.tensor([0, 0]), num_environments=1)
+        >>> objective = SD(penalty_weight=0.1)
+        >>> _, parts = objective.loss(objective.sums(outputs), step=0)
+        >>> parts["sd_penalty"].item()  # (9 + 1 + 0 + 0) / 4
+        2.5
     """
 
     name: ClassVar[str] = "sd"

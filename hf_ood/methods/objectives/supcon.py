@@ -24,6 +24,23 @@ class SupCon(PenaltyObjective):
     Reference: Khosla et al. 2020, arXiv:2004.11362, here beside the classifier's risk, on its features and
     without a projection network. Every sample is compared with every other, so no accumulation and one
     process.
+
+    Requirements:
+        A model that ends in a linear layer, classes, one process and no gradient accumulation. Batches in
+        which most classes occur more than once.
+
+    Relations:
+        `CORAL`, `MMD` and `DANN` bring environments together whatever the class; this brings together samples
+        of one class, from whatever environment.
+
+    Examples:
+        >>> import torch
+        >>> from hf_ood.objectives.supcon import supervised_contrastive_loss
+        >>> labels = torch.tensor([0, 0, 1, 1])
+        >>> by_class = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+        >>> across = by_class[[0, 2, 1, 3]]
+        >>> [round(supervised_contrastive_loss(x, labels).item(), 2) for x in (by_class, across)]
+        [0.0, 10.0]
     """
 
     name: ClassVar[str] = "supcon"

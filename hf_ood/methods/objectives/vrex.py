@@ -19,6 +19,23 @@ class VREx(PenaltyObjective):
 
     The paper adds the risks up, so its weight is E times ours. Weight and warm-up are by default those of
     DomainBed, which takes the mean too. As in the paper's code, a weight above 1 divides the whole loss.
+
+    Requirements:
+        Two environments in the training data.
+
+    Relations:
+        `GroupDRO` and `CVaR` weigh the worst risks more and stay between the risks that there are; the
+        variance extrapolates beyond them. `Fishr` compares variances of gradients where this compares risks.
+        `IRM` is stronger in theory and harder to tune.
+
+    Examples:
+        >>> import torch
+        >>> from hf_ood import VREx
+        >>> objective = VREx(penalty_weight=10.0, warmup_steps=0)
+        >>> totals = {"count": torch.tensor([2.0, 2.0]), "loss": torch.tensor([0.4, 1.2])}
+        >>> loss, parts = objective.loss(totals, step=0)
+        >>> {name: round(value.item(), 3) for name, value in parts.items()}
+        {'risk': 0.4, 'vrex_penalty': 0.04}
     """
 
     name: ClassVar[str] = "vrex"

@@ -28,6 +28,19 @@ class ANDMask(Update):
     Reference: Parascandolo et al. 2021, arXiv:2009.00329. What is let through of a parameter is divided by
     its share, as in the paper's code and DomainBed. Default as DomainBed's: all environments have to agree.
     A sign has no digits: rounding decides where an environment's gradient is almost 0.
+
+    Requirements:
+        Two environments in the training data; the objective `ERM` or `SD`.
+
+    Relations:
+        `SANDMask` replaces the threshold by a smooth mask that also looks at the gradients' variance.
+
+    Examples:
+        >>> import torch
+        >>> from hf_ood.updates.and_mask import and_mask
+        >>> gradients = torch.tensor([[1.0, -2.0, 3.0], [2.0, 1.0, 4.0]])  # two environments, three weights
+        >>> and_mask(gradients, tau=1.0)
+        tensor([1., 0., 1.])
     """
 
     name: ClassVar[str] = "and_mask"

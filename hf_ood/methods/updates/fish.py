@@ -20,6 +20,25 @@ class Fish(Update):
     of the environments' gradients. The inner steps are the trainer's optimizer's, at its learning rate; its
     moments go on from step to step and are saved with the checkpoint (DomainBed's inner Adam does so, its
     checkpoints do not hold it). The loss that is logged is the mean of those met on the way.
+
+    Requirements:
+        Two environments in the training data; the objective `ERM` or `SD`.
+
+    Relations:
+        `IGA` penalises differences of the environments' gradients exactly, this follows their inner products
+        to first order. `MLDG` also takes a step on some environments, and asks what it does to the others.
+
+    Examples:
+        >>> from hf_ood import Fish, LinearConfig, LinearForImageClassification, OODConfig, OODTrainer
+        >>> from hf_ood.data import linear_unit_test_tensors
+        >>> data = linear_unit_test_tensors("example_2", samples=100)
+        >>> model = LinearForImageClassification(LinearConfig(num_features=10))
+        >>> args = OODConfig("run", max_steps=3, save_strategy="no", use_cpu=True, disable_tqdm=True)
+        >>> trainer = OODTrainer(model, args, update=Fish(meta_lr=0.5), train_dataset=data["train"])
+        >>> result = trainer.train()
+        {'train_runtime': ...}
+        >>> result.global_step
+        3
     """
 
     name: ClassVar[str] = "fish"

@@ -21,6 +21,26 @@ class IGA(Update):
     out, the deviations sum to 0.) The weight is DomainBed's, whose penalty is a sum over environments, not
     a mean. Attention kernels that cannot be differentiated twice raise PyTorch's error; load the model with
     attn_implementation="eager".
+
+    Requirements:
+        Two environments in the training data; the objective `ERM` or `SD`; a network that can be
+        differentiated twice, so no `torch.compile`.
+
+    Relations:
+        `Fishr` compares variances of gradients, in the head alone and in closed form. `Fish` is the
+        first-order way to gradients that agree.
+
+    Examples:
+        >>> from hf_ood import IGA, LinearConfig, LinearForImageClassification, OODConfig, OODTrainer
+        >>> from hf_ood.data import linear_unit_test_tensors
+        >>> data = linear_unit_test_tensors("example_2", samples=100)
+        >>> model = LinearForImageClassification(LinearConfig(num_features=10))
+        >>> args = OODConfig("run", max_steps=3, save_strategy="no", use_cpu=True, disable_tqdm=True)
+        >>> trainer = OODTrainer(model, args, update=IGA(penalty_weight=100.0), train_dataset=data["train"])
+        >>> result = trainer.train()
+        {'train_runtime': ...}
+        >>> result.global_step
+        3
     """
 
     name: ClassVar[str] = "iga"

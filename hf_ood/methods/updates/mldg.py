@@ -13,7 +13,7 @@ from .base import Direction, Gradient, Slope, Update, Window, mean_gradient
 
 @dataclass
 class MLDG(Update):
-    """Learn on some environments so that it also helps on the held-out others, drawn anew every step.
+    """Learn on some environments so that it also helps on the held-out others, drawn afresh in every step.
 
     Reference: Li et al. 2018, arXiv:1710.03463, algorithm 1, first order: `grad F(w) + beta * grad G(w')`, F
     the mean risk of the environments kept, G that of the `held_out` ones, w' the weights after an inner step
@@ -21,6 +21,24 @@ class MLDG(Update):
     fresh Adam at the trainer's learning rate: every weight moves by it. At least one environment is kept
     (DomainBed holds out 2, and of two environments learns nothing). With fewer than two in the batch it is
     ERM.
+
+    Requirements:
+        Two environments in the training data, better three; the objective `ERM` or `SD`.
+
+    Relations:
+        To first order in the inner step it follows inner products of gradients, as `Fish` does.
+
+    Examples:
+        >>> from hf_ood import MLDG, LinearConfig, LinearForImageClassification, OODConfig, OODTrainer
+        >>> from hf_ood.data import linear_unit_test_tensors
+        >>> data = linear_unit_test_tensors("example_2", samples=100)
+        >>> model = LinearForImageClassification(LinearConfig(num_features=10))
+        >>> args = OODConfig("run", max_steps=3, save_strategy="no", use_cpu=True, disable_tqdm=True)
+        >>> trainer = OODTrainer(model, args, update=MLDG(beta=1.0), train_dataset=data["train"])
+        >>> result = trainer.train()
+        {'train_runtime': ...}
+        >>> result.global_step
+        3
     """
 
     name: ClassVar[str] = "mldg"

@@ -19,6 +19,25 @@ class SAM(Update):
     costs two. The perturbation follows the gradient of the whole batch, not of each process's part of it as
     in the paper's code. What lives between steps (an objective's moving averages, batch statistics) moves
     at w only; dropout is the same at both points.
+
+    Requirements:
+        Any objective without networks of its own. A step costs two; networks divided by FSDP are refused.
+
+    Relations:
+        `SWA` and `SWAD` look for flat minima by averaging weights, at no cost. It goes with any objective,
+        also with environments: `vrex+sam`.
+
+    Examples:
+        >>> from hf_ood import SAM, LinearConfig, LinearForImageClassification, OODConfig, OODTrainer
+        >>> from hf_ood.data import linear_unit_test_tensors
+        >>> data = linear_unit_test_tensors("example_2", samples=100)
+        >>> model = LinearForImageClassification(LinearConfig(num_features=10))
+        >>> args = OODConfig("run", max_steps=3, save_strategy="no", use_cpu=True, disable_tqdm=True)
+        >>> trainer = OODTrainer(model, args, update=SAM(rho=0.05), train_dataset=data["train"])
+        >>> result = trainer.train()
+        {'train_runtime': ...}
+        >>> result.global_step
+        3
     """
 
     name: ClassVar[str] = "sam"

@@ -32,6 +32,19 @@ class SANDMask(Update):
     its share, as in DomainBed. Its default `tau` of 1 lets nothing through, ever; ours is the middle of the
     range that its sweeps draw from, `k` is its default. Gradients are small and their variance smaller, so
     the mask is almost a switch unless `k` is small too.
+
+    Requirements:
+        Two environments in the training data; the objective `ERM` or `SD`.
+
+    Relations:
+        `ANDMask` is the same with a threshold, and without a look at sizes.
+
+    Examples:
+        >>> import torch
+        >>> from hf_ood.updates.sand_mask import sand_mask
+        >>> gradients = torch.tensor([[1.0, -2.0, 3.0], [2.0, 1.0, 9.0]])  # two environments, three weights
+        >>> sand_mask(gradients, tau=0.5, k=1.0)
+        tensor([0.7616, 0.0000, 0.0278])
     """
 
     name: ClassVar[str] = "sand_mask"

@@ -66,8 +66,8 @@ def test_the_largest_budget_is_shown(tmp_path: Path) -> None:
         assert found is not None and found.budget == budget
 
 
-def test_the_readmes_table_lies_between_its_marks(tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
+def test_the_documents_table_lies_between_its_marks(tmp_path: Path) -> None:
+    readme = tmp_path / "studies.md"
     readme.write_text("before\n<!-- studies -->\nold\n<!-- /studies -->\nafter\n")
     write_readme([summarize(STUDY, table(), "full", Path())], readme)
     text = readme.read_text()

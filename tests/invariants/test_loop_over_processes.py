@@ -1,14 +1,14 @@
-"""The engine in a loop of one's own, without `Trainer`: the README's, to the weights of `OODTrainer`."""
+"""The loop of docs/engine.md that sums over processes, on one of them, to the weights of `OODTrainer`."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from conftest import make_args, make_dataset, make_model
+from documents import code_blocks
 from torch.utils.data import BatchSampler
 
 from hf_ood import IRM, EnvironmentSampler, OODTrainer
@@ -16,16 +16,13 @@ from hf_ood.data import collate
 from hf_ood.engine import ExactStep, Reduction
 from hf_ood.methods.objectives import Outputs
 
-README = Path(__file__).parents[2] / "README.md"
 
-
-def readme_loop() -> str:
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
-    return next(block for block in blocks if "ExactStep(" in block)
+def loop() -> str:
+    return next(block for block in code_blocks("engine.md", "python") if "over_processes()" in block)
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
-def test_the_readmes_loop_trains_to_the_trainers_weights(accumulation: int, tmp_path: Path) -> None:
+def test_the_pages_loop_trains_to_the_trainers_weights(accumulation: int, tmp_path: Path) -> None:
     data, steps, batch = make_dataset(), 6, 24 // accumulation
     method = {"penalty_weight": 20.0, "warmup_steps": 2, "l2": 1e-3}
     arguments = make_args(
@@ -48,7 +45,7 @@ def test_the_readmes_loop_trains_to_the_trainers_weights(accumulation: int, tmp_
         "total_steps": steps,
         "windows": [batches[i * accumulation : (i + 1) * accumulation] for i in range(steps)],
     }
-    exec(readme_loop(), names)
+    exec(loop(), names)
     for ours, theirs in zip(model.parameters(), trainer.model.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
     assert not torch.equal(next(model.parameters()), next(make_model().parameters()))

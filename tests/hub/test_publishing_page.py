@@ -1,4 +1,4 @@
-"""From nothing to a published checkpoint by the README's own commands, and back by its own code."""
+"""From nothing to a published checkpoint by the commands of docs/publishing.md, and back by its code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hub.loopback import LoopbackHub
 from hub.tiny import write_tiny_source
 from PIL import Image
 
-EXTRA = {  # what makes the README's commands take seconds
+EXTRA = {  # what makes the page's commands take seconds
     "build.py": "--label_rule zero_vs_one --source {digits} --output_dir {built}",
     "train.py": "--max_steps 40 --per_device_train_batch_size 60 --irm.penalty_weight 1 --use_cpu true "
     "--num_threads 1 --disable_tqdm true",
@@ -21,8 +21,8 @@ EXTRA = {  # what makes the README's commands take seconds
 
 
 def blocks(heading: str, language: str) -> list[str]:
-    """The code below a heading of the README, with the user that the loopback Hub knows."""
-    section = (ROOT / "README.md").read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    """The code below a heading of the page, with the user that the loopback Hub knows."""
+    section = (ROOT / "docs" / "publishing.md").read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
     found = re.findall(rf"```{language}\n(.*?)```", section, re.S)
     assert found, heading
     return [code.replace("user/", "alice/readme-") for code in found]
