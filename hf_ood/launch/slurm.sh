@@ -1,5 +1,5 @@
 #!/bin/bash
-# sbatch hf_ood/launch/slurm.sh --config trainers/recipes/quickstart.yaml
+# sbatch hf_ood/launch/slurm.sh --config quickstart
 #SBATCH --job-name=hf_ood
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1

@@ -10,11 +10,13 @@
 
 _shtab_hf_ood_commands() {
   local _commands=(
+    compare:'finished runs side by side: intervals, verdicts, cost, a plot'
     completion:'print the completion of a shell'
     datasets:'write Colored MNIST as a dataset folder, and publish it'
     evaluate:'evaluate a classifier in every environment of a dataset'
     explain:'where a finished run looks: Grad-CAM by environment'
     methods:'list the methods: what each is, needs, and comes from'
+    predict:'classes and probabilities for every row of a table, as a table'
     publish:'publish a finished run on the Hub'
     recipes:'list recipes, studies and launch files, or print where one is'
     reproduce:'carry out studies: arms, seeds, intervals, one page'
@@ -31,6 +33,18 @@ _shtab_hf_ood_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_hf_ood_defaults_added=0
+
+_shtab_hf_ood_compare_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--first[the row to compare with\; default\: the first run\'s]:ROW:"
+  "--measure[accuracy (default), macro_f1, loss, ece, ...\: of each environment in results.json]:measure:"
+  "--margin[how small a difference does not matter, in points (of losses and errors\: in their unit)\; default\: 1 point, none for losses and errors]:margin:"
+  "--output_dir[where pages, plot and tables go\; default\: comparisons\/\<name\>]:output_dir:"
+  "(*):a run\'s folder, a folder with runs in it, or a pattern in quotes:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_hf_ood_compare_defaults_added=0
 
 _shtab_hf_ood_completion_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -59,7 +73,7 @@ _shtab_hf_ood_datasets_options=(
   "--color_flips[label_noise_shortcut\: P(colour \!\= label) of each training environment.]:COLOR_FLIPS:"
   "--test_color_flip[label_noise_shortcut\: P(colour \!\= label) of the test environment.]:TEST_COLOR_FLIP:"
   "--label_flip[label_noise_shortcut\: P(label \!\= digit rule), in all environments.]:LABEL_FLIP:"
-  "--stride[Keep every which pixel in both directions (2 in Arjovsky et al. 2019\: 14x14).]:STRIDE:"
+  "--stride[Keep one pixel in this many, in both directions (2 in Arjovsky et al. 2019\: 14x14).]:STRIDE:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -68,13 +82,15 @@ _shtab_hf_ood_datasets_defaults_added=0
 _shtab_hf_ood_evaluate_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--model[A Hub id or a folder with a classifier and its processor.]:model:"
-  "--dataset[colored_mnist (built in), a Hub dataset, a local folder, or files as in train.py.]:dataset:"
+  "--run[Instead of --model\: the folder of a finished run. Its dataset, columns and length of texts are the defaults of the flags below, and the environments that it was trained on, validated on and never saw are measured apart.]:run:"
+  "--dataset[colored_mnist (built in), a Hub dataset, a local folder, or files as in train.py. Default\: the run\'s, or colored_mnist.]:dataset:"
   {--dataset_config,--dataset-config}"[The dataset\'s configuration.]:dataset_config:"
-  "--split[The split.]:split:"
-  {--environment_column,--environment-column}"[The column that says where a sample is from\; several make one environment of each combination.]:environment_column:"
-  {--label_column,--label-column}"[The column of the true classes.]:label_column:"
+  "--split[The split that is measured. Default\: the only one, or test.]:split:"
+  {--environment_column,--environment-column}"[The column that says where a sample is from\; several make one environment of each combination. Default\: environment.]:environment_column:"
+  {--label_column,--label-column}"[The column of the true classes. Default\: label.]:label_column:"
   {--image_column,--image-column}"[The column of images\; not needed when there is only one.]:image_column:"
-  {--text_column,--text-column}"[Classify texts\: their column, or two columns for sentence pairs.]:text_column:"
+  {--text_column,--text-column}"[The column of texts, or two for sentence pairs\; not needed when there is only one of strings.]:text_column:"
+  {--max_length,--max-length}"[Cut texts after this many tokens. Default\: what the model takes.]:max_length:"
   {--output_dir,--output-dir}"[Folder of results and plots. Default\: evaluations\/\<model\>-on-\<dataset\>-\<config\>-\<split\>.]:output_dir:"
   {--batch_size,--batch-size}"[Samples per forward pass.]:batch_size:"
   {--num_workers,--num-workers}"[Processes that decode and prepare samples.]:num_workers:"
@@ -102,6 +118,27 @@ _shtab_hf_ood_methods_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_hf_ood_methods_defaults_added=0
+
+_shtab_hf_ood_predict_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--model[A Hub id or a folder with a model and its processor.]:model:"
+  "--output[File to write, by its suffix\: .csv, .tsv, .json, .jsonl, .parquet. Default\: the terminal.]:output:"
+  "--dataset_config[The dataset\'s configuration.]:dataset_config:"
+  "--split[The split. Default\: the only one, or test.]:split:"
+  "--image_column[The column of images\; not needed when there is only one.]:image_column:"
+  "--text_column[The column of texts, or two for pairs. Default\: as the model was trained, or the only one.]:NAME:"
+  "--feature_columns[For a model of vectors\: the columns of their numbers, in order, or one column of lists.]:NAME:"
+  "--max_length[Cut texts after this many tokens.]:max_length:"
+  "--prefix[Before the names of the new columns.]:prefix:"
+  "--batch_size[Rows per forward pass.]:batch_size:"
+  "--num_workers[Processes that decode and prepare rows.]:num_workers:"
+  "--revision[Branch, tag or commit of the model on the Hub.]:revision:"
+  "--trust_remote_code[Run the code that the model\'s repository brings along.]"
+  ":A .csv, .tsv, .json, .jsonl or .parquet file, a folder of images, or a Hub dataset.:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_hf_ood_predict_defaults_added=0
 
 _shtab_hf_ood_publish_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -138,7 +175,7 @@ _shtab_hf_ood_reproduce_options=(
   "--runs_dir[where runs are kept]:runs_dir:"
   "--results_dir[where tables and the page go]:results_dir:"
   "--cards_dir[where cards of main arms go]:cards_dir:"
-  "--readme[a README whose table of claims is renewed]:readme:"
+  "--readme[a document whose table of claims is renewed\: docs\/studies.md]:readme:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -175,7 +212,7 @@ _shtab_hf_ood_sweep_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[a recipe, or the name of one\: data, model, training]:config:"
   "--methods[erm irm vrex\+rsc ...]:METHOD:"
-  "--trials[per method and held-out environment\; default\: 20 (DomainBed)]:trials:"
+  "--trials[per method and held-out environment\; default\: 20 (DomainBed). The first has the defaults\: --trials 1 compares methods as shipped]:trials:"
   "--seeds[of each trial\; default\: 3 (DomainBed)]:seeds:"
   "--held_out[held out in turn, or test_split\: the data\'s own test split\; default\: every one that trains]:ENV:"
   "--protocols[validation, worst, leave_one_out, oracle, or an environment\'s name\; default\: validation oracle. The first one guides the sampler and the pruner, and writes the recipes]:RULE:"
@@ -206,7 +243,7 @@ _shtab_hf_ood_train_options=(
   {--in_memory,--in-memory}"[Keep decoded images in memory\; never\: decode batch by batch from the mapped Arrow file, in --dataloader_num_workers processes\; auto\: in memory if they fill at most a quarter of what is free.]:in_memory:(auto always never)"
   {--also_test,--also-test}"[Measure the final weights on the test environments of these configurations too.]:also_test:"
   {--train_environments,--train-environments}"[Train on these environments only (names). Default\: on all that are not held out.]:train_environments:"
-  {--test_environments,--test-environments}"[Hold these environments out as a whole and test on them (names), on their rows in the dataset\'s own test split or, if that has none, on all. Default\: the own test split\; without one, all environments that --train_environments leaves.]:test_environments:"
+  {--test_environments,--test-environments}"[Hold these environments out as a whole and test on them (names), on their rows in the dataset\'s own test split or, if that has none, on all. Of several environment columns site\=fonts holds out every combination with it. Default\: the own test split\; without one, all environments that --train_environments leaves.]:test_environments:"
   "--validation[What a checkpoint is chosen on\: a share held out at random from each training environment (0.2, an 80\/20 split, as DomainBed\'s), or names of whole environments, which are not trained on. Default\: the dataset\'s own validation split\; without one, 0.2.]:validation:"
   {--max_train_samples,--max-train-samples}"[Use this many training samples, in equal parts per environment.]:max_train_samples:"
   "--augmentation[Applied to training batches of images\: none, random_color, report.]:augmentation:"
@@ -350,7 +387,11 @@ _shtab_hf_ood_train_options=(
   {--sample_with_replacement,--sample-with-replacement}"[Draw samples independently within an environment, instead of going through it.]:sample_with_replacement:"
   {--feature_layer,--feature-layer}"[The module whose output are the features that a feature transform acts on. Default\: the last that the whole prediction goes through and whose places all count.]:feature_layer:"
   {--freeze_batch_norm,--freeze-batch-norm}"[Train with batch normalisation\'s running statistics, unchanged\; its weights still learn. Otherwise statistics are of each micro-batch on each process, over all its environments, never of one environment\; running ones follow that mixture and serve every environment in evaluation.]:freeze_batch_norm:"
+  {--early_stopping_patience,--early-stopping-patience}"[Stop after this many evaluations in a row in which --metric_for_best_model did not get better. The run ends with its best checkpoint.]:early_stopping_patience:"
+  {--early_stopping_threshold,--early-stopping-threshold}"[What counts as better\: a change of the metric by more than this.]:early_stopping_threshold:"
+  "--seeds[Train with the seeds 0, 1, ..., so many, and compare\; so are several methods after --method.]:seeds:"
   "--config[A YAML recipe\: a file of flags, overridden by those on the command line.]:config:"
+  "--class_weights[What samples count by their class\: balanced (every class the same in the training data), or a number for each class in the order of the labels (1,5). The same as --loss.class_weights.]:class_weights:"
   "--colored_mnist.seed[Seed of every random choice\: order, colours, label noise, transforms.]:SEED:"
   "--colored_mnist.source[\'embedded\' MNIST, a Hub dataset id, or a local folder.]:SOURCE:"
   "--colored_mnist.label_rule[One of at_least_five, below_five, parity, zero_vs_one, ten. Default\: at_least_five\; below_five in label_noise_shortcut.]:LABEL_RULE:"
@@ -363,7 +404,7 @@ _shtab_hf_ood_train_options=(
   "--colored_mnist.color_flips[label_noise_shortcut\: P(colour \!\= label) of each training environment.]:COLOR_FLIPS:"
   "--colored_mnist.test_color_flip[label_noise_shortcut\: P(colour \!\= label) of the test environment.]:TEST_COLOR_FLIP:"
   "--colored_mnist.label_flip[label_noise_shortcut\: P(label \!\= digit rule), in all environments.]:LABEL_FLIP:"
-  "--colored_mnist.stride[Keep every which pixel in both directions (2 in Arjovsky et al. 2019\: 14x14).]:STRIDE:"
+  "--colored_mnist.stride[Keep one pixel in this many, in both directions (2 in Arjovsky et al. 2019\: 14x14).]:STRIDE:"
   "--linear_unit_tests.seed[Seed of every random choice\: the world, its environments, the samples.]:SEED:"
   "--linear_unit_tests.environments[Number of environments\; those after the third are drawn at random.]:ENVIRONMENTS:"
   "--linear_unit_tests.invariant_dims[Number of invariant values.]:INVARIANT_DIMS:"
@@ -561,11 +602,13 @@ _shtab_hf_ood() {
       (( CURRENT += 1 ))
       curcontext="${curcontext%:*:*}:_shtab_hf_ood-$line[1]:"
       case $line[1] in
+        compare) _arguments -C -s $_shtab_hf_ood_compare_options ;;
         completion) _arguments -C -s $_shtab_hf_ood_completion_options ;;
         datasets) _arguments -C -s $_shtab_hf_ood_datasets_options ;;
         evaluate) _arguments -C -s $_shtab_hf_ood_evaluate_options ;;
         explain) _arguments -C -s $_shtab_hf_ood_explain_options ;;
         methods) _arguments -C -s $_shtab_hf_ood_methods_options ;;
+        predict) _arguments -C -s $_shtab_hf_ood_predict_options ;;
         publish) _arguments -C -s $_shtab_hf_ood_publish_options ;;
         recipes) _arguments -C -s $_shtab_hf_ood_recipes_options ;;
         reproduce) _arguments -C -s $_shtab_hf_ood_reproduce_options ;;
