@@ -8,7 +8,7 @@ from typing import Any
 
 import hf_ood
 from hf_ood.discovery import INFERENCES
-from hf_ood.trainer.methods import METHODS
+from hf_ood.methods.registry import METHODS
 
 DIRECTIVE = re.compile(r"^::: hf_ood\.(\w+)$", re.MULTILINE)
 # The page has its own heading; fields are in the table, and what a method overrides is its base's.

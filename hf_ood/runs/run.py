@@ -34,6 +34,7 @@ from .folder import (
     released_when_unused,
 )
 from .interpolation import check_line, end_on_line, selection_on_line
+from .output import choose_output, say_less
 from .network import backbone, build_model, check_image_size
 from .publication import take_publication
 from .published_command import run_command
@@ -62,6 +63,8 @@ def run(spec: RunSpec) -> Results:
         each.command = spec.command or run_command(spec)
     training = spec.training
     comparable = comparable_settings(spec)
+    for each in (spec, *spec.stages.values()):
+        choose_output(each.training, spec.quiet)
     given = training.output_dir != OODConfig().output_dir
     folder = Path(str(training.output_dir) if given else default_output_dir(spec))
     resume = resume_from(training)
@@ -106,7 +109,7 @@ def _train_stages(
             model = build_model(spec, datasets["train"].label_names)
             load_weights(model, stages[-1].folder)
             write_run(model, results, folder, datasets)
-    if training.process_index == 0:
+    if training.process_index == 0 and not spec.quiet:
         print_results(results, str(folder))
     PartialState().wait_for_everyone()
     return results
@@ -145,6 +148,7 @@ def train_stage(
         }
         trained = Probe(model)
     trainer, method = build_trainer(spec, seen, trained)
+    say_less(trainer, spec.quiet)
     shares = spec.method.interpolate_with_start
     untrained = copy.deepcopy(trainer.model) if shares else None
     trainer.train(resume_from_checkpoint=checkpoint)

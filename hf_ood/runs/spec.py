@@ -213,6 +213,11 @@ class RunSpec:
         "CPU threads of each process. Default: the cores shared out evenly (launchers would give one each).",
         flag=Flag(stages=False, resume=True),
     )
+    quiet: bool = option(
+        False,
+        "Show nothing but errors.",
+        flag=Flag(topic="output", stages=False, resume=True),
+    )
     command: str = ""
 
     @property

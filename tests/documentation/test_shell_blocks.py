@@ -14,8 +14,9 @@ import pytest
 from documents import ROOT, code_blocks, pages
 
 from hf_ood.__main__ import COMMANDS
-from hf_ood.cli.arguments import parse_arguments
+from hf_ood.cli.arguments import parse
 from hf_ood.methods.registry import build_method
+from hf_ood.runs.several import is_several
 
 # A script, and the console command that is the same program.
 SCRIPTS = {
@@ -27,7 +28,7 @@ SCRIPTS = {
     "trainers/sweep.py": "sweep",
     "trainers/push.py": "publish",
     "dataset_scripts/colored_mnist/build.py": "datasets",
-    "trainers/accelerate/slurm.sh": "train",
+    "hf_ood/launch/slurm.sh": "train",
 }
 LAUNCHERS = ("accelerate", "torchrun", "python", "sbatch")
 
@@ -62,7 +63,7 @@ def test_a_command_is_understood(page: str, words: list[str], monkeypatch: pytes
         words = (
             " ".join(words).replace(" --ddp_backend gloo", "").split(" ")
         )  # it asks the group of processes
-        for name in re.findall(r"trainers/\S+", " ".join(words[:place])):
+        for name in re.findall(r"hf_ood/launch/\S+", " ".join(words[:place])):
             assert Path(name).exists(), name
         assert_parses(SCRIPTS[script], words[place + 1 :])
     else:
@@ -75,9 +76,11 @@ def assert_parses(command: str, flags: list[str]) -> None:
         if flag == "--config" and "/" in value:
             assert Path(value).exists(), value
     if command == "train":
-        arguments = parse_arguments(flags)
-        for stage in arguments.stages.values() or [arguments]:
-            build_method(stage.run.method, stage.options)
+        parsed = parse(flags)
+        several = is_several(parsed.recipe.settings)
+        for spec in parsed.specs()[0] if several else [parsed.spec()]:
+            for stage in spec.stages.values() or [spec]:
+                build_method(stage.method.name, stage.options)
         return
     if command == "sweep":
         pytest.importorskip("optuna", reason="sweeps need hf_ood[sweep]")

@@ -65,7 +65,7 @@ class SWAD(Averaging):
         with every objective: `erm+swad`, `coral+swad`.
 
     Examples:
-        >>> from hf_ood.averaging.swad import loss_valley
+        >>> from hf_ood.methods.averaging.swad import loss_valley
         >>> losses = [0.9, 0.5, 0.3, 0.28, 0.29, 0.3, 0.31, 0.6, 0.7]
         >>> loss_valley(losses, n_converge=3, n_tolerance=2, tolerance_ratio=0.3)
         range(3, 7)

@@ -37,7 +37,7 @@ class MixStyle(FeatureTransform):
 
     Examples:
         >>> import torch
-        >>> from hf_ood.masking.mixstyle import restyle, style
+        >>> from hf_ood.methods.masking.mixstyle import restyle, style
         >>> bright, dark = torch.rand(2, 1, 4, 4) + torch.tensor([5.0, 0.0]).view(2, 1, 1, 1)
         >>> maps = torch.stack([bright, dark])
         >>> swapped = restyle(maps, partners=torch.tensor([1, 0]), shares=torch.zeros(2, 1, 1, 1))

@@ -32,7 +32,7 @@ class CDANN(DANN):
     Examples:
         >>> import torch
         >>> from hf_ood import CDANN
-        >>> from hf_ood.objectives import Outputs
+        >>> from hf_ood.methods.objectives import Outputs
         >>> objective = CDANN(width=8)
         >>> objective.build(feature_size=2, num_labels=2, present=torch.tensor([True, True]))
         >>> features = torch.randn(4, 2, requires_grad=True)

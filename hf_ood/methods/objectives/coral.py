@@ -33,7 +33,7 @@ class CORAL(PenaltyObjective):
     Examples:
         >>> import torch
         >>> from hf_ood import CORAL
-        >>> from hf_ood.objectives import Outputs
+        >>> from hf_ood.methods.objectives import Outputs
         >>> features = torch.tensor([[-1.0, 0.0], [1.0, 0.0], [0.0, -1.0], [0.0, 1.0]])
         >>> where = torch.tensor([0, 0, 1, 1])  # one environment varies along x, the other along y
         >>> outputs = Outputs(torch.zeros(4, 2), torch.zeros(4).long(), where, 2, features)

@@ -45,7 +45,7 @@ class DANN(Objective):
     Examples:
         >>> import torch
         >>> from hf_ood import DANN
-        >>> from hf_ood.objectives import Outputs
+        >>> from hf_ood.methods.objectives import Outputs
         >>> objective = DANN(width=8, schedule="constant")
         >>> objective.build(feature_size=2, num_labels=2, present=torch.tensor([True, True]))
         >>> features = torch.randn(6, 2, requires_grad=True)

@@ -42,7 +42,7 @@ class Fishr(PenaltyObjective):
     Examples:
         >>> import torch
         >>> from hf_ood import Fishr
-        >>> from hf_ood.objectives import Outputs
+        >>> from hf_ood.methods.objectives import Outputs
         >>> features = torch.tensor([[1.0], [1.0], [1.0], [-1.0]])
         >>> where = torch.tensor([0, 0, 1, 1])  # gradients vary in the second environment only
         >>> outputs = Outputs(torch.zeros(4, 2), torch.zeros(4).long(), where, 2, features)

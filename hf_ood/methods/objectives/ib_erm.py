@@ -31,7 +31,7 @@ class IBERM(PenaltyObjective):
     Examples:
         >>> import torch
         >>> from hf_ood import IBERM
-        >>> from hf_ood.objectives import Outputs
+        >>> from hf_ood.methods.objectives import Outputs
         >>> features = torch.tensor([[1.0, 0.0], [3.0, 0.0], [1.0, 5.0], [1.0, 5.0]])
         >>> where = torch.tensor([0, 0, 1, 1])
         >>> outputs = Outputs(torch.zeros(4, 2), torch.zeros(4).long(), where, 2, features)

@@ -30,7 +30,7 @@ class IBIRM(IRM):
     Examples:
         >>> import torch
         >>> from hf_ood import IBIRM
-        >>> from hf_ood.objectives import Outputs
+        >>> from hf_ood.methods.objectives import Outputs
         >>> features = torch.tensor([[1.0, 0.0], [3.0, 0.0], [1.0, 5.0], [1.0, 5.0]])
         >>> where = torch.tensor([0, 0, 1, 1])
         >>> outputs = Outputs(features, torch.tensor([0, 0, 1, 1]), where, 2, features)

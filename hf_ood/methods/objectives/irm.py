@@ -43,7 +43,7 @@ class IRM(PenaltyObjective):
     Examples:
         >>> import torch
         >>> from hf_ood import IRM
-        >>> from hf_ood.objectives import Outputs
+        >>> from hf_ood.methods.objectives import Outputs
         >>> logits = torch.tensor([[2.0, 0.0], [2.0, 0.0]])  # right in environment 0, wrong in 1
         >>> outputs = Outputs(logits, torch.tensor([0, 1]), torch.tensor([0, 1]), num_environments=2)
         >>> objective = IRM(penalty_weight=100.0, warmup_steps=0)

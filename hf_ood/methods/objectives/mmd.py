@@ -31,7 +31,7 @@ class MMD(PenaltyObjective):
 
     Examples:
         >>> import torch
-        >>> from hf_ood.objectives.functional import mmd_penalty
+        >>> from hf_ood.methods.objectives.functional import mmd_penalty
         >>> where = torch.tensor([0, 0, 1, 1])
         >>> together = torch.tensor([[0.0], [1.0], [0.0], [1.0]])
         >>> apart = torch.tensor([[0.0], [1.0], [5.0], [6.0]])

@@ -32,7 +32,7 @@ class SD(PenaltyObjective):
     Examples:
         >>> import torch
         >>> from hf_ood import SD
-        >>> from hf_ood.objectives import Outputs
+        >>> from hf_ood.methods.objectives import Outputs
         >>> logits = torch.tensor([[3.0, 1.0], [0.0, 0.0]])
         >>> outputs = Outputs(logits, torch.tensor([0, 1]), torch.tensor([0, 0]), num_environments=1)
         >>> objective = SD(penalty_weight=0.1)

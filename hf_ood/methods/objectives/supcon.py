@@ -35,7 +35,7 @@ class SupCon(PenaltyObjective):
 
     Examples:
         >>> import torch
-        >>> from hf_ood.objectives.supcon import supervised_contrastive_loss
+        >>> from hf_ood.methods.objectives.supcon import supervised_contrastive_loss
         >>> labels = torch.tensor([0, 0, 1, 1])
         >>> by_class = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
         >>> across = by_class[[0, 2, 1, 3]]

@@ -37,7 +37,7 @@ class ANDMask(Update):
 
     Examples:
         >>> import torch
-        >>> from hf_ood.updates.and_mask import and_mask
+        >>> from hf_ood.methods.updates.and_mask import and_mask
         >>> gradients = torch.tensor([[1.0, -2.0, 3.0], [2.0, 1.0, 4.0]])  # two environments, three weights
         >>> and_mask(gradients, tau=1.0)
         tensor([1., 0., 1.])

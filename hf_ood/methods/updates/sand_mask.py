@@ -41,7 +41,7 @@ class SANDMask(Update):
 
     Examples:
         >>> import torch
-        >>> from hf_ood.updates.sand_mask import sand_mask
+        >>> from hf_ood.methods.updates.sand_mask import sand_mask
         >>> gradients = torch.tensor([[1.0, -2.0, 3.0], [2.0, 1.0, 9.0]])  # two environments, three weights
         >>> sand_mask(gradients, tau=0.5, k=1.0)
         tensor([0.7616, 0.0000, 0.0278])
