@@ -18,7 +18,7 @@ def test_there_are_notebooks() -> None:
     assert [file.stem for file in NOTEBOOKS] == ["report_in_ten_minutes", "your_own_data"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
 def test_a_notebook_runs(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -18,7 +18,7 @@ SMALL = (
     "--max_train_samples 144 --per_device_train_batch_size 72 --max_steps 2 --use_cpu true --num_threads 1"
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 
 @pytest.fixture(scope="module")
