@@ -17,6 +17,7 @@ from hf_ood.methods.losses import CrossEntropy
 from hf_ood.methods.objectives import OBJECTIVES
 from hf_ood.methods.registry import METHODS, build_method, register
 from hf_ood.runs.results import recorded_loss
+from hf_ood.runs.settings import settings_of
 
 ROOT = Path(__file__).parents[2]
 RECIPES = [
@@ -45,18 +46,18 @@ def test_class_weights_have_two_spellings(flags: str, recipe: str, expected: str
     config = ["--config", write(tmp_path, f"method: erm\n{recipe}\n")]
     arguments = parse_arguments([*config, *flags.split()])
     assert arguments.options == {"loss": {"class_weights": expected}}
-    assert "class_weights" not in arguments.given["run"]  # the note of the run has one spelling
+    assert settings_of(arguments)["loss"] == {"class_weights": expected}  # the note has one spelling
+    assert "class_weights" not in settings_of(arguments)
 
 
 def test_class_weights_are_given_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UsageError):
+        parse_arguments(["--class_weights", "1,5", "--loss.class_weights", "balanced"])
+    assert "class_weights and loss.class_weights are one option" in capsys.readouterr().err
     recipe = write(tmp_path, "loss: {class_weights: balanced}\n")
-    for given in (
-        ["--class_weights", "1,5", "--loss.class_weights", "balanced"],
-        ["--config", recipe, "--class_weights", "1,5"],
-    ):
-        with pytest.raises(UsageError):
-            parse_arguments(given)
-        assert "the same option, and both are given" in capsys.readouterr().err
+    assert parse_arguments(["--config", recipe, "--class_weights", "1,5"]).options["loss"] == {
+        "class_weights": "1,5"  # flags override the recipe
+    }
 
 
 def test_flags_reach_their_places() -> None:
@@ -179,11 +180,14 @@ def test_a_method_in_a_script_of_ones_own() -> None:
 
 def test_help_teaches() -> None:
     shown = subprocess.run(
-        [sys.executable, ROOT / "trainers" / "train.py", "--help"], capture_output=True, text=True, timeout=60
+        [sys.executable, ROOT / "trainers" / "train.py", "--help", "all"],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert shown.returncode == 0
     text = " ".join(shown.stdout.split())
-    for topic in ("what to run:", "training:", "hardware:", "dataset colored_mnist:", "model lenet:"):
+    for topic in ("data:", "training:", "hardware:", "dataset colored_mnist:", "model lenet:"):
         assert topic in shown.stdout
     for name, method in METHODS.items():
         assert (f"method {name}:" in shown.stdout) == bool(

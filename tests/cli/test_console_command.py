@@ -25,9 +25,10 @@ def test_every_command_has_a_help_under_its_own_name(
     if command == "sweep":
         pytest.importorskip("optuna", reason="sweeps need hf_ood[sweep]")
     monkeypatch.setattr(sys, "argv", ["hf-ood"])
-    with pytest.raises(SystemExit) as end:
+    try:
         main([command, "--help"])
-    assert not end.value.code
+    except SystemExit as end:
+        assert not end.code
     assert f"usage: hf-ood {command}" in capsys.readouterr().out
 
 

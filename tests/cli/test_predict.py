@@ -181,9 +181,7 @@ def test_a_run_knows_its_own_text_column(text_model: Path, tmp_path: Path) -> No
     folder = tmp_path / "run"
     AutoTokenizer.from_pretrained(text_model).save_pretrained(folder)
     BertForSequenceClassification.from_pretrained(text_model).save_pretrained(folder)
-    (folder / "arguments.yaml").write_text(
-        f"run.text_column: [text]\nrun.max_length: 4\nrun.model_name_or_path: {text_model}\n"
-    )
+    (folder / "arguments.yaml").write_text(f"text_column: [text]\nmax_length: 4\nmodel: {text_model}\n")
     pd.DataFrame({"title": TEXTS[::-1], "text": TEXTS}).to_csv(tmp_path / "new.csv", index=False)
     table = run(str(tmp_path / "new.csv"), str(folder))
     cut = text_probabilities(text_model, ["good film", "bad ,", 'a "', "lung"])  # 4 tokens, two of them marks

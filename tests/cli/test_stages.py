@@ -199,7 +199,7 @@ def test_a_run_in_stages_leaves_everything_behind(whole: tuple[Path, dict[str, A
     pretrain, finetune = results["stages"]
     assert set(pretrain) == {
         *("name", "method", "environments", "mean_accuracy", "worst_accuracy"),
-        *("train_accuracy", "gap", "steps", "seconds", "selection"),
+        *("train_accuracy", "gap", "shift_gap", "steps", "seconds", "selection", "trained_environments"),
     }
     assert (pretrain["method"], finetune["method"], results["method"]) == ("erm", "irm", "irm")
     assert (pretrain["steps"], finetune["steps"], results["steps"]) == (12, 9, 21)

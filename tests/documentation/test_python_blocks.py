@@ -10,6 +10,7 @@ from documents import ROOT, code_blocks, pages, run_blocks
 # Pages whose blocks need something to be given, or a Hub, or processes: the tests that run them.
 ELSEWHERE = {
     "../README.md": ["cli/test_own_data.py"],
+    "comparing.md": ["cli/test_compare.py"],
     "engine.md": ["invariants/test_hand_written_loop.py", "invariants/test_loop_over_processes.py"],
     "extending.md": ["cli/test_arguments.py"],
     "publishing.md": ["hub/test_publishing_page.py"],

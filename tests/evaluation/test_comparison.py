@@ -147,10 +147,10 @@ def test_rows_are_called_by_what_differs(tmp_path: Path) -> None:
 
 
 def test_settings_that_only_the_arguments_note_tell_rows_apart(tmp_path: Path) -> None:
-    noted = {"training.learning_rate": 0.001, "training.seed": 0, "run.method": "erm", "erm.l2": 0.0}
+    noted = {"learning_rate": 0.001, "seed": 0, "method": "erm", "erm": {"l2": 0.0}}
     write_run(tmp_path, "erm", 0, TESTED, noted, "plain")
-    write_run(tmp_path, "erm", 1, TESTED, {**noted, "training.seed": 1}, "plain, another seed")
-    write_run(tmp_path, "erm", 0, TESTED, {**noted, "training.weight_decay": 0.1}, "decayed")
+    write_run(tmp_path, "erm", 1, TESTED, {**noted, "seed": 1}, "plain, another seed")
+    write_run(tmp_path, "erm", 0, TESTED, {**noted, "weight_decay": 0.1}, "decayed")
     rows = compare([tmp_path]).rows
     assert {name: len(row) for name, row in rows.items()} == {"erm, weight_decay 0.1": 1, "erm": 2}
 

@@ -263,6 +263,7 @@ _shtab_hf_ood_train_options=(
   {--upweight_errors,--upweight-errors}"[How often a training sample counts that the reference model (the stage before\'s, or --start_from\'s) gets wrong (JTT).]:upweight_errors:"
   {--interpolate_with_start,--interpolate-with-start}"[End between the starting weights (0) and the trained ones (1)\: at this share of the way (WiSE-FT\: 0.5). Of several shares each is measured, and the best mean validation accuracy chooses.]:interpolate_with_start:"
   {--num_threads,--num-threads}"[CPU threads of each process. Default\: the cores shared out evenly (launchers would give one each).]:num_threads:"
+  "--quiet[Show nothing but errors.]:quiet:"
   {--output_dir,--output-dir}"[The output directory where the model predictions and checkpoints will be written.]:output_dir:"
   {--per_device_train_batch_size,--per-device-train-batch-size}"[Batch size per process (DomainBed\: 64 per environment).]:per_device_train_batch_size:"
   {--num_train_epochs,--num-train-epochs}"[Passes over the training images.]:num_train_epochs:"

@@ -67,7 +67,7 @@ def test_two_processes_share_the_runs_and_one_takes_over_when_the_other_is_kille
         wait_for(lambda: all(output.read_text().count("another process") == 4 for output in outputs))
         for lock in locks:
             assert lock is not None
-            lock.close()
+            lock.release()
         wait_for(lambda: results(tmp_path))
         killed.send_signal(signal.SIGKILL)
         killed.wait()
@@ -110,10 +110,10 @@ def test_a_lock_is_held_once_and_ends_with_its_holder(tmp_path: Path) -> None:
     file = tmp_path / "folder" / "run.log"
     lock = acquire(file)
     assert lock is not None and acquire(file) is None
-    lock.close()
+    lock.release()
     again = acquire(file)
     assert again is not None
-    again.close()
+    again.release()
 
 
 def test_more_workers_than_cores_are_warned_of(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -74,7 +74,7 @@ def test_the_documents_table_lies_between_its_marks(tmp_path: Path) -> None:
     assert text.startswith("before\n<!-- studies -->\n| claim") and text.endswith(
         "<!-- /studies -->\nafter\n"
     )
-    assert "| IRM helps | **reversed** | -9.00 ± " in text and "old" not in text
+    assert "| IRM helps | **inconclusive** | -9.00 ± " in text and "old" not in text
     one_seed = table()[table()["seed"] == 0]
     write_readme([summarize(STUDY, one_seed, "full", Path())], readme)
     assert "| **none: one seed** | " in readme.read_text()
