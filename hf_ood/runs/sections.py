@@ -1,0 +1,67 @@
+"""The options that parts of a run have of their own, by the part's name: `irm`, `lenet`, `colored_mnist`."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, get_type_hints
+
+from ..data import linear_unit_tests
+from ..data.configurations import OPTIONS, ColoredMNISTConfig
+from ..data.linear_unit_tests import LinearUnitTestConfig
+from ..discovery import INFERENCES
+from ..methods.losses import CrossEntropy
+from ..methods.registry import METHODS
+from ..models import MODELS
+from .adapters import LORA, LORA_OPTIONS, LoRA
+
+LOSS = "loss"  # the section of what a sample costs
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a part: its type, default, and the sentence that explains it."""
+
+    hint: Any
+    default: Any
+    help: str
+
+
+def sections() -> dict[str, dict[str, Option]]:
+    """Section -> option."""
+    found = {
+        "colored_mnist": _dataclass_options(ColoredMNISTConfig, OPTIONS),
+        "linear_unit_tests": _dataclass_options(LinearUnitTestConfig, linear_unit_tests.OPTIONS),
+    }
+    for name, (config, _) in MODELS.items():
+        found[name] = _model_options(config)
+    for name, method in {**METHODS, **INFERENCES}.items():
+        found[name] = _dataclass_options(method, [field.name for field in fields(method) if field.init])
+    found[LOSS] = _dataclass_options(CrossEntropy, [f.name for f in fields(CrossEntropy) if f.init])
+    found[LORA] = _dataclass_options(LoRA, LORA_OPTIONS)
+    return {name: options for name, options in found.items() if options}
+
+
+def _dataclass_options(cls: Any, names: Sequence[str]) -> dict[str, Option]:
+    hints = get_type_hints(cls)
+    options = {}
+    for field in fields(cls):
+        if field.name in names:
+            default = field.default_factory() if callable(field.default_factory) else field.default
+            options[field.name] = Option(hints[field.name], default, field.metadata["help"])
+    return options
+
+
+def _model_options(config: Any) -> dict[str, Option]:
+    """A model's own configuration fields; their help is the configuration's docstring."""
+    help_of = dict(
+        re.findall(r"^\s+(\w+) \(`.*?\): (.*?)(?=\n\s+\w+ \(`|\n\s*\Z)", config.__doc__, re.M | re.S)
+    )
+    hints = inspect.get_annotations(config, eval_str=True)
+    return {
+        name: Option(hints[name], getattr(config, name), re.sub(r"\s+", " ", help_of[name]).strip())
+        for name in hints
+        if name in help_of
+    }

@@ -1,0 +1,57 @@
+"""Several runs of one recipe: its methods, each with several seeds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..methods.registry import method_parts
+from .settings import STAGES, Settings, SettingsError, canonical
+
+SEEDS = "seeds"
+
+
+def is_several(settings: Mapping[str, Any]) -> bool:
+    """Whether more than one method is named, or a number of seeds."""
+    return SEEDS in settings or isinstance(settings.get("method"), list)
+
+
+def split_up(settings: Mapping[str, Any]) -> tuple[list[Settings], Path]:
+    """`method: [erm, irm]` and `seeds: 3` -> the settings of each run, seed by seed, and their common folder.
+
+    Each run has a folder of its own in the common one: `output_dir`, or `runs/<hash of the settings>`. Raises
+    `SettingsError` for what does not go together.
+    """
+    whole = canonical(settings)
+    given = whole.pop("method", "erm")
+    methods = [given] if isinstance(given, str) else list(given)
+    if len(set(methods)) < len(methods):
+        raise SettingsError(f"method: {', '.join(methods)}: name each once.", ["method"])
+    number = whole.pop(SEEDS, 1)
+    if not isinstance(number, int) or number < 1:
+        raise SettingsError(f"{SEEDS}: a number of at least 1, not {number!r}.", [SEEDS])
+    for name in (STAGES, "push_to_hub"):
+        if whole.get(name):
+            raise SettingsError(f"{name} is of one run: name one method and no {SEEDS}.", [name])
+    if "seed" in whole and number > 1:
+        raise SettingsError(f"{SEEDS} are 0, 1, ...: leave seed out.", ["seed"])
+    for method in methods:
+        method_parts(method)
+    folder = Path(whole.pop("output_dir", None) or _default_folder(whole, methods))
+    runs = [
+        {**whole, "method": method, "seed": whole.get("seed", seed)}
+        for seed in range(number)
+        for method in methods
+    ]
+    for run in runs:
+        run["output_dir"] = str(folder / f"{run['method'].replace('+', '-')}-seed{run['seed']}")
+    return runs, folder
+
+
+def _default_folder(settings: Settings, methods: list[str]) -> str:
+    ignored = ("resume_from_checkpoint", "disable_tqdm", "num_threads")
+    content = sorted((name, repr(value)) for name, value in settings.items() if name not in ignored)
+    digest = hashlib.sha256(repr(content).encode()).hexdigest()[:6]
+    return f"runs/{'-and-'.join(methods).replace('+', '-')}-{digest}"

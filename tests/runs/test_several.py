@@ -1,0 +1,72 @@
+"""Several methods and seeds of one recipe."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hf_ood.cli.train import main
+from hf_ood.errors import UsageError
+from hf_ood.evaluation.comparison import Comparison
+from hf_ood.runs.several import is_several, split_up
+
+SMALL = (
+    "--max_train_samples 144 --per_device_train_batch_size 72 --num_train_epochs 1 --use_cpu true "
+    "--num_threads 1 --disable_tqdm true"
+)
+
+
+def test_each_method_and_seed_has_a_run_and_a_folder() -> None:
+    runs, folder = split_up({"method": ["erm", "irm+rsc"], "seeds": 2, "output_dir": "runs/both"})
+    assert folder == Path("runs/both")
+    assert [(run["method"], run["seed"], run["output_dir"]) for run in runs] == [
+        ("erm", 0, "runs/both/erm-seed0"),
+        ("irm+rsc", 0, "runs/both/irm-rsc-seed0"),
+        ("erm", 1, "runs/both/erm-seed1"),
+        ("irm+rsc", 1, "runs/both/irm-rsc-seed1"),
+    ]
+    assert not is_several({"method": "erm"}) and is_several({"seeds": 1})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": ["erm", "erm"]}, "name each once"),
+        ({"method": ["erm", "irn"]}, "Did you mean 'irm'"),
+        ({"seeds": 0}, "at least 1"),
+        ({"seeds": 2, "seed": 7}, "leave seed out"),
+        ({"seeds": 2, "stages": [{"name": "a"}]}, "stages is of one run"),
+        ({"seeds": 2, "push_to_hub": True}, "push_to_hub is of one run"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        split_up(settings)
+
+
+@pytest.mark.slow
+def test_a_command_trains_all_compares_them_and_repeats_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = f"--method erm sd --sd.weight 0.2 --seeds 2 --output_dir {tmp_path / 'both'} {SMALL}".split()
+    comparison = main(flags)
+    assert isinstance(comparison, Comparison)
+    assert list(comparison.values["row"].unique()) == ["erm", "sd"] if "row" in comparison.values else True
+    folders = sorted(path.parent.name for path in (tmp_path / "both").glob("*/results.json"))
+    assert folders == ["erm-seed0", "erm-seed1", "sd-seed0", "sd-seed1"]
+    results = json.loads((tmp_path / "both" / "sd-seed1" / "results.json").read_text())
+    assert results["seed"] == 1 and results["hyperparameters"]["sd"]["weight"] == 0.2
+    assert (tmp_path / "both" / "comparison" / "comparison.html").is_file()
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "both").glob("*/results.json")}
+    capsys.readouterr()
+    main(flags)
+    assert "4 of 4: sd, seed 1, finished before" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+
+
+def test_a_flag_of_none_of_the_methods_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UsageError):
+        main("--method erm sd --irm.l2 1".split())
+    assert "--irm.l2 has no effect with --method erm sd" in capsys.readouterr().err
