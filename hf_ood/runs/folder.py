@@ -16,7 +16,6 @@ from .settings import comparable_settings, spec_from_settings
 from .spec import RunSpec
 
 
-
 def default_output_dir(spec: RunSpec) -> str:
     """`runs/<configuration>-<method>-seed<seed>-<hash of all that was given>`: other settings, another
     folder."""

@@ -34,8 +34,8 @@ from .folder import (
     released_when_unused,
 )
 from .interpolation import check_line, end_on_line, selection_on_line
-from .output import choose_output, say_less
 from .network import backbone, build_model, check_image_size
+from .output import choose_output, say_less
 from .publication import take_publication
 from .published_command import run_command
 from .relabel import judge, reference_folder, rehearse

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import make_args
-from updates.tiny_step import COUNTS, Keep, Tiny, make_data, make_tiny, same, start, train, weights_of
+from methods.updates.tiny_step import COUNTS, Keep, Tiny, make_data, make_tiny, same, start, train, weights_of
 
 from hf_ood import OODTrainer
 from hf_ood.methods.registry import build_method

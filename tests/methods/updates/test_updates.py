@@ -12,9 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import make_args, make_dataset
-from torch import Tensor, nn
-from torch.func import functional_call
-from updates.tiny_step import (
+from methods.updates.tiny_step import (
     COUNTS,
     LEARNING_RATE,
     Weights,
@@ -25,6 +23,8 @@ from updates.tiny_step import (
     train,
     weights_of,
 )
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from hf_ood import OODTrainer
 from hf_ood.methods.registry import build_method
