@@ -23,8 +23,8 @@ _TRAINING_FLAGS: dict[str, Flag] = {
     **{
         name: Flag(TRAINING)
         for name in (
-            "num_train_epochs max_steps per_device_train_batch_size gradient_accumulation_steps learning_rate "
-            "lr_scheduler_type warmup_steps weight_decay optim max_grad_norm"
+            "num_train_epochs max_steps per_device_train_batch_size gradient_accumulation_steps "
+            "learning_rate lr_scheduler_type warmup_steps weight_decay optim max_grad_norm"
         ).split()
     },
     "seed": Flag(TRAINING, stages=False),

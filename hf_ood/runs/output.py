@@ -1,4 +1,4 @@
-"""What a run shows while it trains: bars on a terminal, one line for each evaluation in a log file, or nothing."""
+"""What a run shows while it trains: bars on a terminal, a line for each evaluation in a file, or nothing."""
 
 from __future__ import annotations
 

@@ -75,5 +75,3 @@ def _note_lines(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], file:
         for number, value in enumerate(node.value):
             lines[(*path, number)] = value.start_mark.line + 1
             _note_lines(value, (*path, number), lines, file)
-
-

@@ -112,7 +112,8 @@ class NetworkSpec:
 
     model: str = option(
         "lenet",
-        f"The network: {', '.join(MODELS)}; or any classifier of transformers, a Hub id or a folder, with its weights.",
+        f"The network: {', '.join(MODELS)}; or any classifier of transformers, a Hub id or a folder, with "
+        "its weights.",
         flag=Flag(stages=False, aliases=["model_name_or_path"]),
     )
     config_name: str | None = option(

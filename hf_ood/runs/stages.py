@@ -33,6 +33,7 @@ FOUND = ("inferred", "upweighted")  # what the model of the stage before decided
 STAGE_ERRORS = ("mean_squared_error", "train_squared_error")  # what a regression has in place of accuracies
 TOTALS = ("steps", "seconds", "cpu_seconds")
 
+
 def read_stages(content: Any) -> dict[str, dict[str, Any]]:
     """A recipe's `stages` -> what each stage changes, by its name, in order. Raises `ValueError`.
 

@@ -84,7 +84,9 @@ def test_a_spec_made_in_python_is_that_of_its_settings() -> None:
     assert made.data.configuration == "default"
 
 
-def test_a_recipe_is_found_by_its_name_and_by_its_old_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recipe_is_found_by_its_name_and_by_its_old_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert recipe_file("quickstart") == RECIPES / "quickstart.yaml"
     assert recipe_file("trainers/recipes/quickstart.yaml") == RECIPES / "quickstart.yaml"
