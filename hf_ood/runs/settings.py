@@ -26,6 +26,7 @@ from .stages import read_stages
 Settings = dict[str, Any]  # options by their flags' names; a section such as `irm` is a dict
 STAGES = "stages"
 CLASS_WEIGHTS = "class_weights"
+OF_THE_PROCESSES = ("use_cpu", "ddp_backend")
 NEAR = 0.65  # less alike, a suggestion misleads
 
 
@@ -139,15 +140,22 @@ def chosen_sections(spec: RunSpec) -> set[str]:
     }
 
 
+def usual_training(training: OODConfig) -> OODConfig:
+    """The default arguments, but for how processes find each other: `TrainingArguments` sets that up when it
+    is made, for the whole program, so the last one made must ask for the same."""
+    return OODConfig(**{name: getattr(training, name) for name in OF_THE_PROCESSES})
+
+
 def settings_of(spec: RunSpec, usual: RunSpec | None = None) -> Settings:
     """The settings that differ from the `usual` ones, the defaults: as a recipe, they make the same run
     again."""
-    usual = usual or RunSpec()
+    usual = usual or RunSpec(training=usual_training(spec.training))
     found: Settings = {}
     for key, (part, field) in run_fields().items():
         ours, theirs = (getattr(whole, part) if part else whole for whole in (spec, usual))
         value = plain(getattr(ours, field.name))
-        if value != plain(getattr(theirs, field.name)):
+        given = field.default if key in OF_THE_PROCESSES else getattr(theirs, field.name)
+        if value != plain(given):
             found[key] = value
     found |= {name: plain(options) for name, options in spec.options.items()}
     if spec.stages:
