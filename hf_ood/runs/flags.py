@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import Field, fields, replace
+from dataclasses import MISSING, Field, fields, replace
 from typing import Any
 
 from ..options import Flag
@@ -58,6 +58,11 @@ def flag(field: Field[Any]) -> Flag:
     """What holds for a field of `RunSpec`, of its parts, or of `OODConfig`."""
     own = field.metadata.get("flag") or _TRAINING_FLAGS.get(field.name) or Flag()
     return own if own.topic else replace(own, topic=_topic(field))
+
+
+def default_of(field: Field[Any]) -> Any:
+    """Its value where none is given."""
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def flag_name(field: Field[Any]) -> str:

@@ -41,7 +41,7 @@ from .published_command import run_command
 from .relabel import judge, reference_folder, rehearse
 from .results import Results, collect_results, image_size, predict_report, write_run
 from .sections import LOSS
-from .settings import comparable_settings, usual_training
+from .settings import comparable_settings
 from .spec import RunSpec
 from .stages import combine, load_weights, place_stages
 from .trainable import as_the_trained_part_takes, choose_trainable
@@ -65,8 +65,7 @@ def run(spec: RunSpec) -> Results:
     comparable = comparable_settings(spec)
     for each in (spec, *spec.stages.values()):
         choose_output(each.training, spec.quiet)
-    given = training.output_dir != usual_training(training).output_dir
-    folder = Path(str(training.output_dir) if given else default_output_dir(spec))
+    folder = Path(training.given().get("output_dir") or default_output_dir(spec))
     resume = resume_from(training)
     if spec.stages and isinstance(resume, str):
         raise ValueError("A run with stages is resumed with --resume_from_checkpoint true.")

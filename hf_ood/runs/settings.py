@@ -17,7 +17,7 @@ from ..models import MODELS
 from ..trainer import OODConfig
 from .adapters import LORA
 from .data import BUILT_IN
-from .flags import ALIASES, PARTS, flag, run_fields
+from .flags import ALIASES, PARTS, default_of, flag, run_fields
 from .network import MODEL_CONFIG, model_section
 from .sections import LOSS, sections
 from .spec import RunSpec
@@ -26,7 +26,6 @@ from .stages import read_stages
 Settings = dict[str, Any]  # options by their flags' names; a section such as `irm` is a dict
 STAGES = "stages"
 CLASS_WEIGHTS = "class_weights"
-OF_THE_PROCESSES = ("use_cpu", "ddp_backend")
 NEAR = 0.65  # less alike, a suggestion misleads
 
 
@@ -140,29 +139,35 @@ def chosen_sections(spec: RunSpec) -> set[str]:
     }
 
 
-def usual_training(training: OODConfig) -> OODConfig:
-    """The default arguments, but for how processes find each other: `TrainingArguments` sets that up when it
-    is made, for the whole program, so the last one made must ask for the same."""
-    return OODConfig(**{name: getattr(training, name) for name in OF_THE_PROCESSES})
-
-
-def settings_of(spec: RunSpec, usual: RunSpec | None = None) -> Settings:
-    """The settings that differ from the `usual` ones, the defaults: as a recipe, they make the same run
-    again."""
-    usual = usual or RunSpec(training=usual_training(spec.training))
-    found: Settings = {}
-    for key, (part, field) in run_fields().items():
-        ours, theirs = (getattr(whole, part) if part else whole for whole in (spec, usual))
-        value = plain(getattr(ours, field.name))
-        given = field.default if key in OF_THE_PROCESSES else getattr(theirs, field.name)
-        if value != plain(given):
-            found[key] = value
-    found |= {name: plain(options) for name, options in spec.options.items()}
+def settings_of(spec: RunSpec) -> Settings:
+    """The settings that differ from the defaults; of a stage, from those of the whole run. As a recipe, they
+    make the same run again."""
+    found = _asked(spec) | plain(spec.options)
     if spec.stages:
+        whole = _asked(spec)
         found[STAGES] = [
-            {"name": name, **changeable(settings_of(stage, spec))} for name, stage in spec.stages.items()
+            {"name": name, **changeable(_changes(_asked(stage), whole) | plain(stage.options))}
+            for name, stage in spec.stages.items()
         ]
     return found
+
+
+def _asked(spec: RunSpec) -> Settings:
+    """What was asked for by plain keys, without sections."""
+    found: Settings = {}
+    for key, (part, field) in run_fields().items():
+        if part == "training":
+            continue
+        value = getattr(getattr(spec, part) if part else spec, field.name)
+        if value != default_of(field):
+            found[key] = plain(value)
+    return found | plain(spec.training.given())
+
+
+def _changes(ours: Settings, theirs: Settings) -> Settings:
+    """What makes `theirs` ours; what only they have goes back to its default."""
+    back = {key: plain(default_of(run_fields()[key][1])) for key in theirs if key not in ours}
+    return back | {key: value for key, value in ours.items() if key not in theirs or value != theirs[key]}
 
 
 def comparable_settings(spec: RunSpec) -> Settings:

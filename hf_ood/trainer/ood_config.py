@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
 
 import torch
 from transformers import TrainingArguments
@@ -90,6 +91,7 @@ class OODConfig(EnvironmentOptions, TrainingArguments):
     )
 
     def __post_init__(self) -> None:
+        self._given = {name: value for name, value in self._values().items() if value != _DEFAULTS[name]}
         check_patience(self.early_stopping_patience, self.early_stopping_threshold)
         if self.load_best_model_at_end is None:
             if self.early_stopping_patience is not None and not self._saves_what_it_evaluates():
@@ -116,6 +118,19 @@ class OODConfig(EnvironmentOptions, TrainingArguments):
                 f"greater_is_better={greater}, but {metric or DEFAULT_METRIC} "
                 f"{'rises' if known else 'falls'} as models get better: leave greater_is_better out."
             )
+        self._made = self._values()
+
+    def given(self) -> dict[str, Any]:
+        """What was asked for, as it was given or set later: what differs from the defaults.
+
+        Without what the arguments derive from each other, and without making default ones to compare with:
+        `TrainingArguments` sets the processes up anew whenever it is made.
+        """
+        changed = {name: value for name, value in self._values().items() if value != self._made[name]}
+        return {**self._given, **changed}
+
+    def _values(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.init}
 
     def _saves_what_it_evaluates(self) -> bool:
         evaluating, saving = (str(getattr(s, "value", s)) for s in (self.eval_strategy, self.save_strategy))
@@ -127,6 +142,13 @@ class OODConfig(EnvironmentOptions, TrainingArguments):
     def selection(self) -> str:
         """The rule that chose the final weights, in words."""
         return selection_rule(self)
+
+
+_DEFAULTS = {
+    field.name: field.default if field.default_factory is MISSING else field.default_factory()
+    for field in fields(OODConfig)
+    if field.init
+}
 
 
 def selection_rule(args: TrainingArguments) -> str:

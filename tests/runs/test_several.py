@@ -50,10 +50,12 @@ def test_what_does_not_go_together_is_refused(settings: dict[str, object], messa
 def test_a_command_trains_all_compares_them_and_repeats_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = f"--method erm sd --sd.penalty_weight 0.2 --seeds 2 --output_dir {tmp_path / 'both'} {SMALL}".split()
+    flags = (
+        f"--method erm sd --sd.penalty_weight 0.2 --seeds 2 --output_dir {tmp_path / 'both'} {SMALL}".split()
+    )
     comparison = main(flags)
     assert isinstance(comparison, Comparison)
-    assert list(comparison.values["row"].unique()) == ["erm", "sd"] if "row" in comparison.values else True
+    assert {name: len(rows) for name, rows in comparison.rows.items()} == {"erm": 2, "sd": 2}
     folders = sorted(path.parent.name for path in (tmp_path / "both").glob("*/results.json"))
     assert folders == ["erm-seed0", "erm-seed1", "sd-seed0", "sd-seed1"]
     results = json.loads((tmp_path / "both" / "sd-seed1" / "results.json").read_text())
