@@ -41,7 +41,7 @@ from .published_command import run_command
 from .relabel import judge, reference_folder, rehearse
 from .results import Results, collect_results, image_size, predict_report, write_run
 from .sections import LOSS
-from .settings import comparable_settings
+from .settings import check_options, comparable_settings
 from .spec import RunSpec
 from .stages import combine, load_weights, place_stages
 from .trainable import as_the_trained_part_takes, choose_trainable
@@ -60,6 +60,7 @@ def run(spec: RunSpec) -> Results:
     """
     spec = copy.deepcopy(spec)
     for each in (spec, *spec.stages.values()):
+        check_options(each)
         each.command = spec.command or run_command(spec)
     training = spec.training
     comparable = comparable_settings(spec)

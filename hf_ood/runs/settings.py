@@ -139,6 +139,17 @@ def chosen_sections(spec: RunSpec) -> set[str]:
     }
 
 
+def check_options(spec: RunSpec) -> None:
+    """Raise `ValueError` for options that a spec made in Python has of something that it does not use, or
+    that are unknown or of the wrong type: they would do nothing, or other than they say."""
+    own = sections()
+    for name, given in spec.options.items():
+        if name not in chosen_sections(spec):
+            used = ", ".join(sorted(chosen_sections(spec) & {*own, MODEL_CONFIG}))
+            raise SettingsError(f"options[{name!r}] has no effect: the run has options of {used}.", [name])
+        _section(name, given, own.get(name))
+
+
 def settings_of(spec: RunSpec) -> Settings:
     """The settings that differ from the defaults; of a stage, from those of the whole run. As a recipe, they
     make the same run again."""

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from hf_ood import OODConfig
 from hf_ood.resources import RECIPES, recipe_file
-from hf_ood.runs import DataSpec, MethodSpec, RunSpec, read_recipe
+from hf_ood.runs import DataSpec, MethodSpec, RunSpec, read_recipe, run
 from hf_ood.runs.settings import comparable_settings, settings_of
 
 OWN = [file for file in sorted(RECIPES.glob("*.yaml")) if "\narms:" not in file.read_text()]
@@ -95,3 +96,32 @@ def test_a_recipe_is_found_by_its_name_and_by_its_old_path(
     with pytest.raises(ValueError, match="Did you mean 'quickstart'"):
         recipe_file("quikstart")
     assert RunSpec.from_recipe("quickstart").method.name == "irm+rsc"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"irm": {"penalty_weight": 10.0}}, r"options\['irm'\] has no effect: the run has options of .*erm"),
+        ({"lenet": {"instance_nrm": True}}, "Did you mean 'lenet.instance_norm'"),
+        ({"lenet": {"instance_norm": "perhaps"}}, "lenet.instance_norm: 'perhaps' will not do"),
+    ],
+)
+def test_options_of_a_spec_made_in_python_are_checked_too(
+    options: dict[str, dict[str, object]], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(RunSpec(training=OODConfig(str(tmp_path / "run"), use_cpu=True), options=options))
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_was_given_is_told_without_making_other_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = OODConfig("runs/mine", use_cpu=True, eval_strategy="no", learning_rate=0.5)
+    training.max_steps = 7
+    monkeypatch.setattr(OODConfig, "__post_init__", lambda self: pytest.fail("processes are set up anew"))
+    assert settings_of(RunSpec(training=training)) == {
+        "output_dir": "runs/mine",
+        "use_cpu": True,
+        "eval_strategy": "no",
+        "learning_rate": 0.5,
+        "max_steps": 7,
+    }
