@@ -35,6 +35,7 @@ from .models import (
     SmallResNetConfig,
     SmallResNetForImageClassification,
 )
+from .registry import register
 from .runs import DataSpec, MethodSpec, NetworkSpec, Results, RunSpec, run
 from .trainer import (
     EnvironmentOptions,
@@ -44,7 +45,6 @@ from .trainer import (
     OODConfig,
     OODTrainer,
     RSCTrainer,
-    register,
 )
 
 __version__: str

@@ -12,18 +12,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ..methods.registry import PLACES
+from ..methods.registry import KINDS
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the roster."""
     make_parser().parse_args(argv)
     console = Console()
-    for place, register in PLACES.items():
-        table = Table(title=place.replace("_", " "), title_justify="left", expand=False)
+    for kind, (_, methods) in KINDS.items():
+        table = Table(title=kind.replace("_", " "), title_justify="left", expand=False)
         for column in ("method", "what", "needs", "source"):
             table.add_column(column, overflow="fold")
-        for name, method in register.items():
+        for name, method in methods.items():
             table.add_row(name, first_line(method), needs(method), source(method))
         console.print(table)
     console.print(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import re
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from ..evaluation.results import RESULTS_FILE, load_results, versions
 from ..methods.registry import METHODS, method_parts
 from ..runs.attribution import REPORT_FILE
 from ..runs.data import BUILT_IN
+from ..runs.sections import sections
 from ..runs.settings import Settings, canonical, merge, spec_from_settings
 from ..runs.spec import RunSpec
 
@@ -66,7 +68,8 @@ class Run:
         own = {"seed": self.seed, "output_dir": str(self.folder(root)), "num_threads": 1}
         settings = canonical(self.settings)
         data = settings.get("dataset", "colored_mnist")
-        return merge({data: {"seed": self.seed}} if data in BUILT_IN else {}, own, settings)
+        seeded = data in BUILT_IN and "seed" in sections().get(data, {})
+        return merge({data: {"seed": self.seed}} if seeded else {}, own, settings)
 
     def spec(self, root: Path) -> RunSpec:
         """What `hf_ood.runs.run` carries out, without bars and trackers of its own."""
@@ -77,8 +80,10 @@ def data_fingerprint(settings: Settings) -> str:
     """Changes with the rows of files and folders, and with the digits that are coloured; what comes from the
     Hub is known by its name alone."""
     name = settings.get("dataset", "colored_mnist")
-    if name in BUILT_IN:
+    if name == "colored_mnist":
         return source_fingerprint(settings.get(name, {}).get("source", EMBEDDED))
+    if name in BUILT_IN:  # made by its function alone
+        return hashlib.sha256(inspect.getsource(BUILT_IN[name]).encode()).hexdigest()[:16]
     path = Path(name)
     files = (
         [path]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 from ..errors import unknown_name
 from .averaging import AVERAGINGS, Averaging
@@ -15,48 +15,41 @@ from .updates import UPDATES, Update
 
 Part = Objective | FeatureTransform | Mixing | Update | Averaging
 
-# Where a part acts -> the parts that there are; the places are the fields of `Method`, in this order.
-PLACES: dict[str, dict[str, Any]] = {
-    "objective": OBJECTIVES,
-    "feature_transform": FEATURE_TRANSFORMS,
-    "mixing": MIXINGS,
-    "update": UPDATES,
-    "averaging": AVERAGINGS,
+
+class Kind(NamedTuple):
+    """What acts at one place: the class that they all are of, and those that there are, by name."""
+
+    base: type[Part]
+    methods: dict[str, Any]
+
+
+KINDS: dict[str, Kind] = {  # the fields of `Method`, in this order
+    "objective": Kind(Objective, OBJECTIVES),
+    "feature_transform": Kind(FeatureTransform, FEATURE_TRANSFORMS),
+    "mixing": Kind(Mixing, MIXINGS),
+    "update": Kind(Update, UPDATES),
+    "averaging": Kind(Averaging, AVERAGINGS),
 }
-METHODS: dict[str, type[Part]] = {name: cls for register in PLACES.values() for name, cls in register.items()}
-
-BASES: dict[str, type[Part]] = {
-    "objective": Objective,
-    "feature_transform": FeatureTransform,
-    "mixing": Mixing,
-    "update": Update,
-    "averaging": Averaging,
-}
-Cls = TypeVar("Cls", bound=type[Part])
+METHODS: dict[str, type[Part]] = {name: cls for kind in KINDS.values() for name, cls in kind.methods.items()}
 
 
-def register(cls: Cls) -> Cls:
-    """Class decorator: a method of one's own gets its name, for flags, recipes, cards, studies and sweeps.
-
-    `cls`: a dataclass, such as a subclass of `Objective`, with a `name` of lower-case letters. Raises
-    `ValueError` for a name that is taken or none, and for a class that is no method.
-    """
-    place = next((place for place, base in BASES.items() if issubclass(cls, base)), None)
-    name = getattr(cls, "name", "")
-    if place is None or not is_dataclass(cls):
-        bases = ", ".join(base.__name__ for base in BASES.values())
+def add_method(cls: type[Any]) -> None:
+    """See `hf_ood.register`."""
+    kind = next((kind for kind in KINDS.values() if issubclass(cls, kind.base)), None)
+    name, described = getattr(cls, "name", ""), is_dataclass(cls)
+    if kind is None or not described:
+        bases = ", ".join(kind.base.__name__ for kind in KINDS.values())
         raise ValueError(f"{cls.__name__} is no method: it must be a dataclass, and a subclass of {bases}.")
     if not name.isidentifier() or not name.islower() or name in METHODS:
         raise ValueError(
             f"{cls.__name__}.name must be a word in lower case that no method has, not {name!r}."
         )
-    PLACES[place][name] = METHODS[name] = cls
-    return cls
+    kind.methods[name] = METHODS[name] = cls
 
 
 @dataclass(frozen=True)
 class Method:
-    """One objective, and at most one part for every other place. `name` is canonical: in that order."""
+    """One objective, and at most one part of every other kind. `name` is canonical: in that order."""
 
     objective: Objective
     feature_transform: FeatureTransform | None = None
@@ -102,11 +95,9 @@ def build_method(name: str, options: Mapping[str, Mapping[str, Any]] | None = No
         for option in given:
             if option not in known:
                 raise ValueError(unknown_name(f"option of {part}", option, known))
-        place = next(place for place, register in PLACES.items() if part in register)
-        if place in built:
-            raise ValueError(
-                f"{name!r}: {built[place].name} and {part} both act as {place.replace('_', ' ')}."
-            )
-        built[place] = cls(**given)
+        kind = next(kind for kind, (_, methods) in KINDS.items() if part in methods)
+        if kind in built:
+            raise ValueError(f"{name!r}: {built[kind].name} and {part} both act as {kind.replace('_', ' ')}.")
+        built[kind] = cls(**given)
     built.setdefault("objective", ERM())
     return Method(**built)

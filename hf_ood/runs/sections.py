@@ -16,6 +16,7 @@ from ..methods.losses import CrossEntropy
 from ..methods.registry import METHODS
 from ..models import MODELS
 from .adapters import LORA, LORA_OPTIONS, LoRA
+from .data import BUILT_IN
 
 LOSS = "loss"  # the section of what a sample costs
 
@@ -35,6 +36,8 @@ def sections() -> dict[str, dict[str, Option]]:
         "colored_mnist": _dataclass_options(ColoredMNISTConfig, OPTIONS),
         "linear_unit_tests": _dataclass_options(LinearUnitTestConfig, linear_unit_tests.OPTIONS),
     }
+    for name, build in BUILT_IN.items():
+        found.setdefault(name, _function_options(build))
     for name, (config, _) in MODELS.items():
         found[name] = _model_options(config)
     for name, method in {**METHODS, **INFERENCES}.items():
@@ -54,10 +57,22 @@ def _dataclass_options(cls: Any, names: Sequence[str]) -> dict[str, Option]:
     return options
 
 
+def _function_options(build: Any) -> dict[str, Option]:
+    """Of a data set of one's own: its function's keyword arguments with defaults."""
+    hints = get_type_hints(build)
+    return {
+        name: Option(
+            hints.get(name, type(parameter.default)), parameter.default, f"Of the data set {build.__name__}."
+        )
+        for name, parameter in inspect.signature(build).parameters.items()
+        if parameter.default is not parameter.empty
+    }
+
+
 def _model_options(config: Any) -> dict[str, Option]:
     """A model's own configuration fields; their help is the configuration's docstring."""
     help_of = dict(
-        re.findall(r"^\s+(\w+) \(`.*?\): (.*?)(?=\n\s+\w+ \(`|\n\s*\Z)", config.__doc__, re.M | re.S)
+        re.findall(r"^\s+(\w+) \(`.*?\): (.*?)(?=\n\s+\w+ \(`|\n\s*\Z)", config.__doc__ or "", re.M | re.S)
     )
     hints = inspect.get_annotations(config, eval_str=True)
     return {

@@ -1,7 +1,6 @@
 """The engine and its named methods."""
 
 from ..engine import NonFiniteLossError
-from ..methods.registry import register
 from . import contract
 from .checkpoints import CorruptCheckpointError
 from .environment_evaluation import EnvironmentEvaluation
@@ -29,5 +28,4 @@ __all__ = [
     "RSCTrainer",
     "cached_features",
     "fit_head",
-    "register",
 ]

@@ -23,7 +23,6 @@ from report import (
 )
 from steps import (
     BATCH,
-    PLACES,
     VIT_BATCH,
     WARM_UP,
     Clock,
@@ -40,9 +39,10 @@ from transformers import set_seed
 
 from hf_ood.data import EnvironmentDataset, colored_mnist_tensors
 from hf_ood.methods.objectives import OBJECTIVES
+from hf_ood.methods.registry import METHODS
 
 # SWAD's cost is that of the evaluations it needs.
-ROSTER = [name for place in PLACES.values() for name in place if name not in ("erm", "swad")]
+ROSTER = [name for name in METHODS if name not in ("erm", "swad")]
 
 
 @dataclass

@@ -23,25 +23,13 @@ from hf_ood import (
     OODTrainer,
 )
 from hf_ood.data import EnvironmentDataset, collate
-from hf_ood.methods.averaging import AVERAGINGS
-from hf_ood.methods.masking import FEATURE_TRANSFORMS
-from hf_ood.methods.mixing import MIXINGS
-from hf_ood.methods.objectives import OBJECTIVES
-from hf_ood.methods.updates import UPDATES
+from hf_ood.methods.registry import METHODS, build_method
 
 BATCH = 192
 WARM_UP = 10  # steps that are not measured
 FEATURES = 10  # of the linear network
 VIT_BATCH = 48
 
-# Keyword of `OODTrainer` -> the methods that it takes.
-PLACES: dict[str, dict[str, Any]] = {
-    "objective": OBJECTIVES,
-    "feature_transform": FEATURE_TRANSFORMS,
-    "mixing": MIXINGS,
-    "update": UPDATES,
-    "averaging": AVERAGINGS,
-}
 FROM_THE_START: dict[str, Any] = {"warmup_steps": 0, "burn_in_steps": 0, "start": 0.0}
 
 
@@ -81,15 +69,11 @@ def method(name: str) -> dict[str, Any]:
 
     Raises `KeyError` for a part that there is not.
     """
-    found = {}
-    places = {part: place for place, register in PLACES.items() for part in register}
+    options = {}
     for part in name.split("+"):
-        place = places[part]
-        built = PLACES[place][part]
-        options = {field.name for field in fields(built)}
-        known = {field: value for field, value in FROM_THE_START.items() if field in options}
-        found[place] = built(**known)
-    return found
+        known = {field.name for field in fields(METHODS[part])}
+        options[part] = {field: value for field, value in FROM_THE_START.items() if field in known}
+    return vars(build_method(name, options))
 
 
 def config(folder: str, batch: int, steps: int, compiled: bool) -> OODConfig:

@@ -10,12 +10,13 @@ import pytest
 import torch
 from documents import code_blocks
 
+from hf_ood import register
 from hf_ood.cli.arguments import parse_arguments
 from hf_ood.errors import UsageError
 from hf_ood.experiments.sweep.space import search_space
 from hf_ood.methods.losses import CrossEntropy
 from hf_ood.methods.objectives import OBJECTIVES
-from hf_ood.methods.registry import METHODS, build_method, register
+from hf_ood.methods.registry import METHODS, build_method
 from hf_ood.runs.results import recorded_loss
 from hf_ood.runs.settings import settings_of
 
