@@ -14,20 +14,20 @@ from pathlib import Path
 from . import __version__
 from .errors import UsageError, unknown_name
 
-# Command -> the module with its `main` and `make_parser`, and what it is for.
+# Command -> what it is for; its `main` and `make_parser` are in the module of its name in `cli/`.
 COMMANDS = {
-    "train": ("hf_ood.cli.train", "train a classifier on several environments"),
-    "evaluate": ("hf_ood.cli.evaluate", "evaluate a classifier in every environment of a dataset"),
-    "compare": ("hf_ood.cli.compare", "finished runs side by side: intervals, verdicts, cost, a plot"),
-    "predict": ("hf_ood.cli.predict", "classes and probabilities for every row of a table, as a table"),
-    "explain": ("hf_ood.cli.explain", "where a finished run looks: Grad-CAM by environment"),
-    "shift": ("hf_ood.cli.measure_shift", "how, and how far, one split has moved away from another"),
-    "reproduce": ("hf_ood.cli.reproduce", "carry out studies: arms, seeds, intervals, one page"),
-    "sweep": ("hf_ood.cli.sweep", "methods, held-out environments, hyper-parameters, honest choice"),
-    "publish": ("hf_ood.cli.push", "publish a finished run on the Hub"),
-    "datasets": ("hf_ood.cli.build", "write Colored MNIST as a dataset folder, and publish it"),
-    "methods": ("hf_ood.cli.methods", "list the methods: what each is, needs, and comes from"),
-    "recipes": ("hf_ood.cli.recipes", "list recipes, studies and launch files, or print where one is"),
+    "train": "train a classifier on several environments",
+    "evaluate": "evaluate a classifier in every environment of a dataset",
+    "compare": "finished runs side by side: intervals, verdicts, cost, a plot",
+    "predict": "classes and probabilities for every row of a table, as a table",
+    "explain": "where a finished run looks: Grad-CAM by environment",
+    "shift": "how, and how far, one split has moved away from another",
+    "reproduce": "carry out studies: arms, seeds, intervals, one page",
+    "sweep": "methods, held-out environments, hyper-parameters, honest choice",
+    "publish": "publish a finished run on the Hub",
+    "datasets": "write Colored MNIST as a dataset folder, and publish it",
+    "methods": "list the methods: what each is, needs, and comes from",
+    "recipes": "list recipes, studies and launch files, or print where one is",
 }
 SHELLS = ("bash", "zsh")  # what shtab gives flags in
 GENERATED = Path(__file__).parent / "cli" / "generated"
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def carry_out(command: str, flags: Sequence[str]) -> None:
     sys.argv[0] = f"hf-ood {command}"  # programs name themselves by it
     try:
-        program = import_module(COMMANDS[command][0])
+        program = import_module(f"{__package__}.cli.{command}")
     except ModuleNotFoundError as error:
         raise UsageError(f"hf-ood {command} needs {error.name}: pip install 'hf_ood[plot,sweep]'.") from error
     status = program.main(flags)
@@ -61,7 +61,7 @@ def carry_out(command: str, flags: Sequence[str]) -> None:
 
 
 def overview() -> str:
-    lines = [f"  {name:<12}{purpose}" for name, (_, purpose) in COMMANDS.items()]
+    lines = [f"  {name:<12}{purpose}" for name, purpose in COMMANDS.items()]
     return "\n".join(
         [
             "usage: hf-ood COMMAND [flags]        hf-ood COMMAND --help tells more; hf-ood --version",

@@ -1,6 +1,6 @@
 """Publish a finished run on the Hub. `python trainers/push.py --help` tells all."""
 
-from hf_ood.cli.push import main
+from hf_ood.cli.publish import main
 
 if __name__ == "__main__":
     main()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hf_ood.cli.build import main
+from hf_ood.cli.datasets import main
 
 if __name__ == "__main__":
     main(default_folder=Path(__file__).parent)

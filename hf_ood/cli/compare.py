@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import UsageError
 from ..evaluation.comparison import Comparison
 from ..evaluation.verdicts import MARGIN
-from ..reporting.comparison import DEFAULT_ROOT, report_comparison
+from ..reporting.comparison_pages import DEFAULT_ROOT, report_comparison
 
 DESCRIPTION = """\
 Compare finished runs: a row for each method, its seeds together; a column for each held-out environment.

@@ -15,8 +15,8 @@ def make_parser() -> ArgumentParser:
     """All commands with all their flags in one parser: what a completion has to know."""
     parser = ArgumentParser(prog="hf-ood")
     commands = parser.add_subparsers(dest="command")
-    for name, (module, purpose) in COMMANDS.items():
-        own = import_module(module).make_parser()
+    for name, purpose in COMMANDS.items():
+        own = import_module(f"{__package__}.{name}").make_parser()
         commands.add_parser(name, parents=[own], help=purpose, add_help=False, conflict_handler="resolve")
     commands.add_parser("completion", help="print the completion of a shell").add_argument(
         "shell", choices=SHELLS

@@ -11,12 +11,12 @@ from rich.markup import escape
 
 from ..errors import unknown_name
 from ..experiments.dispatch import ExecutorUnavailable, describe
-from ..experiments.estimate import estimate, kind, makespan
 from ..experiments.executors import EXECUTORS
 from ..experiments.keyed_run import Run, finished
 from ..experiments.progress import duration, follow
 from ..experiments.study.kept import keep, show, write_cards
 from ..experiments.study.study import BUDGETS, Study, load_study, study_files
+from ..experiments.time_estimate import estimate, kind, makespan
 from ..resources import RECIPES
 from ..runs.cores import cores
 

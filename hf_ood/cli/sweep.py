@@ -15,7 +15,7 @@ from ..experiments.dispatch import ExecutorUnavailable
 from ..experiments.executors import EXECUTORS
 from ..experiments.keyed_run import Run, finished
 from ..experiments.progress import follow
-from ..experiments.sweep.environments import environments_of
+from ..experiments.sweep.held_out import environments_of
 from ..experiments.sweep.plan import Plan
 from ..experiments.sweep.report import report
 from ..experiments.sweep.rounds import carry_on
@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         plan = make_plan(arguments)
         folder = arguments.results_dir / arguments.name
         if arguments.dry_run:
-            return _tell(plan, arguments, console)
+            return _preview(plan, arguments, console)
         folder.mkdir(parents=True, exist_ok=True)
         trials = Trials(
             arguments.name,
@@ -183,7 +183,7 @@ def make_protocol(name: str, environments: Sequence[str]) -> Protocol:
     raise ValueError(unknown_name("protocol", name, [*PROTOCOLS, *environments]))
 
 
-def _tell(plan: Plan, arguments: argparse.Namespace, console: Console) -> int:
+def _preview(plan: Plan, arguments: argparse.Namespace, console: Console) -> int:
     """What a sweep would look for and how long it would take."""
     for method in arguments.methods:
         console.print(f"[bold]{method}[/]")

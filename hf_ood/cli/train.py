@@ -11,7 +11,7 @@ from transformers.utils import logging
 from ..errors import UsageError
 from ..evaluation.comparison import Comparison, compare
 from ..evaluation.results import RESULTS_FILE
-from ..reporting.comparison import report_comparison
+from ..reporting.comparison_pages import report_comparison
 from ..runs.results import Results
 from ..runs.run import run
 from ..runs.several import is_several

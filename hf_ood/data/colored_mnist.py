@@ -29,7 +29,7 @@ from torch import Tensor
 
 from . import augmentation, coloring, configurations, mnist, painting
 from .configurations import CONFIGURATIONS, OPTIONS, SPLITS, ColoredMNISTConfig, make_config
-from .environments import EnvironmentDataset
+from .environment_dataset import EnvironmentDataset
 from .mnist import GreyImages, load_grey_images, source_fingerprint
 from .painting import CHUNK, paint, plan_split
 

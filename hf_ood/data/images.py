@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from .columns import stack_images
-from .environments import Batch
+from .environment_dataset import Batch
 from .reading_images import as_rgb
 
 SHAPING = ("do_resize", "do_center_crop", "do_pad")  # what a processor does to the size of an image

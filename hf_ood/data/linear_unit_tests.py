@@ -16,7 +16,7 @@ import torch
 from ..errors import unknown_name
 from ..options import option
 from .configurations import SPLITS
-from .environments import EnvironmentDataset
+from .environment_dataset import EnvironmentDataset
 
 Samples = tuple[np.ndarray, np.ndarray, np.ndarray]  # invariant [N, I], spurious [N, S], target [N]
 Sampler = Callable[[np.random.Generator, int], Samples]  # of the environment with this number

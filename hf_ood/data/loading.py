@@ -15,7 +15,7 @@ from datasets import Dataset, DatasetDict, concatenate_datasets, load_dataset, l
 from .columns import find_image_column
 from .combinations import with_combinations
 from .environment_column import numbered
-from .environments import EXTRAS, EnvironmentDataset, Step
+from .environment_dataset import EXTRAS, EnvironmentDataset, Step
 from .image_paths import open_image_paths
 from .images import ImageReader, Process, is_separable
 from .mapped_dataset import ArrowEnvironmentDataset, Reader

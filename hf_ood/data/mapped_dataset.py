@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset as HFDataset
 from torch import Tensor
 
-from .environments import Batch, EnvironmentDataset, Step
+from .environment_dataset import Batch, EnvironmentDataset, Step
 from .reading_images import read_images
 
 READ_AT_ONCE = 256  # rows decoded together while loading into memory

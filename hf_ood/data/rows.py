@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from .columns import column_ids, column_names, require_columns
-from .environments import EnvironmentDataset
+from .environment_dataset import EnvironmentDataset
 
 LABELS = ("labels", "label", "label_ids")  # what collators of transformers read as labels
 

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.data.data_collator import pad_without_fast_tokenizer_warning
 
 from .columns import require_columns
-from .environments import Batch
+from .environment_dataset import Batch
 
 MAX_LENGTH = 512  # tokenizers without a limit of their own say a huge number
 

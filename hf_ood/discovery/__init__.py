@@ -2,8 +2,8 @@
 its name in `INFERENCES`."""
 
 from .base import EnvironmentInference, Reference
-from .columns import inferred_names, replace_environments, write_environments
 from .eiil import EIIL
+from .environment_columns import inferred_names, replace_environments, write_environments
 from .kmeans import KMeansEnvironments
 from .random import RandomEnvironments
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data import EnvironmentDataset, collate
-from ..data.environments import INPUTS
+from ..data.collate import INPUTS
 from ..methods.objectives.functional import are_targets
 from ..models import Penultimate
 from ..models.modes import evaluation_mode

@@ -10,7 +10,7 @@ import numpy as np
 from ..evaluation import confusion_matrices, environment_report
 from ..evaluation.metrics import EnvironmentReport, log_softmax
 from ..evaluation.modules.environment_report.environment_measures import calibration_bins
-from .confusion import CONFUSION_FILE, draw_confusion
+from .confusion_figure import CONFUSION_FILE, draw_confusion
 from .panels import TOGETHER, chosen_panels
 from .reliability import RELIABILITY_FILE, draw_reliability
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ..data.splits import IN_DOMAIN
 from ..evaluation.results import RESULTS_FILE
-from .confusion import CONFUSION_FILE
+from .confusion_figure import CONFUSION_FILE
 from .curves import CURVES_FILE
 from .many_environments import shortened, summary_note, summary_rows
 from .reliability import RELIABILITY_FILE

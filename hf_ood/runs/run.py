@@ -33,7 +33,7 @@ from .folder import (
     refuse_foreign_checkpoint,
     released_when_unused,
 )
-from .interpolation import check_line, end_on_line, selection_on_line
+from .interpolation_with_start import check_line, interpolate_and_choose, selection_on_line
 from .network import backbone, build_model, check_image_size
 from .output import choose_output, say_less
 from .publication import take_publication
@@ -44,7 +44,7 @@ from .sections import LOSS
 from .settings import check_options, comparable_settings
 from .spec import RunSpec
 from .stages import combine, load_weights, place_stages
-from .trainable import as_the_trained_part_takes, choose_trainable
+from .trainable import choose_trainable, inputs_of_the_trained_part
 
 
 def run(spec: RunSpec) -> Results:
@@ -139,7 +139,7 @@ def train_stage(
     model = build_network(spec, datasets, previous)
     start, cpu_start = time.perf_counter(), time.process_time()
     measured, seen, trained = datasets, judged, model
-    prepare = as_the_trained_part_takes(spec, model)
+    prepare = inputs_of_the_trained_part(spec, model)
     if spec.network.cache_features:
         measured = {split: prepare(dataset) for split, dataset in datasets.items()}
         seen = {
@@ -157,7 +157,7 @@ def train_stage(
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
     line: dict[str, Any] = {}
     if shares and untrained is not None:
-        points = end_on_line(
+        points = interpolate_and_choose(
             trainer.model, untrained, shares, lambda split: predict_report(trainer, measured[split])
         )
         line = {"interpolation": points, "selection": selection_on_line(trainer.selection, points)}

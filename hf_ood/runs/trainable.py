@@ -65,7 +65,7 @@ def check_cacheable(spec: RunSpec) -> None:
         )
 
 
-def as_the_trained_part_takes(
+def inputs_of_the_trained_part(
     spec: RunSpec, model: Any
 ) -> Callable[[EnvironmentDataset], EnvironmentDataset]:
     """What makes a dataset the input of what is trained: as it is, or the features that the model's last

@@ -17,12 +17,12 @@ from transformers.utils import logging
 
 from ..data import EnvironmentDataset, EnvironmentRows, collate
 from ..models.modes import evaluation_mode
-from . import checks
+from . import checks, data_checks
 from .callbacks import EnvironmentProgress, early_stopping_hears
 from .choice import goes_by_metric, require_metric, resolve_choice, split_prefix
 from .collator import EnvironmentCollator
+from .computed_metrics import all_metrics, labels_alone
 from .early_stopping import early_stopping
-from .measures import all_metrics, labels_alone
 from .nonfinite import require_finite_evaluation, require_finite_logits
 
 logger = logging.get_logger(__name__)
@@ -163,7 +163,7 @@ class EnvironmentEvaluation(Trainer):
     ) -> DataLoader:
         rows = self.as_environments(dataset)
         if not is_training and self.train_dataset is not None and self.measures_classes:
-            rows = checks.match_labels(
+            rows = data_checks.match_labels(
                 rows, self.training_rows.label_names, f"The set of {description.lower()}"
             )
         # Trainer would drop the last incomplete batch in evaluation too, and with it samples of the results.

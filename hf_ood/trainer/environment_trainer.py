@@ -33,7 +33,7 @@ from ..methods.objectives import ERM, Objective, Outputs
 from ..methods.objectives.functional import at_least_float32, largest_class
 from ..methods.registry import Method
 from ..methods.updates import Update
-from . import checks
+from . import checks, data_checks
 from .callbacks import MethodCallback
 from .checkpoints import (
     last_whole_checkpoint,
@@ -170,13 +170,13 @@ class EnvironmentTrainer(EnvironmentEvaluation):
         rows, objective = self.training_rows, self.method.objective
         for method in (objective, self.update):
             if method is not None:
-                checks.check_environments(rows, method)
+                data_checks.check_environments(rows, method)
         if self.per_sample is None:
-            checks.check_labels(rows, objective, self.feature_transform, self.model)
+            data_checks.check_labels(rows, objective, self.feature_transform, self.model)
         if self.mixing is not None:
-            checks.check_mixing(self.mixing, objective, rows)
+            data_checks.check_mixing(self.mixing, objective, rows)
         batch, processes = self._train_batch_size, self.reduction.processes
-        checks.check_batches(rows, self.args, self.options, batch, processes)
+        data_checks.check_batches(rows, self.args, self.options, batch, processes)
 
     @property
     def objective(self) -> Any:

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from ..data import EnvironmentDataset, collate
-from ..data.environments import REPEATS
+from ..data.environment_dataset import REPEATS
 from ..engine import ExactStep
 from ..engine.own_parameters import rest
 from ..methods.losses import CrossEntropy, SampleLoss

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from hf_ood.__main__ import main
 from hf_ood.cli.train import main as train
-from hf_ood.reporting.comparison import report_comparison
+from hf_ood.reporting.comparison_pages import report_comparison
 from hf_ood.reporting.comparison_table import conclusions, fails_together
 
 FLAGS = (

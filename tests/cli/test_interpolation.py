@@ -12,7 +12,7 @@ from torch import nn
 
 from hf_ood.evaluation import environment_report
 from hf_ood.reporting.tables import interpolation_table
-from hf_ood.runs.interpolation import check_line, end_on_line, selection_on_line
+from hf_ood.runs.interpolation_with_start import check_line, interpolate_and_choose, selection_on_line
 from hf_ood.runs.spec import MethodSpec, NetworkSpec, RunSpec
 
 
@@ -32,7 +32,7 @@ def test_the_validation_set_chooses_the_share() -> None:
         accuracy = 1 - abs(weight - 1.5) / 4 if split == "validation" else weight / 4
         return {"a": {"accuracy": accuracy}, "b": {"accuracy": accuracy / 2}}
 
-    line = end_on_line(model, network(1.0), [0.0, 0.3, 1.0], report)
+    line = interpolate_and_choose(model, network(1.0), [0.0, 0.3, 1.0], report)
     assert [point["share"] for point in line if point["chosen"]] == [0.3]
     torch.testing.assert_close(model.weight, torch.tensor([[1.6]]))
     torch.testing.assert_close(model.bias, torch.tensor([-1.6]))
@@ -54,7 +54,7 @@ def test_a_regression_ends_where_its_validation_error_is_lowest() -> None:
         values = (model(given) if split == "validation" else 2 * model(given)).detach().numpy()
         return environment_report(values, targets, np.array([0, 1]), ["a", "b"])
 
-    line = end_on_line(model, network(0.0), [0.0, 0.25, 0.5, 1.0], report)
+    line = interpolate_and_choose(model, network(0.0), [0.0, 0.25, 0.5, 1.0], report)
     assert [point["share"] for point in line if point["chosen"]] == [0.25]
     assert model.weight.item() == 1.0
     assert [point["validation_mean_squared_error"] for point in line] == [

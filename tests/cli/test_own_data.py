@@ -21,7 +21,7 @@ from hf_ood.cli.train import main
 from hf_ood.data.publish import write_colored_mnist
 from hf_ood.data.punctuated_text import Shift, punctuation_shortcut
 from hf_ood.errors import UsageError
-from hf_ood.experiments.sweep.environments import environments_of
+from hf_ood.experiments.sweep.held_out import environments_of
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "README.md"

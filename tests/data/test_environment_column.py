@@ -9,7 +9,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, load_dat
 from PIL import Image
 
 from hf_ood.data import add_environments
-from hf_ood.data.environments import EnvironmentDataset
+from hf_ood.data.environment_dataset import EnvironmentDataset
 
 
 def make(**columns: list) -> Dataset:

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from documents import ROOT, code_blocks, pages
 
-from hf_ood.__main__ import COMMANDS
 from hf_ood.cli.arguments import parse
 from hf_ood.methods.registry import build_method
 from hf_ood.runs.several import is_several
@@ -84,7 +83,7 @@ def assert_parses(command: str, flags: list[str]) -> None:
         return
     if command == "sweep":
         pytest.importorskip("optuna", reason="sweeps need hf_ood[sweep]")
-    _, unknown = import_module(COMMANDS[command][0]).make_parser().parse_known_args(flags)
+    _, unknown = import_module(f"hf_ood.cli.{command}").make_parser().parse_known_args(flags)
     assert not unknown, unknown
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from hf_ood.reporting import evaluation_figures
-from hf_ood.reporting.confusion import draw_confusion
+from hf_ood.reporting.confusion_figure import draw_confusion
 from hf_ood.reporting.panels import TOGETHER, columns_of
 from hf_ood.reporting.reliability import ACCURACY, FAINT, FEW, draw_reliability
 

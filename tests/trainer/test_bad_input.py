@@ -22,7 +22,7 @@ from hf_ood import (
 )
 from hf_ood.trainer import CorruptCheckpointError, NonFiniteLossError
 from hf_ood.trainer.checkpoints import last_whole_checkpoint
-from hf_ood.trainer.checks import check_batches, lacking_classes
+from hf_ood.trainer.data_checks import check_batches, lacking_classes
 
 
 def test_a_method_that_compares_environments_needs_two(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from small_study import command
 
 from hf_ood.cli.reproduce import main
 from hf_ood.experiments.dispatch import carry_out
-from hf_ood.experiments.estimate import estimate, kind, makespan
 from hf_ood.experiments.study import Run, load_study
+from hf_ood.experiments.time_estimate import estimate, kind, makespan
 
 
 def test_the_estimate_is_of_the_order_of_the_run(whole: Path, tmp_path: Path) -> None:

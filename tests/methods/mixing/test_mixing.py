@@ -17,7 +17,7 @@ from hf_ood.methods.mixing import LISA, MIXINGS, Mixing, Mixup
 from hf_ood.methods.objectives import Outputs, Sums
 from hf_ood.methods.objectives.functional import sample_losses
 from hf_ood.models.linear import LinearConfig, LinearForImageClassification
-from hf_ood.trainer.checks import check_mixing
+from hf_ood.trainer.data_checks import check_mixing
 
 ENVIRONMENTS = torch.tensor([0, 2, 2, 0, 5, 2, 5, 0, 2, 2])  # ragged; 1, 3 and 4 are absent
 LABELS = torch.tensor([0, 1, 0, 1, 0, 2, 1, 0, 1, 0])

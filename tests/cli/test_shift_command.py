@@ -16,7 +16,7 @@ from datasets import ClassLabel, Dataset, Features
 from datasets import Image as ImageFeature
 from PIL import Image
 
-from hf_ood.cli.measure_shift import main
+from hf_ood.cli.shift import main
 from hf_ood.errors import UsageError
 from hf_ood.models import image_processor
 

@@ -33,7 +33,7 @@ def check_line(spec: RunSpec, previous: Path | None, has_validation: bool) -> No
         raise ValueError("interpolate_with_start: without a validation set, give one share only.")
 
 
-def end_on_line(
+def interpolate_and_choose(
     model: nn.Module,
     start: nn.Module,
     shares: Sequence[float],

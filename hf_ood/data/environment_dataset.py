@@ -1,16 +1,15 @@
-"""Batches that know their environment: the dataset in memory, the balanced sampler, the collator."""
+"""A dataset in memory whose batches know their environment."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any
 
-import numpy as np
 import torch
 from datasets import Dataset as HFDataset
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from .columns import column_ids, column_names, find_image_column, require_columns, stack_images
 from .reading_images import as_rgb
@@ -18,14 +17,6 @@ from .reading_images import as_rgb
 Batch = dict[str, Any]  # tensors; before `finish`, texts are lists of tokens of different lengths
 Step = Callable[[Batch], Batch]
 EXTRAS = ("digit_color", "background_color")  # columns that augmentation and explanation read
-INPUTS = (  # what models of images, texts and sounds take
-    "pixel_values",
-    "input_ids",
-    "attention_mask",
-    "token_type_ids",
-    "input_values",
-    "input_features",
-)
 REPEATS = "repeats"  # the column that says how often a row is drawn in a pass; once where there is none
 
 
@@ -206,119 +197,6 @@ def _check_ids(what: str, ids: Tensor, names: Sequence[str]) -> None:
         raise ValueError(
             f"{what} must lie in 0..{len(names) - 1} ({', '.join(names)}), found {ids.min()} to {ids.max()}."
         )
-
-
-def collate(batch: Batch | list[Batch]) -> Batch:
-    """What the model and the objective take: its inputs, labels, environment; extras stay behind.
-
-    Images of bytes become floats in 0..1 that lie channels-last in memory, in which convolutions run
-    faster."""
-    if isinstance(batch, list):
-        batch = {name: torch.stack([row[name] for row in batch]) for name in batch[0]}
-    taken = {name: batch[name] for name in (*INPUTS, "labels", "environment") if name in batch}
-    images = taken.get("pixel_values")
-    if images is not None and not images.is_floating_point():
-        taken["pixel_values"] = images.to(torch.float32, memory_format=torch.channels_last).mul_(1 / 255)
-    return taken
-
-
-class EnvironmentSampler(Sampler[int]):
-    """An order in which every run of consecutive indices holds the environments in the asked proportions.
-
-    Batches of any size, accumulation windows and the shards of any number of processes are runs of this
-    order, so all of them are balanced, and the samples of a global batch do not depend on how it is divided.
-
-    `environments`: int64 [N]. `proportions`: `"equal"` (each environment once per round, so k consecutive
-    rounds hold k of each) or `"natural"` (as in the data, up to one or two samples). `replacement`: draw
-    independently within each environment. `repeats`: int64 [N], how often each sample counts; once if not
-    given. `step`: the number of samples of an optimizer step: with equal proportions no environment that is
-    large enough gives one sample twice to as many consecutive indices, and a smaller one goes round in its
-    order. An epoch has N samples, repeats included; with equal proportions a small environment is reshuffled
-    and repeated. Call `set_epoch` for another order; the order is a function of (seed, epoch).
-    """
-
-    def __init__(
-        self,
-        environments: Tensor | Sequence[int],
-        proportions: str = "equal",
-        replacement: bool = False,
-        seed: int = 0,
-        repeats: Tensor | Sequence[int] | None = None,
-        step: int = 1,
-    ):
-        if proportions not in ("equal", "natural"):
-            raise ValueError(f"proportions must be 'equal' or 'natural', not {proportions!r}.")
-        ids = np.asarray(environments)
-        if len(ids) == 0:
-            raise ValueError("There is nothing to sample: the dataset is empty.")
-        order = np.argsort(ids, kind="stable")
-        if repeats is not None:
-            order = np.repeat(order, np.asarray(repeats)[order])
-        self.members = np.split(order, np.flatnonzero(np.diff(ids[order])) + 1)
-        self.num_samples = len(order)
-        self.proportions = proportions
-        self.replacement = replacement
-        self.share = -(-step // len(self.members))  # of an environment in a step, at most
-        self.seed = seed
-        self.epoch = 0
-
-    @classmethod
-    def of(
-        cls,
-        rows: EnvironmentDataset,
-        proportions: str,
-        replacement: bool = False,
-        seed: int = 0,
-        step: int = 1,
-    ) -> EnvironmentSampler:
-        """The order of a data set's rows; `"groups"`: every class in every environment once per round."""
-        groups = proportions == "groups"
-        return cls(
-            rows.groups if groups else rows.environments,
-            "equal" if groups else proportions,
-            replacement,
-            seed,
-            rows.columns.get(REPEATS),
-            step,
-        )
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.num_samples
-
-    def __iter__(self) -> Iterator[int]:
-        rng = np.random.default_rng([self.seed, self.epoch])
-        members = [self.members[i] for i in rng.permutation(len(self.members))]
-        if self.proportions == "equal":
-            rounds = -(-self.num_samples // len(members))
-            drawn = np.stack([self._draw(rows, rounds, rng) for rows in members], axis=1)
-            order = drawn.reshape(-1)[: self.num_samples]
-        else:
-            # Sample k of n gets the time (k + u) / n: each environment is spread evenly over the epoch.
-            times = [(np.arange(len(rows)) + rng.random()) / len(rows) for rows in members]
-            drawn = np.concatenate([self._draw(rows, len(rows), rng) for rows in members])
-            order = drawn[np.argsort(np.concatenate(times), kind="stable")]
-        return iter(order.tolist())
-
-    def _draw(self, rows: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-        if self.replacement:
-            return rng.choice(rows, count)
-        drawn = [rng.permutation(rows)]
-        for _ in range(-(-count // len(rows)) - 1):
-            drawn.append(_next_pass(drawn[-1], min(self.share, len(rows)), rng))
-        return np.concatenate(drawn)[:count]
-
-
-def _next_pass(last: np.ndarray, apart: int, rng: np.random.Generator) -> np.ndarray:
-    """Another order of the rows of `last`: each lies at least `apart` places behind where it was."""
-    ready = len(last) - apart + 1  # so many may come first; then each place sets another one free
-    free, order = last[:ready].tolist(), []
-    for row in last[ready:].tolist():
-        order.append(free.pop(int(rng.integers(len(free)))))
-        free.append(row)
-    return np.concatenate([np.array(order, dtype=last.dtype), rng.permutation(np.array(free, last.dtype))])
 
 
 def as_environment_dataset(dataset: Any) -> EnvironmentDataset:

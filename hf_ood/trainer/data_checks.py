@@ -1,0 +1,198 @@
+"""Data that a method, or the network, cannot be trained or measured on are refused before training starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from transformers import TrainingArguments
+from transformers.utils import logging
+
+from ..data import EnvironmentDataset
+from ..methods.masking import FeatureTransform
+from ..methods.mixing import Mixing
+from ..methods.objectives import Objective
+from ..methods.updates import Update
+from .environment_options import EnvironmentOptions
+
+logger = logging.get_logger(__name__)
+OFTEN = 20  # draws of one sample in an epoch that are worth a warning
+
+
+def check_environments(dataset: EnvironmentDataset, method: Objective | Update) -> None:
+    counts = dataset.environment_counts()
+    if len(counts) < method.min_environments:
+        raise ValueError(
+            f"{method.name} compares environments: it needs at least {method.min_environments}, the "
+            f"training set has {len(counts)} ({', '.join(counts)}). Train on more, or use erm or rsc."
+        )
+
+
+def check_batches(
+    dataset: EnvironmentDataset,
+    args: TrainingArguments,
+    options: EnvironmentOptions,
+    batch: int,
+    processes: int,
+) -> None:
+    """There is at least one batch, and no environment is smaller than its part of one. What trains less than
+    it says is a warning."""
+    fills_up = processes > 1  # Accelerate draws the first samples again where the last batch is too small
+    if len(dataset) < batch * processes and (args.dataloader_drop_last or fills_up):
+        raise ValueError(
+            f"{len(dataset)} training samples do not fill one batch of {batch} on each of {processes} "
+            "process(es): lower per_device_train_batch_size."
+        )
+    proportions = options.environment_proportions
+    counts = dataset.group_counts() if proportions == "groups" else dataset.environment_counts()
+    smallest, kind = (
+        min(counts, key=counts.__getitem__),
+        "Group" if proportions == "groups" else "Environment",
+    )
+    share = -(-batch // len(counts))  # at most
+    if proportions == "natural":
+        return
+    if not options.sample_with_replacement and counts[smallest] < share:
+        raise ValueError(
+            f"{kind} {smallest!r} has {counts[smallest]} samples, fewer than its {share} of a batch of "
+            f"{batch}: lower per_device_train_batch_size, or set environment_proportions='natural' or "
+            "sample_with_replacement=True, or leave it out."
+        )
+    step = args.gradient_accumulation_steps * processes
+    places = -(-batch * step // len(counts))
+    if not options.sample_with_replacement and counts[smallest] < places:
+        logger.warning(
+            f"{kind} {smallest!r} has {counts[smallest]} samples and fills {places} places of each "
+            f"step of {batch * step}: its samples count several times in one step."
+        )
+    draws = len(dataset) / len(counts) / counts[smallest]
+    if draws > OFTEN:
+        logger.warning(
+            f"{kind} {smallest!r} has {counts[smallest]} of {len(dataset)} samples and fills "
+            f"1/{len(counts)} of every batch: each of them is drawn {draws:.0f} times in an epoch. Leave it "
+            "out, or set environment_proportions='natural'."
+        )
+    if batch < len(counts):
+        logger.warning(
+            f"A batch of {batch} has no room for {len(counts)} {kind.lower()}s: each step sees "
+            f"{batch * step} samples of some of them. Raise per_device_train_batch_size to {len(counts)} or "
+            "more."
+        )
+
+
+def check_labels(
+    dataset: EnvironmentDataset,
+    objective: Objective,
+    transform: FeatureTransform | None,
+    model: nn.Module,
+) -> None:
+    """Labels are there, of one class or one number each, and the model has an output for each of them."""
+    config = getattr(model, "config", None)
+    if getattr(config, "problem_type", None) == "multi_label_classification" or (
+        dataset.has_labels and dataset.labels.dim() > 1
+    ):
+        raise ValueError(
+            "Several labels a sample: there is no single cross-entropy. Give the trainer a method "
+            "per_sample(model, inputs) -> losses [B], logits [B, C], environments [B] (for instance "
+            "binary_cross_entropy_with_logits(...).mean(1)), or train one model for each label."
+        )
+    if not dataset.has_labels:
+        raise ValueError(
+            "The training set has no labels: name their column 'label' or 'labels'. Texts are none before "
+            "data.class_encode_column('label')."
+        )
+    num_labels = getattr(config, "num_labels", None)
+    if dataset.labels.is_floating_point():
+        if objective.needs_classes:
+            raise ValueError(
+                f"{objective.name} compares samples of one class, and a regression has none: use another "
+                "method."
+            )
+        if transform is not None and transform.needs_classes:
+            raise ValueError(
+                f"{transform.name} looks for the features that speak for a sample's class, and a regression "
+                "has none: use another method."
+            )
+        if num_labels != 1:
+            raise ValueError(f"Labels are floats, which needs num_labels=1; the model has {num_labels}.")
+    elif num_labels is not None and int(dataset.labels.max()) >= num_labels:
+        raise ValueError(
+            f"Labels reach {int(dataset.labels.max())}, but the model has {num_labels} classes: build it "
+            f"with num_labels={len(dataset.label_names)}."
+        )
+    if not dataset.labels.is_floating_point():
+        for lack in lacking_classes(dataset):
+            logger.warning(lack)
+
+
+def lacking_classes(dataset: EnvironmentDataset) -> list[str]:
+    """What a training set cannot teach: classes that it has no sample of, in all or in some environments."""
+    names, places = dataset.label_names, dataset.environment_names
+    counts = torch.bincount(dataset.groups, minlength=len(names) * len(places)).view(len(names), len(places))
+    learned, present = counts.any(1), counts.any(0)
+    said = []
+    if not learned.all():
+        absent = _first([name for name, known in zip(names, learned.tolist(), strict=True) if not known])
+        said.append(f"No training sample belongs to {absent}: the model cannot learn it.")
+    poor = (counts[learned] == 0).any(0) & present
+    if poor.any():
+        where = _first([name for name, lacks in zip(places, poor.tolist(), strict=True) if lacks])
+        said.append(f"Not every class occurs in {where}: there the environment tells something of the label.")
+    return said
+
+
+def _first(names: Sequence[str]) -> str:
+    """The first three names, and how many more there are."""
+    return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def num_classes(model: nn.Module, dataset: EnvironmentDataset) -> int:
+    """How many classes the model tells apart; of a model without a configuration, as many as have names."""
+    return getattr(getattr(model, "config", None), "num_labels", None) or len(dataset.label_names)
+
+
+def check_mixing(mixing: Mixing, objective: Objective, dataset: EnvironmentDataset) -> None:
+    """Mixtures of the inputs exist, the objective can take them, and there are environments to mix."""
+    first = dataset.__getitems__([0])
+    if "input_ids" in (first[0] if isinstance(first, list) else first):
+        raise ValueError(
+            f"{mixing.name} takes weighted means of inputs, and there is nothing between two tokens "
+            f"(input_ids): train without {mixing.name}, or on images."
+        )
+    if mixing.needs_classes and dataset.labels.is_floating_point():
+        raise ValueError(
+            f"{mixing.name} pairs samples by their classes, and a regression has none: use mixup, which "
+            "mixes the targets."
+        )
+    if objective.needs_classes:
+        raise ValueError(
+            f"{objective.name} compares samples of one class, but {mixing.name} makes samples that belong to "
+            "several in parts: use one of the two."
+        )
+    environments = list(dataset.environment_counts())
+    if len(environments) < mixing.min_environments:
+        raise ValueError(
+            f"{mixing.name} mixes environments: it needs at least {mixing.min_environments}, the training "
+            f"set has {len(environments)} ({', '.join(environments)}). Train on more, or without it."
+        )
+
+
+def match_labels(dataset: EnvironmentDataset, trained: Sequence[str], what: str) -> EnvironmentDataset:
+    """The same rows with the class ids of the training set, matched by name.
+
+    Raises `ValueError` with both lists of names where one of the dataset's is not among those `trained` on.
+    """
+    names = dataset.label_names
+    if not dataset.has_labels or dataset.labels.is_floating_point() or not trained or not names:
+        return dataset
+    if list(names) == list(trained)[: len(names)]:
+        return dataset
+    unknown = [name for name in names if name not in trained]
+    if unknown:
+        raise ValueError(
+            f"{what} has classes that the training set has not ({_first(unknown)}): it names {list(names)}, "
+            f"the training set {list(trained)}. Classes are matched by name."
+        )
+    position = torch.tensor([list(trained).index(name) for name in names])
+    return dataset.with_labels(position[dataset.labels], trained)
