@@ -130,7 +130,9 @@ class OODConfig(EnvironmentOptions, TrainingArguments):
         return {**self._given, **changed}
 
     def _values(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.init}
+        # No token: these values are pickled into training_args.bin and written into recipes.
+        names = [field.name for field in fields(self) if field.init and not field.name.endswith("_token")]
+        return {name: getattr(self, name) for name in names}
 
     def _saves_what_it_evaluates(self) -> bool:
         evaluating, saving = (str(getattr(s, "value", s)) for s in (self.eval_strategy, self.save_strategy))
