@@ -22,9 +22,9 @@ COLUMNS = 12  # sample images of each environment
 DESCRIPTION = """\
 Write Colored MNIST as parquet and a card, for `datasets.load_dataset` on a folder, and publish it.
 
-%(prog)s --config unseen_colors background_shortcut
-%(prog)s --config all --output_dir /path/to/folder --seed 1
-%(prog)s --config all --push_to_hub user/colored-mnist [--private] [--revision v2]"""
+%(prog)s --dataset_config unseen_colors background_shortcut
+%(prog)s --dataset_config all --output_dir /path/to/folder --seed 1
+%(prog)s --dataset_config all --push_to_hub user/colored-mnist [--private] [--revision v2]"""
 
 
 def make_parser(default_folder: Path = Path("colored_mnist")) -> argparse.ArgumentParser:
@@ -32,7 +32,11 @@ def make_parser(default_folder: Path = Path("colored_mnist")) -> argparse.Argume
         description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--config", nargs="+", default=["all"], help=f"all, or some of {', '.join(CONFIGURATIONS)}"
+        "--dataset_config",
+        "--config",
+        nargs="+",
+        default=["all"],
+        help=f"all, or some of {', '.join(CONFIGURATIONS)}"
     )
     parser.add_argument("--output_dir", type=Path, default=default_folder, help=f"default: {default_folder}")
     parser.add_argument("--push_to_hub", metavar="USER/NAME", help="publish the folder as this dataset")
@@ -50,7 +54,7 @@ def make_parser(default_folder: Path = Path("colored_mnist")) -> argparse.Argume
 def main(argv: Sequence[str] | None = None, default_folder: Path = Path("colored_mnist")) -> None:
     """Parse the command line, build, and push if asked to. A mistake is printed without a traceback."""
     options = vars(make_parser(default_folder).parse_args(argv))
-    names = options.pop("config")
+    names = options.pop("dataset_config")
     names = list(CONFIGURATIONS) if names == ["all"] else names
     folder, repo_id = options.pop("output_dir"), options.pop("push_to_hub")
     private, revision = options.pop("private"), options.pop("revision")

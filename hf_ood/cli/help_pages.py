@@ -18,7 +18,7 @@ USUAL = {
     "training": "num_train_epochs max_steps per_device_train_batch_size learning_rate seed",
     "output": "output_dir resume_from_checkpoint report_to push_to_hub hub_model_id",
 }
-WIDTH = 24  # of a flag, before what it says
+WIDTH = max(len(name) for names in USUAL.values() for name in names.split())  # of a flag, before what it says
 
 
 def first_page() -> str:
@@ -30,7 +30,7 @@ def first_page() -> str:
     for topic, names in USUAL.items():
         lines.append(f"{topic}:")
         for name in names.split():
-            lines.append(f"  --{name:<{WIDTH}}{_first_sentence(actions[f'--{name}'])}")
+            lines.append(f"  --{name:<{WIDTH}}  {_first_sentence(actions[f'--{name}'])}")
         lines.append("")
     topics, own = _topics(parser)
     lines += [

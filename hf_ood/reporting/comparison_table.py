@@ -102,8 +102,7 @@ def conclusions(comparison: Comparison) -> list[str]:
         told.append(f"There are only runs of {comparison.first}: nothing is compared.")
     if not comparison.decides and len(comparison.rows) > 1:
         told.append(
-            "One seed decides nothing: train each with other seeds too (--seed 1, --seed 2, ...) and compare "
-            "again."
+            "One seed decides nothing: train each with several (hf-ood train --seeds 3) and compare again."
         )
     if any(fails_together(line) for _, line in table.iterrows()):
         tests = int(table["verdict"].notna().sum())

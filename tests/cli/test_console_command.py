@@ -38,6 +38,7 @@ def test_an_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]
     assert "'train'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_by_the_console_command_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["hf-ood"])
     folder = tmp_path / "run"

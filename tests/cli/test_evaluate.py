@@ -114,6 +114,7 @@ def test_the_plots_are_pictures(own: tuple[Path, dict[str, Any]], parquet: Path,
         assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
 
 
+@pytest.mark.slow
 def test_foreign_checkpoint_on_a_folder_of_images_as_a_command(foreign: Path, tmp_path: Path) -> None:
     """Greyscale and colour images of several sizes, other column names, environments that are words; the
     model's labels are in another order than the data set's."""

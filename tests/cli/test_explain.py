@@ -40,6 +40,7 @@ def test_the_note_in_the_folder_gives_the_arguments_back(finished_run: Path) -> 
     assert theirs.training.max_steps == 2 and theirs.training.use_cpu
 
 
+@pytest.mark.slow
 def test_the_command_writes_report_and_figure_and_shows_a_table(finished_run: Path) -> None:
     script = [sys.executable, str(ROOT / "trainers" / "explain.py"), "--run", str(finished_run)]
     shown = subprocess.run(

@@ -29,7 +29,7 @@ def test_the_slurm_script_is_bash() -> None:
     assert subprocess.run(["bash", "-n", "hf_ood/launch/slurm.sh"]).returncode == 0
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_nodes_of_two_processes_train_what_one_process_does(tmp_path: Path) -> None:
     """Four gloo processes, launched as two nodes that find each other by an address."""
     flags = (

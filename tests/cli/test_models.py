@@ -121,6 +121,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     return folder, main(flags.split())
 
 
+@pytest.mark.slow
 def test_a_run_leaves_a_checkpoint_that_plain_transformers_uses(
     finished: tuple[Path, dict[str, Any]],
 ) -> None:

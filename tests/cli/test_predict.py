@@ -81,6 +81,7 @@ def image_probabilities(folder: Path, files: list[Path]) -> np.ndarray:
     return torch.cat(logits).softmax(1).numpy()
 
 
+@pytest.mark.slow
 def test_texts_from_a_file_as_a_command_to_the_terminal(text_model: Path, tmp_path: Path) -> None:
     """Every row once, in order, with its own columns as the file writes them; classes by their names."""
     table = pd.DataFrame({"id": ["007", "1e3", "NA", ""], "text": TEXTS, "label": ["", "?", "", ""]})

@@ -94,6 +94,7 @@ def test_several_configurations_are_several_points(
     assert all(name in printed for name in names) and not recwarn.list
 
 
+@pytest.mark.slow
 def test_the_script_tells_a_mistake_without_a_traceback(hospitals: Path) -> None:
     command = [sys.executable, ROOT / "trainers/measure_shift.py", *flags(hospitals, "--test_split tset")]
     finished = subprocess.run(command, capture_output=True, text=True)

@@ -17,6 +17,8 @@ from small_source import save_small_source
 from hf_ood.cli.train import main
 from hf_ood.evaluation import load_results
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 STEPS = {"erm_warmup": "6", "eiil": "6", "dfr": "6", "jtt": "6", "lp_ft": "2"}
 Weights = dict[str, torch.Tensor]
@@ -142,7 +144,6 @@ def test_a_run_killed_in_the_stage_that_infers_resumes_to_the_same_weights(
     assert results["stages"][1]["inferred"] == expected["stages"][1]["inferred"]
 
 
-@pytest.mark.slow
 def test_two_processes_infer_and_train_as_one_does(
     runs: dict[str, tuple[Path, dict[str, Any]]], source: str, tmp_path: Path
 ) -> None:

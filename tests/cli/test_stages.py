@@ -226,7 +226,7 @@ def test_a_stage_starts_where_the_one_before_ended_and_moves_only_its_own(
         assert (after[name] - weight).abs().max() < 0.01  # nine small steps, not another start
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_killed_run_resumes_in_its_stage_to_the_same_weights(
     whole: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -254,6 +254,7 @@ def test_a_killed_run_resumes_in_its_stage_to_the_same_weights(
         assert entry["environments"] == expected["environments"]
 
 
+@pytest.mark.slow
 def test_a_stage_can_start_from_scratch_or_from_a_folder(
     whole: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:

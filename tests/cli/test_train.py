@@ -79,6 +79,7 @@ def test_results_have_the_promised_contents(finished_run: tuple[Path, dict[str, 
     assert set(results["environments"]["random_colors"]) >= {"macro_f1", "ece"}
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_results(
     finished_run: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -88,6 +89,7 @@ def test_the_same_command_gives_the_same_results(
         assert second[key] == first[key]
 
 
+@pytest.mark.slow
 def test_the_checkpoint_works_where_this_package_is_not(finished_run: tuple[Path, dict[str, Any]]) -> None:
     folder, _ = finished_run
     program = f"""
@@ -102,6 +104,7 @@ print(sorted(answer["label"] for answer in classify(Image.new("RGB", (40, 30), "
     assert shown.stdout.strip() == "['0-4', '5-9']", shown.stderr
 
 
+@pytest.mark.slow
 def test_a_share_of_the_way_from_the_start(
     finished_run: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -203,6 +206,7 @@ def test_the_folder_of_another_run_is_left_alone(
     )
 
 
+@pytest.mark.slow
 def test_the_token_is_never_written(tmp_path: Path) -> None:
     main(["--hub_token", "hf_secret_token", "--output_dir", str(tmp_path), *SMALL])
     outside_checkpoints = [path for path in tmp_path.iterdir() if path.is_file()]
@@ -210,6 +214,7 @@ def test_the_token_is_never_written(tmp_path: Path) -> None:
     assert not any(b"hf_secret_token" in path.read_bytes() for path in outside_checkpoints)
 
 
+@pytest.mark.slow
 def test_a_published_dataset_is_trained_on_by_its_folder(tmp_path: Path) -> None:
     write_colored_mnist(tmp_path / "data", ["background_shortcut"], label_rule="zero_vs_one")
     name = ["--dataset_name", str(tmp_path / "data"), "--dataset_config", "background_shortcut"]

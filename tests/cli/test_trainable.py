@@ -168,7 +168,7 @@ def test_adapters_are_merged_into_an_ordinary_checkpoint(data: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("extra", ["--cache_features true", "--lora.rank 2"], ids=["cached", "lora"])
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_processes_train_what_one_does(extra: str, tmp_path: Path) -> None:
     if "lora" in extra:
         pytest.importorskip("peft")

@@ -274,6 +274,7 @@ def test_building_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     assert digest(tmp_path / "one") == digest(tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_the_cache_is_read_again_and_never_when_stale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,6 +61,7 @@ def divided(table: Dataset, in_memory: bool | None) -> dict[str, EnvironmentData
     return environment_datasets(table, protocol=Protocol(test_environments=["d"]), in_memory=in_memory)
 
 
+@pytest.mark.nightly
 def test_an_epoch_takes_less_memory_than_the_images(table: Dataset) -> None:
     """In a process of its own: one that has run other tests has freed memory, which no limit sees."""
     file = Path(table.cache_files[0]["filename"])

@@ -27,6 +27,7 @@ def build(*flags: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=180, env=os.environ)
 
 
+@pytest.mark.slow
 def test_the_script_writes_what_plain_load_dataset_reads(tmp_path: Path) -> None:
     folder, source = tmp_path / "colored", tmp_path / "digits"
     source.mkdir()

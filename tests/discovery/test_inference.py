@@ -28,6 +28,7 @@ def shortcut_model(rows: int = 400, disagreeing: int = 80) -> tuple[Reference, T
     return Reference(logits, labels, features=logits), agrees
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("steps", [0, 2000])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_eiil_finds_where_the_shortcut_holds(steps: int, seed: int) -> None:

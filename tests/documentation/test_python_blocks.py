@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from documents import ROOT, code_blocks, pages, run_blocks
 
+pytestmark = pytest.mark.slow
+
 # Pages whose blocks need something to be given, or a Hub, or processes: the tests that run them.
 ELSEWHERE = {
     "../README.md": ["cli/test_own_data.py"],

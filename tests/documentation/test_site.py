@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from documents import ROOT
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("mkdocs", reason="the site needs hf_ood[docs]")
 for package in ("material", "mkdocstrings", "latex2mathml"):
     pytest.importorskip(package, reason="the site needs hf_ood[docs]")

@@ -172,6 +172,7 @@ def test_rows_are_balanced_between_splits_and_at_most_as_many_as_asked() -> None
             assert len(set(chosen.tolist())) == len(chosen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("configuration", "kind"),
     [

@@ -73,6 +73,7 @@ def test_seeds_needed_is_the_sample_size_of_the_paired_t_test() -> None:
         assert seeds_needed([effect - math.sqrt(0.5), effect + math.sqrt(0.5)], margin=None) == expected
 
 
+@pytest.mark.nightly
 def test_seeds_needed_decides_as_often_as_it_says() -> None:
     random = np.random.default_rng(0)
     for mean, spread, margin in ((3.0, 2.5, 1.0), (0.2, 1.0, 1.0)):

@@ -14,6 +14,8 @@ from hub.tiny import write_tiny_source
 
 from hf_ood.data.configurations import CONFIGURATIONS
 
+pytestmark = pytest.mark.slow
+
 BUILD = ROOT / "dataset_scripts" / "colored_mnist" / "build.py"
 REPO = "alice/colored-mnist"
 
@@ -124,7 +126,6 @@ def test_the_same_build_is_the_same_bytes_and_no_commit(
     assert not [path for method, path, _ in hub.requests if "/commit/" in path or method == "PUT"]
 
 
-@pytest.mark.slow
 def test_an_interrupted_push_changes_nothing_and_can_be_repeated(
     hub: LoopbackHub, published: tuple[Repository, Path], author: Client, flags: list[str], tmp_path: Path
 ) -> None:

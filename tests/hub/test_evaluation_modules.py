@@ -6,6 +6,8 @@ import pytest
 from hub.clients import Client
 from hub.loopback import LoopbackHub
 
+pytestmark = pytest.mark.slow
+
 PUSH = """
 from pathlib import Path
 from huggingface_hub import HfApi

@@ -231,6 +231,7 @@ print(json.dumps(got))
 """
 
 
+@pytest.mark.slow
 def test_an_unmodified_client_uploads_and_downloads(hub: LoopbackHub, stranger: Client) -> None:
     hub.drop("PUT", "/lfs/")  # the client tries again
     assert stranger.run(CLIENT) == {"main": "notes", "v2": "changed"}

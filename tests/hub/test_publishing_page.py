@@ -12,6 +12,8 @@ from hub.loopback import LoopbackHub
 from hub.tiny import write_tiny_source
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 EXTRA = {  # what makes the page's commands take seconds
     "build.py": "--label_rule zero_vs_one --source {digits} --output_dir {built}",
     "train.py": "--max_steps 40 --per_device_train_batch_size 60 --irm.penalty_weight 1 --use_cpu true "

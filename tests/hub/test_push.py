@@ -91,7 +91,7 @@ print(json.dumps(found))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_model_gives_the_same_logits_without_this_package(
     hub: LoopbackHub, author: Client, stranger: Client, run_folder: Path, tmp_path: Path
 ) -> None:
@@ -114,6 +114,7 @@ def test_every_model_gives_the_same_logits_without_this_package(
         assert found[case][1] == pytest.approx(scores, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_what_is_published_and_what_never_is(hub: LoopbackHub, author: Client, run_folder: Path) -> None:
     before = {path: path.read_bytes() for path in run_folder.rglob("*") if path.is_file()}
     for _ in range(2):  # the second push changes nothing
@@ -153,6 +154,7 @@ def test_a_published_text_classifier_reads_texts(tmp_path: Path) -> None:
     assert published("good film") == own("good film")
 
 
+@pytest.mark.slow
 def test_a_push_that_fails_says_how_to_go_on(
     hub: LoopbackHub, author: Client, run_folder: Path, tmp_path: Path
 ) -> None:
@@ -175,6 +177,7 @@ def test_a_push_that_fails_says_how_to_go_on(
     assert not [path for method, path, _ in hub.requests if method == "PUT"]  # uploaded once is enough
 
 
+@pytest.mark.slow
 def test_what_is_no_finished_run_is_not_published(
     hub: LoopbackHub, author: Client, run_folder: Path, tmp_path: Path
 ) -> None:
@@ -197,6 +200,7 @@ def test_what_is_no_finished_run_is_not_published(
     assert "README.md holds your access token" in leaked and TOKEN not in leaked.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_push_to_hub_of_train_means_the_finished_run(
     hub: LoopbackHub, author: Client, tmp_path: Path
 ) -> None:
@@ -247,6 +251,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", disk], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", [20_000, 150_000, 290_000])
 def test_a_full_disk_leaves_the_files_of_before(run_folder: Path, small_disk: Path, left: int) -> None:
     folder = small_disk / "run"

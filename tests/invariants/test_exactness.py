@@ -83,6 +83,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return torch.load(folder / "1.pt") | torch.load(folder / "2.pt")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", DIVIDED)
 @pytest.mark.parametrize(
     ("name", "data"),
@@ -107,6 +108,7 @@ def test_a_divided_batch_has_the_gradient_of_the_whole(
         assert divided[part] == pytest.approx(whole[part], rel=1e-4, abs=1e-6), part
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("name", BACKBONES)
 def test_and_so_it_does_in_networks_of_transformers(steps: dict[str, Any], name: str, data: str) -> None:
@@ -127,6 +129,7 @@ def direction(step: dict[str, Any]) -> Tensor:
     return flat / flat.norm()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "data"),
     [*product([name for name in ADDITIVE if name != "erm"], DATA), *product(UPDATED, ["ragged"])],
@@ -136,6 +139,7 @@ def test_the_law_is_tested_where_the_method_matters(steps: dict[str, Any], name:
     assert cosine < 0.98
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VARIATIONS)
 def test_and_where_an_option_or_a_loss_matters(steps: dict[str, Any], name: str) -> None:
     plain, varied = (steps[f"{key} ragged 1x48x1"] for key in (VARIATIONS[name], name))
@@ -144,6 +148,7 @@ def test_and_where_an_option_or_a_loss_matters(steps: dict[str, Any], name: str)
     assert max(float((one - other).norm() / one.norm()) for one, other in pairs if one.norm()) > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet", "vit", "bert"])
 def test_and_where_the_transform_matters(steps: dict[str, Any], name: str, tmp_path: Path) -> None:
     plain = backbone_gradients(name, "equal", (48, 1), tmp_path, transformed=False)
@@ -161,6 +166,7 @@ def test_under_autocast_sums_keep_their_digits(name: str, tmp_path: Path) -> Non
     assert direction(divided) @ direction(whole) > 0.999
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vrex+sam", "iga"])
 def test_updates_work_under_autocast(steps: dict[str, Any], name: str, tmp_path: Path) -> None:
     method = build_method(name, OPTIONS)
@@ -169,12 +175,13 @@ def test_updates_work_under_autocast(steps: dict[str, Any], name: str, tmp_path:
     assert direction(found) @ direction(steps[f"{name} ragged 1x48x1"]) > 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "backend"),
     [
         *((name, "aot_eager") for name in OBJECTIVES),
         *((name, "aot_eager") for name in UPDATES if name != "iga"),
-        *(pytest.param(name, "inductor", marks=pytest.mark.slow) for name in ("irm", "coral")),
+        *(pytest.param(name, "inductor", marks=pytest.mark.nightly) for name in ("irm", "coral")),
     ],
 )
 def test_a_compiled_network_has_the_gradient_of_the_plain_one(
@@ -196,7 +203,7 @@ def test_a_compiled_network_has_the_gradient_of_the_plain_one(
     assert compiled["loss"] == pytest.approx(plain["loss"], rel=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("layout", [(48, 1), (24, 2)])
 @pytest.mark.parametrize("name", ["erm", "irm", "vrex", "coral"])
 def test_and_so_has_one_that_inductor_compiled(name: str, layout: tuple[int, int], tmp_path: Path) -> None:
@@ -217,6 +224,7 @@ def make_mlp() -> MLPForImageClassification:
     return MLPForImageClassification(MLPConfig(image_size=28, stride=4, hidden_size=8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", DATA)
 def test_the_gradient_is_that_of_the_equation(steps: dict[str, Any], data: str) -> None:
     dataset, model = make_data(DATA[data]), make_model()
@@ -232,6 +240,7 @@ def test_the_gradient_is_that_of_the_equation(steps: dict[str, Any], data: str) 
         torch.testing.assert_close(whole["gradients"][name], parameter.grad, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("name", WITH_OWN_LOSS)
 def test_a_models_own_loss_is_added_as_its_mean_over_environments(
@@ -259,6 +268,7 @@ def test_a_models_own_loss_is_added_as_its_mean_over_environments(
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("name", ["dann", "cdann"])
 def test_the_adversarial_gradients_are_those_of_the_equations(
@@ -288,6 +298,7 @@ def test_the_adversarial_gradients_are_those_of_the_equations(
             torch.testing.assert_close(gradient.double(), theirs, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", DATA)
 def test_clipping_is_by_the_norm_of_all_gradients_together(steps: dict[str, Any], data: str) -> None:
     free, clipped = steps[f"dann {data} 1x48x1"], steps[f"dann+clipped {data} 1x48x1"]

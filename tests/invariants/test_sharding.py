@@ -54,7 +54,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dic
     return run_both_ways(tmp_path_factory.mktemp("sharding"), "sharded_step.py")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("number", MICRO_BATCHES)
 @pytest.mark.parametrize("backbone", NETWORKS)
 @pytest.mark.parametrize("name", [*ADDITIVE, *(f"{name}+rsc" for name in TRANSFORMED)])
@@ -73,7 +73,7 @@ def test_a_divided_network_has_the_gradient_of_the_whole(
     assert divided["loss"] == pytest.approx(whole["loss"], rel=1e-12)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("backbone", NETWORKS)
 @pytest.mark.parametrize("name", RESUMED)
 def test_a_divided_training_goes_on_from_where_it_was(
@@ -108,7 +108,7 @@ def trainings(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any],
     return run_both_ways(folder, "sharded_trainer.py")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ["irm+rsc", "coral", "best"])
 def test_trainer_trains_a_divided_network_as_a_whole_one(
     trainings: tuple[dict[str, Any], dict[str, Any]], name: str
@@ -125,7 +125,7 @@ def test_trainer_trains_a_divided_network_as_a_whole_one(
                 assert ours[key] == pytest.approx(theirs[key], rel=1e-6, abs=1e-8), key
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_saved_network_is_whole_and_the_best_is_loaded(
     trainings: tuple[dict[str, Any], dict[str, Any]],
 ) -> None:
@@ -136,7 +136,7 @@ def test_a_saved_network_is_whole_and_the_best_is_loaded(
     assert Path(best["best"]).name != "checkpoint-3", "the last weights would be those of the best anyway"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("name", "how"),
     [
@@ -152,7 +152,7 @@ def test_what_needs_whole_weights_refuses_a_divided_network(
     assert "FSDP" in said
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_other_refusals_under_two_processes(trainings: tuple[dict[str, Any], dict[str, Any]]) -> None:
     refusals = trainings[1]["refusals"]
     assert refusals["fsdp"].startswith("fsdp does nothing on a CPU")

@@ -27,11 +27,17 @@ from hf_ood.methods.objectives import Objective, Outputs, Sums
 from hf_ood.methods.registry import FEATURE_TRANSFORMS, METHODS, OBJECTIVES, build_method
 
 COMBINED = ("irm", "coral", "fishr", "dann")
-# Every method alone; every feature transform under a penalty on logits, one on features, one on gradients,
-# and with a network of the objective's own.
-ALL_METHODS = [
-    *METHODS,
-    *(f"{objective}+{transform}" for objective in COMBINED for transform in FEATURE_TRANSFORMS),
+# Every feature transform under a penalty on logits, on features, on gradients, and beside a network of
+# the objective's own.
+COMBINATIONS = [f"{objective}+{transform}" for objective in COMBINED for transform in FEATURE_TRANSFORMS]
+ALL_METHODS = [*METHODS, *(pytest.param(method, marks=pytest.mark.slow) for method in COMBINATIONS)]
+RESUMED_TOO = [
+    *((method, 1) for method in COMBINATIONS),
+    *((name, 2) for name, cls in OBJECTIVES.items() if cls.additive),
+    ("irm+rsc", 2),
+    ("irm+rsc+mixup+sam+ema", 2),
+    ("irm+mixup+ema", 2),
+    ("fish", 2),
 ]
 EARLY = ("warmup_steps", "burn_in_steps")  # 1, so that a few steps see what a method does before and after
 
@@ -91,12 +97,8 @@ def test_every_parameter_moves(method: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "accumulation"),
     [
-        *((method, 1) for method in ALL_METHODS),
-        *((name, 2) for name, cls in OBJECTIVES.items() if cls.additive),
-        ("irm+rsc", 2),
-        ("irm+rsc+mixup+sam+ema", 2),
-        ("irm+mixup+ema", 2),
-        ("fish", 2),
+        *((method, 1) for method in METHODS),
+        *(pytest.param(*run, marks=pytest.mark.slow) for run in RESUMED_TOO),
     ],
 )
 def test_a_resumed_run_ends_where_the_uninterrupted_one_does(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ OPTIONS = [
 ]
 
 
+@cache
 def digits(count: int = 16) -> Tensor:
     return colored_mnist_tensors("unseen_colors")["test"].columns["pixel_values"][:count].float() / 255
 

@@ -69,6 +69,7 @@ def make(name: str) -> PreTrainedModel:
     return LeNetForImageClassification(LeNetConfig(**names, **options)).eval()
 
 
+@pytest.mark.slow
 def test_the_pipeline_works_without_this_package(tmp_path: Path) -> None:
     Image.fromarray(PIXELS).save(tmp_path / "image.png")
     expected = {}

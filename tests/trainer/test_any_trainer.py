@@ -72,7 +72,7 @@ def test_the_law_is_tested_where_the_method_matters(name: str, tmp_path: Path) -
     assert torch.cosine_similarity(one, other, dim=0) < 0.98
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_and_so_it_has_on_two_processes(tmp_path: Path) -> None:
     whole = {}
     for name in TRAINERS:

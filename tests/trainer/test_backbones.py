@@ -96,6 +96,7 @@ def test_batch_statistics_make_micro_batches_another_network_and_frozen_ones_do_
     assert difference(frozen=True) < 1e-5 < 1e-4 < difference(frozen=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ADDITIVE)
 def test_activation_checkpointing_changes_no_gradient_and_bfloat16_little(name: str, tmp_path: Path) -> None:
     plain, checkpointed, rounded = (

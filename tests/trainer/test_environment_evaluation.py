@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from datasets import Dataset
 from tokenizers import Tokenizer
@@ -68,6 +69,7 @@ def plain_arguments(folder: Path, **changes: Any) -> TrainingArguments:
     return TrainingArguments(output_dir=str(folder), **{**defaults, **changes})
 
 
+@pytest.mark.slow
 def test_evaluation_alone_measures_a_trainer_that_trains_as_before(tmp_path: Path) -> None:
     class Measured(EnvironmentEvaluation, Trainer):
         pass

@@ -13,7 +13,7 @@ from sharded_run import train
 from transformers import ViTConfig, ViTForImageClassification, set_seed
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_irm_and_rsc_on_a_divided_vit(tmp_path: Path) -> None:
     set_seed(0)
     config = ViTConfig(

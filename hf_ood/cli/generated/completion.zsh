@@ -56,7 +56,7 @@ _shtab_hf_ood_completion_defaults_added=0
 
 _shtab_hf_ood_datasets_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--config[all, or some of fixed_colors, random_colors, random_transforms, unseen_colors, background_shortcut, label_noise_shortcut]:config:"
+  {--dataset_config,--config}"[all, or some of fixed_colors, random_colors, random_transforms, unseen_colors, background_shortcut, label_noise_shortcut]:dataset_config:"
   "--output_dir[default\: colored_mnist]:output_dir:"
   "--push_to_hub[publish the folder as this dataset]:USER/NAME:"
   "--private[a new repository is private]"

@@ -14,6 +14,7 @@ from hf_ood.experiments.study import Run, load_study
 from hf_ood.experiments.time_estimate import estimate, kind, makespan
 
 
+@pytest.mark.slow
 def test_the_estimate_is_of_the_order_of_the_run(whole: Path, tmp_path: Path) -> None:
     run = load_study(whole / "recipes" / "small.yaml").runs("quick")[1]
     found = estimate(run)
@@ -42,6 +43,7 @@ def test_workers_share_the_runs() -> None:
     assert makespan([1.0, 2.0], 5) == 2.0
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_how_long(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = command(whole, "elsewhere", "out", "--dry_run", "--only", "ERM", "--workers", "2")
     assert main(arguments) == 0

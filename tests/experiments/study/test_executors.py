@@ -55,7 +55,7 @@ def small_runs(folder: Path) -> list[Run]:
     return load_study(folder / "recipes" / "small.yaml").runs("quick")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_processes_share_the_runs_and_one_takes_over_when_the_other_is_killed(
     whole: Path, tmp_path: Path
 ) -> None:
@@ -81,7 +81,7 @@ def test_two_processes_share_the_runs_and_one_takes_over_when_the_other_is_kille
     pd.testing.assert_frame_equal(values(tmp_path / "b"), values(whole / "out"))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_ctrl_c_ends_the_workers_and_says_how_to_go_on(tmp_path: Path) -> None:
     output = tmp_path / "output.txt"
     process = start(command(tmp_path, "runs", "out", "--executor", "workers", "--workers", "2"), output)
@@ -93,6 +93,7 @@ def test_ctrl_c_ends_the_workers_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert len(results(tmp_path)) < 4
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_fails_its_run_and_is_replaced(tmp_path: Path) -> None:
     runs = small_runs(tmp_path)[:3]
     errors = {}
@@ -116,6 +117,7 @@ def test_a_lock_is_held_once_and_ends_with_its_holder(tmp_path: Path) -> None:
     again.release()
 
 
+@pytest.mark.slow
 def test_more_workers_than_cores_are_warned_of(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(command(whole, "runs", "out", "--workers", "1000")) == 0
     assert "--workers 1000 on" in capsys.readouterr().out

@@ -6,6 +6,7 @@ import io
 from collections.abc import Generator
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from hf_ood.experiments.dispatch import Ended, Event, Started, Waiting
@@ -27,6 +28,7 @@ def shown(whole: Path, terminal: bool) -> tuple[str, list[str]]:
     return console.file.getvalue(), failed
 
 
+@pytest.mark.slow
 def test_plain_lines_tell_what_ended_with_its_accuracy(whole: Path) -> None:
     text, failed = shown(whole, terminal=False)
     lines = text.splitlines()
@@ -37,6 +39,7 @@ def test_plain_lines_tell_what_ended_with_its_accuracy(whole: Path) -> None:
     assert len(failed) == 1 and "[1, 2] is wrong (log: " in failed[0]
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_every_slot_and_the_whole(whole: Path) -> None:
     text, _ = shown(whole, terminal=True)
     for expected in ("small: ERM, seed 1", "idle", "4/4", "[4/4] small: ERM, seed 1"):

@@ -12,6 +12,8 @@ from small_study import STUDY, command, values
 
 from hf_ood.cli.reproduce import main
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_table_has_every_run_and_measure(whole: Path) -> None:
     table = values(whole / "out")

@@ -83,6 +83,7 @@ def test_the_documents_table_lies_between_its_marks(tmp_path: Path) -> None:
         write_readme([], readme)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_to_be_explained_is_finished_when_it_is(whole: Path) -> None:
     study = load_study(whole / "recipes" / "small.yaml")
     run: Run = replace(study.runs("quick")[0], explain=True)

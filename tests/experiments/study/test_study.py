@@ -27,6 +27,7 @@ STUDY = Study(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", study_files(RECIPES))
 @pytest.mark.parametrize("budget", BUDGETS)
 def test_every_run_of_every_study_is_a_valid_recipe(name: str, budget: str, tmp_path: Path) -> None:

@@ -87,6 +87,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_sweep_leaves_tables_recipes_and_costs(whole: Path) -> None:
     table = candidates(whole)
     assert len(table) == 2 * 2 * 2 * 4  # methods, held out, seeds, protocols
@@ -106,6 +107,7 @@ def test_a_sweep_leaves_tables_recipes_and_costs(whole: Path) -> None:
         assert set(recipe["train_environments"]).isdisjoint(recipe["test_environments"])
 
 
+@pytest.mark.slow
 def test_a_finished_sweep_is_not_repeated_and_more_trials_go_on(
     plain: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -135,6 +137,7 @@ def test_the_first_trial_has_the_defaults_and_no_other_is_drawn_twice(tmp_path: 
         assert first.params == drawn[0]  # so that TPE learns from it
 
 
+@pytest.mark.slow
 def test_the_command_of_a_sweeps_run_repeats_it_as_printed(plain: Path, tmp_path: Path) -> None:
     file = sorted((plain / "runs").glob("*/results.json"))[0]
     results = json.loads(file.read_text())
@@ -177,7 +180,7 @@ def test_the_recipes_own_test_environments_may_be_what_is_held_out(tmp_path: Pat
     assert recipe_of_best["train_environments"] == ["north", "east"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_killed_sweep_goes_on_to_the_same_tables(plain: Path, tmp_path: Path) -> None:
     command = [sys.executable, "trainers/sweep.py", *flags(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
@@ -197,6 +200,7 @@ def assert_same(folder: Path, plain: Path) -> None:
     pd.testing.assert_frame_equal(candidates(folder), expected[expected["trial"] < 2].reset_index(drop=True))
 
 
+@pytest.mark.slow
 def test_folds_over_training_environments_choose_for_the_own_test_split(tmp_path: Path) -> None:
     more = (
         "--methods",
@@ -218,6 +222,7 @@ def test_folds_over_training_environments_choose_for_the_own_test_split(tmp_path
     assert costs["runs"].tolist() == [4]  # on all three, and without each one
 
 
+@pytest.mark.nightly
 def test_tpe_and_pruning(tmp_path: Path) -> None:
     assert main(flags(tmp_path, "--methods", "erm", "--sampler", "tpe", "--pruner", "median", trials=7)) == 0
     storage = f"sqlite:///{tmp_path / 'out' / 'sweeps.db'}"
@@ -303,7 +308,7 @@ def test_of_processes_that_ask_at_the_same_moment_one_leaves_what_is_too_many(
     assert trials.take_up("sd", "north", wanted=1, at_once=5, fixed={}) == []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_processes_share_a_sweep_in_postgresql(postgresql: str, tmp_path: Path, plain: Path) -> None:
     command = [sys.executable, "trainers/sweep.py", *flags(tmp_path, "--storage", postgresql)]
     both = [
