@@ -36,7 +36,7 @@ def make_parser(default_folder: Path = Path("colored_mnist")) -> argparse.Argume
         "--config",
         nargs="+",
         default=["all"],
-        help=f"all, or some of {', '.join(CONFIGURATIONS)}"
+        help=f"all, or some of {', '.join(CONFIGURATIONS)}",
     )
     parser.add_argument("--output_dir", type=Path, default=default_folder, help=f"default: {default_folder}")
     parser.add_argument("--push_to_hub", metavar="USER/NAME", help="publish the folder as this dataset")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -26,6 +27,20 @@ def check_class(trainer: str, method: Any, expected: type) -> None:
     if not isinstance(method, expected):
         raise TypeError(
             f"{trainer} takes {expected.__name__}, not {type(method).__name__}; OODTrainer takes any."
+        )
+
+
+def launched_processes() -> int:
+    """How many processes torchrun, Accelerate or Slurm have started for this run."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def check_processes(args: TrainingArguments) -> None:
+    if args.world_size < launched_processes():
+        raise ValueError(
+            f"{launched_processes()} processes were launched, and the arguments know of {args.world_size}: "
+            "each would train a whole run, into the same folder. Without a GPU set use_cpu=True and "
+            "ddp_backend='gloo'; OODConfig does so itself."
         )
 
 

@@ -142,6 +142,7 @@ class EnvironmentTrainer(EnvironmentEvaluation):
         return bool(self.averaging and self.averaging.selection)
 
     def _check(self) -> None:
+        checks.check_processes(self.args)
         checks.check_precision(self.accelerator.mixed_precision, self.accelerator.device)
         checks.check_divisible(self.method.objective, self.args, self.reduction.processes)
         checks.check_given_loss(

@@ -12,6 +12,7 @@ from transformers.utils import logging
 from ..data.splits import IN_DOMAIN
 from ..evaluation.measures import rises
 from ..options import Search, option
+from .checks import launched_processes
 from .early_stopping import check_patience
 from .environment_options import EnvironmentOptions
 
@@ -108,6 +109,9 @@ class OODConfig(EnvironmentOptions, TrainingArguments):
                     "run ends with its last step, not with its best checkpoint. Set save_strategy to 'best', "
                     "or both alike."
                 )
+        if launched_processes() > 1 and not torch.accelerator.is_available():
+            # Left to themselves, TrainingArguments would train one whole run in every process.
+            self.use_cpu, self.ddp_backend = True, self.ddp_backend or "gloo"
         # TrainingArguments would choose by eval_loss, and take whatever does not end in "loss" for a score.
         metric, greater = self.metric_for_best_model, self.greater_is_better
         super().__post_init__()

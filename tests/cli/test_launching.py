@@ -31,14 +31,14 @@ def test_the_slurm_script_is_bash() -> None:
 
 @pytest.mark.nightly
 def test_two_nodes_of_two_processes_train_what_one_process_does(tmp_path: Path) -> None:
-    """Four gloo processes, launched as two nodes that find each other by an address."""
+    """Four processes, launched as two nodes that find each other by an address; without GPUs they take gloo."""
     flags = (
         "--method irm --irm.warmup_steps 3 --optim sgd --learning_rate 0.05 --max_train_samples 1152 "
-        "--max_steps 6 --use_cpu true --save_strategy no --eval_strategy no --seed 3 --disable_tqdm true"
+        "--max_steps 6 --save_strategy no --eval_strategy no --seed 3 --disable_tqdm true"
     ).split()
     node = (
         f"{sys.executable} -m torch.distributed.run --nnodes 2 --nproc_per_node 2 --master_addr 127.0.0.1 "
-        f"--master_port 29731 trainers/train.py --per_device_train_batch_size 48 --ddp_backend gloo "
+        f"--master_port 29731 trainers/train.py --per_device_train_batch_size 48 "
         f"--output_dir {tmp_path / 'nodes'}"
     ).split()
     place = node.index("trainers/train.py")

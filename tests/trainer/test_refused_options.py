@@ -251,3 +251,13 @@ def test_arguments_themselves_are_checked_whatever_their_class(tmp_path: Path) -
     args = TrainingArguments(str(tmp_path), use_cpu=True, batch_eval_metrics=True, report_to="none")
     with pytest.raises(ValueError, match="batch_eval_metrics"):
         OODTrainer(make_model(), args, train_dataset=TRAINING, averaging=EMA())
+
+
+def test_processes_that_do_not_know_of_each_other_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As torchrun on a machine without accelerator starts them, under arguments that do not say gloo."""
+    args = make_args(tmp_path)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="2 processes were launched.*the arguments know of 1.*ddp_backend"):
+        OODTrainer(make_model(), args, train_dataset=TRAINING)
