@@ -31,7 +31,7 @@ def test_the_slurm_script_is_bash() -> None:
 
 @pytest.mark.nightly
 def test_two_nodes_of_two_processes_train_what_one_process_does(tmp_path: Path) -> None:
-    """Four processes, launched as two nodes that find each other by an address; without GPUs they take gloo."""
+    """Four processes as two nodes that find each other by an address. Without GPUs they take gloo."""
     flags = (
         "--method irm --irm.warmup_steps 3 --optim sgd --learning_rate 0.05 --max_train_samples 1152 "
         "--max_steps 6 --save_strategy no --eval_strategy no --seed 3 --disable_tqdm true"

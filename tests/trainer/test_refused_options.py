@@ -259,5 +259,5 @@ def test_processes_that_do_not_know_of_each_other_are_refused(
     """As torchrun on a machine without accelerator starts them, under arguments that do not say gloo."""
     args = make_args(tmp_path)
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match="2 processes were launched.*the arguments know of 1.*ddp_backend"):
+    with pytest.raises(ValueError, match=r"2 processes were launched.*the arguments know of 1.*ddp_backend"):
         OODTrainer(make_model(), args, train_dataset=TRAINING)
