@@ -52,14 +52,14 @@ def save_text_model(folder: Path) -> Path:
     return folder
 
 
-def save_image_model(folder: Path) -> Path:
+def save_image_model(folder: Path, layers: int = 1) -> Path:
     """A ViT for images of 16 x 16 pixels, normalised to -1..1."""
     set_seed(0)
     config = ViTConfig(
         image_size=16,
         patch_size=8,
         hidden_size=16,
-        num_hidden_layers=1,
+        num_hidden_layers=layers,
         num_attention_heads=2,
         intermediate_size=16,
     )

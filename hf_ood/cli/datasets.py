@@ -22,9 +22,9 @@ COLUMNS = 12  # sample images of each environment
 DESCRIPTION = """\
 Write Colored MNIST as parquet and a card, for `datasets.load_dataset` on a folder, and publish it.
 
-%(prog)s --dataset_config unseen_colors background_shortcut
-%(prog)s --dataset_config all --output_dir /path/to/folder --seed 1
-%(prog)s --dataset_config all --push_to_hub user/colored-mnist [--private] [--revision v2]"""
+  %(prog)s --dataset_config unseen_colors background_shortcut
+  %(prog)s --dataset_config all --output_dir /path/to/folder --seed 1
+  %(prog)s --dataset_config all --push_to_hub user/colored-mnist [--private] [--revision v2]"""
 
 
 def make_parser(default_folder: Path = Path("colored_mnist")) -> argparse.ArgumentParser:

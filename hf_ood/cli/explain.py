@@ -33,7 +33,7 @@ def make_parser() -> ArgumentParser:
     parser = ArgumentParser(
         description="Grad-CAM of a finished run on its test environments: heat maps over right and wrong\n"
         "predictions of each and, for Colored MNIST, how much of them lies on the digit.\n\n"
-        "  %(prog)s --run runs/mine\n  %(prog)s --run runs/mine --samples 100 --layer vit.encoder.layer.1",
+        "  %(prog)s --run runs/mine\n  %(prog)s --run runs/mine --samples 100 --layer vit.layers.1",
         formatter_class=HelpFormatter,
         allow_abbrev=False,
     )

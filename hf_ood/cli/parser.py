@@ -36,7 +36,7 @@ Train a classifier on several environments and report it on each of them.
   hf-ood train --method irm+rsc --irm.penalty_weight 100 --dataset_config unseen_colors
   hf-ood train --dataset scans.csv --environment_column hospital \\
       --test_environments C --model google/vit-base-patch16-224 --method irm
-  torchrun --nproc_per_node 2 -m hf_ood train --config quickstart --use_cpu true --ddp_backend gloo
+  torchrun --nproc_per_node 2 -m hf_ood train --config quickstart
 
 Flags override the recipe. In a recipe a dotted flag is a section: `irm: {penalty_weight: 100}`. A recipe may
 have `stages`, a list of names with the flags that each changes: as in --config disentangled_vae."""

@@ -45,7 +45,7 @@ def make_parser() -> ArgumentParser:
         "their order,\nwith the table's own columns. Labels are not needed.\n\n"
         "  %(prog)s --model runs/mine new.csv > predictions.csv\n"
         "  %(prog)s --model user/scan-vit folder_of_images --output predictions.parquet\n"
-        "  %(prog)s --model runs/mine new.csv --text_column premise hypothesis\n"
+        "  %(prog)s --model runs/pairs new.csv --text_column premise hypothesis\n"
         "  %(prog)s --model runs/vectors new.csv --feature_columns x0 x1 x2\n\n"
         "The new columns are prediction and probability_<class>; a regression has its value as prediction.",
         formatter_class=HelpFormatter,

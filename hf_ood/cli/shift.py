@@ -40,14 +40,14 @@ Measure how the test split has moved away from the training split, in two number
   correlation   features that both have, but that go with other classes: the background that told the label
                 no longer does. Methods that look for what holds in every environment help (IRM, V-REx).
 
-  python trainers/measure_shift.py --all                       the six configurations of Colored MNIST
-  python trainers/measure_shift.py --dataset_config unseen_colors --encoder runs/my-run
-  python trainers/measure_shift.py --dataset user/scans --train_environments paris --test_environments rome
-  python trainers/measure_shift.py --dataset scans.csv --environment_column hospital --pairs_of train
-                                                               every pair of environments
+  hf-ood shift --all                       the six configurations of Colored MNIST
+  hf-ood shift --dataset_config unseen_colors --encoder runs/my-run
+  hf-ood shift --dataset user/scans --train_environments paris --test_environments rome
+  hf-ood shift --dataset scans.csv --environment_column hospital --pairs_of train
+                                           every pair of environments
 
-Each number comes with the interval of the rows drawn, with what the same rows read when they are dealt
-out to the two splits at random (null), and with how often they then read as much (p_value). The kind of
+Each number comes with the interval of the rows drawn, with what the same rows read when they are shuffled
+between the two splits (null), and with how often they then read as much (p_value). The kind of
 shift is the larger number whose p_value is 0.025 or less. Read a number against its null: few rows or many
 components raise both. A shift is one of the features that --encoder and --components leave: pixels see
 colours, a trained network sees what it was trained to see. A change of the label frequencies is taken out,

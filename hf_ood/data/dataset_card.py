@@ -54,7 +54,7 @@ class CardText:
 
 def colored_mnist_text(configurations: Sequence[str], options: Mapping[str, Any]) -> CardText:
     """Colours, options, command, licence and citation of Colored MNIST."""
-    command = ["python", "dataset_scripts/colored_mnist/build.py", "--config", *configurations]
+    command = ["hf-ood", "datasets", "--dataset_config", *configurations]
     for name, value in options.items():
         command += [f"--{name}", *map(str, value if isinstance(value, (list, tuple)) else [value])]
     palette = ", ".join(f"{name} {' '.join(map(str, rgb))}" for name, rgb in coloring.PALETTE.items())
@@ -79,7 +79,7 @@ def colored_mnist_text(configurations: Sequence[str], options: Mapping[str, Any]
 def with_shifts(descriptions: Mapping[str, str]) -> dict[str, str]:
     """Descriptions of the default configurations, each with the shifts that were measured in it.
 
-    Source of `assets/shift.csv`: `trainers/measure_shift.py --all --max_samples 1000`.
+    Source of `assets/shift.csv`: `hf-ood shift --all --max_samples 1000`.
     """
     measured = pd.read_csv(SHIFTS, index_col="name")
     told = {}

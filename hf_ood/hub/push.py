@@ -73,7 +73,7 @@ def push(
         options = " --private" * private + (f" --revision {revision}" if revision else "")
         raise ConnectionError(
             f"{error}\nThe run is whole in {folder}. To go on:\n"
-            f"  python trainers/push.py --run {folder} --repo_id {repo_id}{options}"
+            f"  hf-ood publish --run {folder} --repo_id {repo_id}{options}"
         ) from error
 
 

@@ -72,5 +72,5 @@ def require_optuna(backend: Any, options: Mapping[str, Any]) -> None:
     if options and backend != "optuna":
         raise ValueError(
             f"{', '.join(options)}: a method's options are searched with backend='optuna' only; or use "
-            "trainers/sweep.py."
+            "hf-ood sweep."
         )

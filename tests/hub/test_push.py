@@ -165,7 +165,7 @@ def test_a_push_that_fails_says_how_to_go_on(
     hub.drop("POST", "/commit/")
     finished = author.script(PUSH, *push)
     assert finished.returncode == 2 and "Traceback" not in finished.stderr
-    command = f"python trainers/push.py --run {folder} --repo_id alice/fails --private --revision v2"
+    command = f"hf-ood publish --run {folder} --repo_id alice/fails --private --revision v2"
     assert command in finished.stderr and TOKEN not in finished.stderr
     repository = hub.repository("model", "alice/fails")
     assert repository.private and len(repository.history("v2")) == 1
@@ -219,7 +219,7 @@ def test_push_to_hub_of_train_means_the_finished_run(
     hub.fail("POST", "/commit/", status=500)
     finished = author.script(TRAIN, *flags, HF_TOKEN="")
     assert finished.returncode == 2
-    command = f"python trainers/push.py --run {folder} --repo_id alice/trained"
+    command = f"hf-ood publish --run {folder} --repo_id alice/trained"
     assert command in finished.stderr and "selection: last step" in finished.stdout
     finished = author.script(PUSH, *command.split()[2:])
     assert finished.returncode == 0, finished.stderr
