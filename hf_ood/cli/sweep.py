@@ -19,7 +19,6 @@ from ..experiments.sweep.held_out import environments_of
 from ..experiments.sweep.plan import Plan
 from ..experiments.sweep.report import report
 from ..experiments.sweep.rounds import carry_on
-from ..experiments.sweep.space import search_space
 from ..experiments.sweep.trials import PRUNERS, SAMPLERS, Trials, open_storage
 from ..methods.registry import build_method
 from ..resources import recipe_file
@@ -138,7 +137,8 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
     refuse_own_test_environments(arguments, settings)
     for key in ("method", "train_environments", "test_environments", "seed"):
         settings.pop(key, None)  # what the sweep varies
-    environments, own = environments_of(recipe)
+    rows, own = environments_of(recipe)
+    environments = list(rows)
     choice = [*environments, TEST_SPLIT] if own else environments
     held_out = {}
     for name in arguments.held_out or environments:
@@ -146,7 +146,7 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
             raise ValueError(unknown_name("environment", name, choice))
         held_out[name] = [name] if name in environments else own
     protocols = [make_protocol(name, environments) for name in arguments.protocols]
-    plan = Plan(settings, environments, held_out, protocols)
+    plan = Plan(settings, rows, held_out, protocols)
     for method in arguments.methods:
         least = build_method(method).objective.min_environments
         for name in held_out:
@@ -187,7 +187,7 @@ def _preview(plan: Plan, arguments: argparse.Namespace, console: Console) -> int
     """What a sweep would look for and how long it would take."""
     for method in arguments.methods:
         console.print(f"[bold]{method}[/]")
-        for name, (space, default) in search_space(method, plan.settings).items():
+        for name, (space, default) in plan.space(method).items():
             looked = f"{space.low:g} .. {space.high:g}{' log' if space.log else ''}, {space.source}"
             console.print(f"  {name}: {escape(looked)} (default {default:g})")
     runs = {

@@ -156,7 +156,7 @@ def test_a_table_of_image_files_is_swept_and_explained(
     assert explain_run(place / "run", samples=4)["environments"]["C"]["count"] == 4
     recipe = place / "recipe.yaml"
     recipe.write_text("\n".join(flag.replace(" ", ": ") for flag in flags.removeprefix("--").split(" --")))
-    assert environments_of(recipe) == (["A", "B", "C"], [])
+    assert environments_of(recipe) == ({"A": 12, "B": 12, "C": 12}, [])
     capsys.readouterr()
     with pytest.raises(UsageError, match="2"):
         train(f"{flags} --test_environments C --output_dir other")

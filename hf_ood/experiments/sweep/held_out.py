@@ -9,12 +9,14 @@ from datasets import DatasetDict
 
 from ...data import read_dataset
 from ...data.environment_column import numbered
-from ...runs.data import BUILT_IN, load_splits
+from ...data.splits import HELD_OUT
+from ...runs.data import BUILT_IN, load_splits, validation_share
 from ...runs.recipe import read_recipe
 
 
-def environments_of(recipe: Path) -> tuple[list[str], list[str]]:
-    """Names of the environments that a recipe's training and test splits have.
+def environments_of(recipe: Path) -> tuple[dict[str, int], list[str]]:
+    """The environments of a recipe's training split with the rows that train in each, and those of its test
+    split.
 
     Of a table without a test split all environments are training ones, unless the recipe names the tested.
     """
@@ -26,7 +28,9 @@ def environments_of(recipe: Path) -> tuple[list[str], list[str]]:
         if "test" not in data:
             whole = DatasetDict(train=data["train"]) if "train" in data else data
             ids, names = numbered(whole, spec.data.environment_column, "environment")
-            present = np.unique(np.concatenate(list(ids.values())))
-            return [names[number] for number in present], []
+            present, rows = np.unique(np.concatenate(list(ids.values())), return_counts=True)
+            share = validation_share(spec.data) or (0 if spec.data.validation else HELD_OUT)
+            left = rows - np.ceil(rows * share).astype(int)
+            return {names[number]: int(count) for number, count in zip(present, left, strict=True)}, []
     splits = load_splits(spec)
-    return list(splits["train"].environment_counts()), list(splits["test"].environment_counts())
+    return dict(splits["train"].environment_counts()), list(splits["test"].environment_counts())

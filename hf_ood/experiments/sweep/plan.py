@@ -10,23 +10,30 @@ from typing import Any
 from ...evaluation.selection import Candidate, Protocol
 from ...runs.settings import Settings, merge
 from ..keyed_run import Run, read_run
-from .space import as_settings
+from .space import Space, as_settings, search_space
 
 
 @dataclass(frozen=True)
 class Plan:
     """Which environments there are, which are tested, and who chooses.
 
-    `settings`: flags that all runs share. `environments`: of the training split. `held_out`: the test
-    environments of each column of the table: one that is left out of the training split, or those of the
-    test split. `protocols`: all are evaluated on the same runs; those that need folds cost one more run for
-    each environment that is left out beside.
+    `settings`: flags that all runs share. `environments`: of the training split, and the rows of each.
+    `held_out`: the test environments of each column of the table: one that is left out of the training split,
+    or those of the test split. `protocols`: all are evaluated on the same runs; those that need folds
+    cost one more run for each environment that is left out beside.
     """
 
     settings: Settings
-    environments: Sequence[str]
+    environments: Mapping[str, int]
     held_out: Mapping[str, Sequence[str]]
     protocols: Sequence[Protocol] = field(default_factory=list)
+
+    def space(self, method: str) -> Space:
+        """Where the sweep looks for the method's options."""
+        runs = [run for held_out in self.held_out for run in self.runs(method, {}, held_out, 0).values()]
+        rows = [sum(self.environments[name] for name in run.settings["train_environments"]) for run in runs]
+        most = self.settings.get("max_train_samples") or min(rows)
+        return search_space(method, self.settings, min(most, *rows))
 
     def without(self, method: str, values: dict[str, Any], out: set[str], seed: int) -> Run:
         """The run that trains on all environments but `out`, and is tested on those.

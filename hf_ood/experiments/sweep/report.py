@@ -37,7 +37,7 @@ def report(
     for protocol, rows in accuracies.groupby(level="protocol", sort=False):
         console.print(_shown(str(protocol), rows.droplevel("protocol"), str(protocol) in oracles))
     console.print(_shown("cost", costs.astype(str), oracle=False))
-    spaces = space_table(methods, plan.settings)
+    spaces = space_table(map(plan.space, methods))
     replace_text(folder / TABLE_FILE, _markdown(plan, accuracies, costs, spaces, oracles))
     _write_recipes(plan, methods, trials, table, folder / RECIPES)
     return folder / TABLE_FILE

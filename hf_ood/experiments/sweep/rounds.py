@@ -35,7 +35,7 @@ def carry_on(
             trial
             for method in methods
             for held_out in plan.held_out
-            for trial in trials.take_up(method, held_out, wanted, at_once, plan.settings)
+            for trial in trials.take_up(method, held_out, wanted, at_once, plan.space(method))
         ]
         if not taken:
             return failed

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pandas as pd
 
@@ -17,39 +17,47 @@ if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
 
-def search_space(method: str, fixed: Settings | None = None) -> dict[str, tuple[Search, Any]]:
+Space: TypeAlias = dict[str, tuple[Search, Any]]
+BATCH_SIZE = "per_device_train_batch_size"
+
+
+def search_space(method: str, fixed: Settings | None = None, rows: int | None = None) -> Space:
     """`{"learning_rate": (space, default), "irm.penalty_weight": ...}` for a method such as `irm+rsc`:
-    every option that `fixed` leaves open.
+    every option that `fixed` leaves open. `rows`: of the smallest training set, which a batch cannot exceed.
     """
     fixed = fixed or {}
     owners = {"": OODConfig} | {part: METHODS[part] for part in method_parts(method)}
-    spaces: dict[str, tuple[Search, Any]] = {}
+    spaces: Space = {}
     for section, owner in owners.items():
         for field in fields(owner):
             if "search" not in field.metadata or field.name in (fixed.get(section, {}) if section else fixed):
                 continue
             name = f"{section}.{field.name}" if section else field.name
             spaces[name] = (field.metadata["search"], field.default)
+    if rows is not None and BATCH_SIZE in spaces:
+        batch, default = spaces[BATCH_SIZE]
+        high = min(batch.high, rows)
+        spaces[BATCH_SIZE] = (replace(batch, low=min(batch.low, high), high=high), default)
     return spaces
 
 
-def suggest(trial: BaseTrial, method: str, fixed: Settings) -> dict[str, Any]:
-    """Values from the trial for every option that `fixed` leaves open; whole numbers for whole numbers."""
+def suggest(trial: BaseTrial, space: Space) -> dict[str, Any]:
+    """Values from the trial for every option of the space; whole numbers for whole numbers."""
     values: dict[str, Any] = {}
-    for name, (space, default) in search_space(method, fixed).items():
+    for name, (search, default) in space.items():
         if isinstance(default, int):
-            values[name] = trial.suggest_int(name, round(space.low), round(space.high), log=space.log)
+            values[name] = trial.suggest_int(name, round(search.low), round(search.high), log=search.log)
         else:
-            values[name] = trial.suggest_float(name, space.low, space.high, log=space.log)
+            values[name] = trial.suggest_float(name, search.low, search.high, log=search.log)
     return values
 
 
-def space_table(methods: Sequence[str], fixed: Settings) -> pd.DataFrame:
-    """Where a sweep of these methods looks: a row for each option, and whose range it is."""
-    spaces = {name: space for method in methods for name, (space, _) in search_space(method, fixed).items()}
+def space_table(spaces: Iterable[Space]) -> pd.DataFrame:
+    """Where a sweep of methods with these spaces looks: a row for each option, and whose range it is."""
     rows = {
-        name: [f"{space.low:.4g}", f"{space.high:.4g}", "logarithm" if space.log else "even", space.source]
-        for name, space in spaces.items()
+        name: [f"{one.low:.4g}", f"{one.high:.4g}", "logarithm" if one.log else "even", one.source]
+        for space in spaces
+        for name, (one, _) in space.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index", columns=["from", "to", "spread", "source"])
 

@@ -19,9 +19,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
-from ...runs.settings import Settings
 from ..locks import acquire
-from .space import search_space, suggest
+from .space import Space, suggest
 
 SAMPLERS = ("random", "tpe")
 PRUNERS: dict[str, type[BasePruner]] = {"none": NopPruner, "median": MedianPruner}
@@ -77,9 +76,7 @@ class Trials:
             load_if_exists=True,
         )
 
-    def take_up(
-        self, method: str, held_out: str, wanted: int, at_once: int, fixed: Settings
-    ) -> list[OpenTrial]:
+    def take_up(self, method: str, held_out: str, wanted: int, at_once: int, space: Space) -> list[OpenTrial]:
         """Trials to work on now, at most `at_once`: those that an interrupted process of this machine left,
         then new ones until there are `wanted` in all.
 
@@ -89,33 +86,29 @@ class Trials:
         taken = []
         for frozen in study.get_trials(states=(TrialState.RUNNING,)):
             if frozen.number < wanted and frozen.user_attrs.get(HOST, here) == here:
-                taken.append(self._open(study, Trial(study, frozen._trial_id), method, held_out, fixed))
+                taken.append(self._open(study, Trial(study, frozen._trial_id), method, held_out, space))
         while len(study.get_trials(deepcopy=False)) < wanted and len(taken) < at_once:
             trial = study.ask()
             if trial.number < wanted:
-                taken.append(self._open(study, trial, method, held_out, fixed))
+                taken.append(self._open(study, trial, method, held_out, space))
         return [trial for trial in taken if trial is not None][:at_once]
 
-    def _open(
-        self, study: Study, trial: Trial, method: str, held_out: str, fixed: Settings
-    ) -> OpenTrial | None:
+    def _open(self, study: Study, trial: Trial, method: str, held_out: str, space: Space) -> OpenTrial | None:
         """None when another process works on it."""
         lock = acquire(self.locks / f"{study.study_name}-{trial.number}".replace(SPLIT, "--"))
         if lock is None:
             return None
         trial.set_user_attr(HOST, socket.gethostname())
-        study.sampler = self._sampler(method, trial.number, fixed)
-        values = suggest(trial, method, fixed)
+        study.sampler = self._sampler(method, trial.number, space)
+        values = suggest(trial, space)
         trial.set_user_attr(VALUES, values)
         return OpenTrial(trial, method, held_out, values, lock)
 
-    def _sampler(self, method: str, number: int, fixed: Settings) -> BaseSampler:
+    def _sampler(self, method: str, number: int, space: Space) -> BaseSampler:
         """Of one trial, by its number: the first has the defaults, so that one trial compares methods as
         shipped; random ones draw the same for every held-out environment."""
         if number == 0:
-            return DefaultsSampler(
-                {name: default for name, (_, default) in search_space(method, fixed).items()}
-            )
+            return DefaultsSampler({name: default for name, (_, default) in space.items()})
         seed = seed_of(f"{method} {number}")
         if self.sampler == "tpe":
             return TPESampler(constant_liar=True, seed=seed)

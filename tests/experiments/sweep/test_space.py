@@ -9,6 +9,8 @@ import pytest
 from optuna.samplers import RandomSampler
 from optuna.trial import FixedTrial
 
+from hf_ood import OODConfig
+from hf_ood.experiments.sweep.plan import Plan
 from hf_ood.experiments.sweep.space import as_settings, search_space, space_table, suggest
 from hf_ood.methods.objectives import Objective
 from hf_ood.methods.registry import METHODS, build_method
@@ -44,7 +46,7 @@ def test_every_value_is_one_that_the_method_takes_and_whole_where_the_default_is
     ends = [{name: getattr(search, end) for name, (search, _) in space.items()} for end in ("low", "high")]
     study = optuna.create_study(sampler=RandomSampler(seed=0))
     for trial in (FixedTrial(ends[0]), FixedTrial(ends[1]), study.ask(), study.ask()):
-        values = suggest(trial, method, {})
+        values = suggest(trial, space)
         assert {name: type(value) for name, value in values.items()} == {
             name: type(default) for name, (_, default) in space.items()
         }
@@ -55,13 +57,23 @@ def test_every_value_is_one_that_the_method_takes_and_whole_where_the_default_is
 def test_both_parts_of_a_method_are_varied_unless_fixed() -> None:
     trial = optuna.create_study().ask()
     fixed = {"learning_rate": 0.001, "irm": {"penalty_weight": 1.0}, "max_steps": 30}
-    values = suggest(trial, "irm+rsc", fixed)
+    values = suggest(trial, search_space("irm+rsc", fixed))
     assert set(values) == {
         "per_device_train_batch_size", "irm.warmup_steps", "rsc.drop_rate", "rsc.batch_share"
     }  # fmt: skip
     assert 0.0002 <= values["irm.warmup_steps"] <= 0.9  # a share of any number of steps
     assert as_settings({"seed": 1, "irm.l2": 2.0, "irm.x": 3}) == {"seed": 1, "irm": {"l2": 2.0, "x": 3}}
-    table = space_table(["erm", "irm+rsc"], fixed)
+    table = space_table(search_space(method, fixed) for method in ("erm", "irm+rsc"))
     assert set(table.index) == set(values)
     source = "DomainBed: 1 to 10,000 of 5,000 steps"
     assert table.loc["irm.warmup_steps"].tolist() == ["0.0002", "0.9", "logarithm", source]
+
+
+def test_no_batch_is_larger_than_the_smallest_training_set() -> None:
+    plan = Plan({}, {"north": 40, "east": 100, "west": 60}, {"east": ["east"], "north": ["north"]})
+    batch, default = plan.space("erm")["per_device_train_batch_size"]
+    assert (batch.low, batch.high) == (24, 100)  # without east
+    assert plan.space("irm")["irm.penalty_weight"] == search_space("irm")["irm.penalty_weight"]
+    fewer = Plan({"max_train_samples": 16}, plan.environments, plan.held_out)
+    assert fewer.space("erm")["per_device_train_batch_size"][0].high == 16
+    assert default == OODConfig.per_device_train_batch_size

@@ -25,6 +25,7 @@ from datasets import ClassLabel, Dataset, Features, Image
 from hf_ood import SD, OODConfig
 from hf_ood.cli.sweep import main
 from hf_ood.experiments.sweep.report import CANDIDATES_FILE, COST_FILE, RECIPES, TABLE_FILE
+from hf_ood.experiments.sweep.space import search_space
 from hf_ood.experiments.sweep.trials import Trials, open_storage
 
 RECIPE = {
@@ -127,7 +128,9 @@ def test_the_first_trial_has_the_defaults_and_no_other_is_drawn_twice(tmp_path: 
         trials = Trials(sampler, storage, sampler, "none", tmp_path / "locks")
         drawn = []
         for wanted in (1, 2, 3, 4):  # a round each, as with one worker
-            (taken,) = trials.take_up("sd", "north", wanted, at_once=1, fixed={"max_steps": 4})
+            (taken,) = trials.take_up(
+                "sd", "north", wanted, at_once=1, space=search_space("sd", {"max_steps": 4})
+            )
             trials.tell(taken, 0.5)
             drawn.append(taken.values)
         assert drawn[0]["sd.penalty_weight"] == SD().penalty_weight
@@ -287,10 +290,10 @@ def test_a_trial_too_many_waits_for_a_sweep_that_wants_more(tmp_path: Path) -> N
     trials = Trials("s", open_storage(f"sqlite:///{tmp_path}/s.db"), "random", "none", tmp_path / "locks")
     for _ in range(3):  # by processes that all saw none
         trials.study("sd", "north").ask()
-    first = trials.take_up("sd", "north", wanted=2, at_once=5, fixed={})
+    first = trials.take_up("sd", "north", wanted=2, at_once=5, space=search_space("sd"))
     assert [taken.trial.number for taken in first] == [0, 1]
-    assert trials.take_up("sd", "north", wanted=2, at_once=5, fixed={}) == []
-    more = trials.take_up("sd", "north", wanted=4, at_once=5, fixed={})
+    assert trials.take_up("sd", "north", wanted=2, at_once=5, space=search_space("sd")) == []
+    more = trials.take_up("sd", "north", wanted=4, at_once=5, space=search_space("sd"))
     assert [taken.trial.number for taken in more] == [2, 3]
 
 
@@ -305,7 +308,7 @@ def test_of_processes_that_ask_at_the_same_moment_one_leaves_what_is_too_many(
         return ask(study)
 
     monkeypatch.setattr(optuna.Study, "ask", second_to_ask)
-    assert trials.take_up("sd", "north", wanted=1, at_once=5, fixed={}) == []
+    assert trials.take_up("sd", "north", wanted=1, at_once=5, space=search_space("sd")) == []
 
 
 @pytest.mark.nightly
