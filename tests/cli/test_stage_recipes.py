@@ -144,6 +144,7 @@ def test_a_run_killed_in_the_stage_that_infers_resumes_to_the_same_weights(
     assert results["stages"][1]["inferred"] == expected["stages"][1]["inferred"]
 
 
+@pytest.mark.nightly
 def test_two_processes_infer_and_train_as_one_does(
     runs: dict[str, tuple[Path, dict[str, Any]]], source: str, tmp_path: Path
 ) -> None:

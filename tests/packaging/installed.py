@@ -12,9 +12,8 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SMALL = (
-    "--max_train_samples 144 --per_device_train_batch_size 72 --max_steps 2 --use_cpu true --num_threads 1"
-)
+SHORT = "--max_steps 2 --use_cpu true --num_threads 1"
+SMALL = f"--max_train_samples 144 --per_device_train_batch_size 72 {SHORT}"
 
 
 def install(place: Path) -> Path:
@@ -45,6 +44,6 @@ def run(place: Path, command: str) -> str:
 
 def examples(page: str) -> list[str]:
     """The command lines of a `--help` page, without what the page says beside them."""
-    lines = page.replace("\\\n", " ").splitlines()
+    lines = re.sub(r"\\\n +", " ", page).splitlines()
     shown = [line.strip() for line in lines if re.match(r"  (hf-ood|torchrun) ", line)]
     return [re.split(r" {4,}(?!-)", line)[0] for line in shown]

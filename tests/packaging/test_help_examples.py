@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from datasets import ClassLabel, Dataset, Features, Image, Value
-from installed import SMALL, examples, install, run
+from installed import SHORT, SMALL, examples, install, run
 from PIL import Image as Picture
 from tiny_models import save_image_model, save_text_model
 
@@ -21,6 +21,7 @@ from hf_ood.__main__ import COMMANDS
 from hf_ood.models import LinearConfig, LinearForImageClassification
 
 pytestmark = pytest.mark.nightly
+OF_FEW_ROWS = f"--per_device_train_batch_size 12 {SHORT}"
 # What is added to an example, by its command; of the first that is found in it.
 ADDED = {
     "--executor ray --address": "--list",  # read whole, and not carried out: there is no such cluster
@@ -28,6 +29,7 @@ ADDED = {
     "reproduce --study": "--dry_run",
     "sweep --": "--trials 1 --seeds 1 --dry_run",
     "train --config quickstart --method": f"--seeds 2 {SMALL}",
+    "train --dataset": OF_FEW_ROWS,
     " train ": SMALL,
     " shift ": "--max_samples 60 --permutations 20",
 }
@@ -48,7 +50,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save_pretrained(place / "runs" / "vectors")
     vit = "--model google/vit-base-patch16-224"
     scans = "--dataset scans.csv --environment_column hospital --test_environments C"
-    run(place, f"hf-ood train {scans} {vit} --output_dir runs/mine {SMALL}")
+    run(place, f"hf-ood train {scans} {vit} --output_dir runs/mine {OF_FEW_ROWS}")
     shutil.copytree(place / "runs" / "mine", place / "user" / "scan-vit")
     run(place, f"hf-ood train --config quickstart --output_dir runs/my-run {SMALL}")
     run(
@@ -114,8 +116,7 @@ def write_texts(place: Path) -> None:
     columns = "--text_column premise hypothesis --test_environments c"
     run(
         place,
-        f"hf-ood train --dataset pairs.csv {columns} --model bert --output_dir runs/pairs "
-        f"{SMALL.replace('72', '12')}",
+        f"hf-ood train --dataset pairs.csv {columns} --model bert --output_dir runs/pairs {OF_FEW_ROWS}",
     )
 
 

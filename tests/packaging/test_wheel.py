@@ -18,7 +18,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_is_the_installed_one_that_is_tried(elsewhere: Path) -> None:
     assert str(elsewhere) in run(elsewhere, "python -c 'import hf_ood; print(hf_ood.__file__)'")
-    assert run(elsewhere, "hf-ood --version").startswith("hf_ood ")
+    assert run(elsewhere, "hf-ood --version").startswith("hf-ood ")
 
 
 def test_the_quickstart_trains_and_writes_to_the_working_folder(elsewhere: Path) -> None:

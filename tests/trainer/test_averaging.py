@@ -173,7 +173,7 @@ def test_what_cannot_be_averaged_is_refused(tmp_path: Path) -> None:
         without.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_processes_hold_one_average_and_resume_to_it(tmp_path: Path) -> None:
     worker = str(Path(__file__).with_name("averaged_run.py"))
     launcher = "-m torch.distributed.run --standalone --local-addr 127.0.0.1 --nproc_per_node 2".split()
