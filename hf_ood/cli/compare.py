@@ -14,9 +14,9 @@ from ..reporting.comparison_pages import DEFAULT_ROOT, report_comparison
 DESCRIPTION = """\
 Compare finished runs: a row for each method, its seeds together; a column for each held-out environment.
 
-  %(prog)s runs/erm runs/irm                  two runs
-  %(prog)s 'runs/*-erm-*' 'runs/*-irm-*'      several seeds of each, by pattern
-  %(prog)s runs/colours --first erm           all runs in a folder, against the row erm
+  %(prog)s runs/erm runs/irm                        two runs
+  %(prog)s 'runs/scans-erm-*' 'runs/scans-irm-*'    several seeds of each, by pattern
+  %(prog)s runs/colours --first erm                 all runs in a folder, against the row erm
 
 Runs with the same settings and different seeds make one row, which is called by what tells it from the
 others: its method, or method and settings (irm, learning_rate 0.001). Rows are compared with the first one,

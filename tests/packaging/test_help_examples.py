@@ -31,7 +31,7 @@ ADDED = {
     "train --config quickstart --method": f"--seeds 2 {SMALL}",
     "train --dataset": OF_FEW_ROWS,
     " train ": SMALL,
-    " shift ": "--max_samples 60 --permutations 20",
+    " shift ": "--max_samples 60 --permutations 40",
 }
 NOT_HERE = {
     "...": "is not whole",
@@ -96,9 +96,9 @@ def write_scans(place: Path) -> None:
         label=(scans["label"] == "ill").astype(int),
         environment=["paris" if number % 2 else "rome" for number in range(120)],
     )
-    Dataset.from_dict(towns.to_dict("list"), features=features).to_parquet(
-        place / "user/scans/data/train.parquet"
-    )
+    for split in ("train", "test"):
+        file = place / "user" / "scans" / "data" / f"{split}.parquet"
+        Dataset.from_dict(towns.to_dict("list"), features=features).to_parquet(file)
     new = scans[["image"]].head(8)
     new.assign(premise="good scan .", hypothesis="bad lung !", x0=0.1, x1=0.2, x2=0.3).to_csv(
         place / "new.csv", index=False
