@@ -19,6 +19,7 @@ from ..experiments.sweep.held_out import environments_of
 from ..experiments.sweep.plan import Plan
 from ..experiments.sweep.report import report
 from ..experiments.sweep.rounds import carry_on
+from ..experiments.sweep.space import defaults
 from ..experiments.sweep.trials import PRUNERS, SAMPLERS, Trials, open_storage
 from ..methods.registry import build_method
 from ..resources import recipe_file
@@ -196,7 +197,7 @@ def _preview(plan: Plan, arguments: argparse.Namespace, console: Console) -> int
         for held_out in plan.held_out
         for trial in range(arguments.trials)
         for seed in range(arguments.seeds)
-        for run in plan.runs(method, {}, held_out, seed).values()
+        for run in plan.runs(method, defaults(plan.space(method)), held_out, seed).values()
         if not finished(run, arguments.runs_dir)
     }
     console.print(f"{len(runs)} runs at most, timed at the default hyper-parameters:")

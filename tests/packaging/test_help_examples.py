@@ -79,7 +79,7 @@ def write_scans(place: Path) -> None:
         rows.append({"image": file, "label": ["healthy", "ill"][ill], "hospital": "ABC"[number % 3]})
     scans = pd.DataFrame(rows)
     scans.to_csv(place / "scans.csv", index=False)
-    wards = scans.assign(hospital=[f"hospital_{number % 3 + 1}" for number in range(120)])
+    wards = scans.assign(hospital=[f"hospital_{number % 4 + 1}" for number in range(120)])
     wards.to_csv(place / "wards.csv", index=False)
     (place / "my.yaml").write_text(
         "dataset: wards.csv\nenvironment_column: hospital\n"

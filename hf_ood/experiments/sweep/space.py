@@ -36,9 +36,14 @@ def search_space(method: str, fixed: Settings | None = None, rows: int | None = 
             spaces[name] = (field.metadata["search"], field.default)
     if rows is not None and BATCH_SIZE in spaces:
         batch, default = spaces[BATCH_SIZE]
-        high = min(batch.high, rows)
-        spaces[BATCH_SIZE] = (replace(batch, low=min(batch.low, high), high=high), default)
+        high = min(round(batch.high), rows)
+        spaces[BATCH_SIZE] = (replace(batch, low=min(batch.low, high), high=high), min(default, high))
     return spaces
+
+
+def defaults(space: Space) -> dict[str, Any]:
+    """The values of a sweep's first trial."""
+    return {name: default for name, (_, default) in space.items()}
 
 
 def suggest(trial: BaseTrial, space: Space) -> dict[str, Any]:

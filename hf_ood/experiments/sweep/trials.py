@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from ..locks import acquire
-from .space import Space, suggest
+from .space import Space, defaults, suggest
 
 SAMPLERS = ("random", "tpe")
 PRUNERS: dict[str, type[BasePruner]] = {"none": NopPruner, "median": MedianPruner}
@@ -108,7 +108,7 @@ class Trials:
         """Of one trial, by its number: the first has the defaults, so that one trial compares methods as
         shipped; random ones draw the same for every held-out environment."""
         if number == 0:
-            return DefaultsSampler({name: default for name, (_, default) in space.items()})
+            return DefaultsSampler(defaults(space))
         seed = seed_of(f"{method} {number}")
         if self.sampler == "tpe":
             return TPESampler(constant_liar=True, seed=seed)
