@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from hf_ood import (
     VREx,
 )
 
+needs_optuna = pytest.mark.skipif(find_spec("optuna") is None, reason="searches need hf_ood[sweep]")
 TRAINING, VALIDATION = make_dataset((24, 24, 24)), make_dataset((8, 8, 8), seed=1)
 EVERY_TWO: dict[str, Any] = {
     "eval_strategy": "steps",
@@ -206,6 +208,7 @@ def rates(*values: float) -> Callable[[Any], dict[str, Any]]:
     return lambda trial: {"learning_rate": values[trial.number]}
 
 
+@needs_optuna
 @pytest.mark.parametrize(
     ("metric", "best"), [(None, max), ("loss", min), ("eval_validation_worst_accuracy", max)]
 )
@@ -227,6 +230,7 @@ def test_a_search_goes_by_the_metric_that_chooses_checkpoints(
     assert isinstance(trainer.objective, ERM)
 
 
+@needs_optuna
 def test_a_methods_own_options_are_searched(tmp_path: Path) -> None:
     weights_seen: list[float] = []
 
@@ -247,6 +251,7 @@ def test_a_methods_own_options_are_searched(tmp_path: Path) -> None:
     assert given.penalty_weight == trainer.objective.penalty_weight == 3.0
 
 
+@needs_optuna
 @pytest.mark.parametrize(
     ("name", "message"),
     [("vrex.penalty_weight", "Unknown part of the method 'vrex'"), ("erm.penalty", "option of erm")],
@@ -258,6 +263,7 @@ def test_an_option_that_the_method_has_not_is_refused(name: str, message: str, t
         )
 
 
+@needs_optuna
 def test_a_trial_that_diverges_fails_alone(tmp_path: Path) -> None:
     trainer = searcher(tmp_path, max_steps=4)
     run = trainer.hyperparameter_search(hp_space=rates(1e30, 1e-3), n_trials=2, backend="optuna")
@@ -266,6 +272,7 @@ def test_a_trial_that_diverges_fails_alone(tmp_path: Path) -> None:
     assert weights(trainer).isfinite().all()
 
 
+@needs_optuna
 def test_a_search_by_a_test_metric_is_called_an_oracle(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -280,6 +287,7 @@ def test_a_search_by_a_test_metric_is_called_an_oracle(
         logging.disable_propagation()
 
 
+@needs_optuna
 def test_a_search_works_with_plain_arguments_frozen_norms_and_features(tmp_path: Path) -> None:
     args = TrainingArguments(
         str(tmp_path), max_steps=2, per_device_train_batch_size=24, report_to="none", use_cpu=True
@@ -308,6 +316,7 @@ def test_a_search_works_with_plain_arguments_frozen_norms_and_features(tmp_path:
     assert all(not mean.any() for mean in means)
 
 
+@needs_optuna
 def test_the_objective_is_the_method_before_and_after_a_search(tmp_path: Path) -> None:
     trainer = searcher(tmp_path, {"objective": VREx(1.0, 0)})
     trainer.hyperparameter_search(hp_space=rates(1e-3), n_trials=1, backend="optuna")
