@@ -35,7 +35,7 @@ from .models import (
     SmallResNetConfig,
     SmallResNetForImageClassification,
 )
-from .registry import register
+from .registration import register
 from .runs import DataSpec, MethodSpec, NetworkSpec, Results, RunSpec, run
 from .trainer import (
     EnvironmentOptions,

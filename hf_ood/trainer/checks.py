@@ -31,7 +31,7 @@ def check_class(trainer: str, method: Any, expected: type) -> None:
 
 
 def launched_processes() -> int:
-    """How many processes torchrun, Accelerate or Slurm have started for this run."""
+    """How many processes the launcher (torchrun, accelerate launch) has started for this run."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
 

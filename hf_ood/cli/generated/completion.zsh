@@ -16,7 +16,7 @@ _shtab_hf_ood_commands() {
     evaluate:'evaluate a classifier in every environment of a dataset'
     explain:'where a finished run looks: Grad-CAM by environment'
     methods:'list the methods: what each is, needs, and comes from'
-    predict:'classes and probabilities for every row of a table, as a table'
+    predict:'predict classes and probabilities for the rows of a table'
     publish:'publish a finished run on the Hub'
     recipes:'list recipes, studies and launch files, or print where one is'
     reproduce:'carry out studies: arms, seeds, intervals, one page'
