@@ -6,25 +6,28 @@ import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from accelerate import PartialState
-from datasets import ClassLabel, Dataset, DatasetDict, Value
+from datasets import Dataset
 from transformers import HfArgumentParser
 from transformers.utils import logging
 
 from ..data import load_colored_mnist, read_dataset
+from ..data.align import align
 from ..data.colored_mnist import DEFAULT_CONFIGURATION
 from ..data.columns import require_columns
-from ..data.environment_column import numbered
+from ..data.folders import ENVIRONMENT, LABEL
+from ..data.ids import ids_of
 from ..data.measured_rows import choose_split, input_columns
 from ..data.processors import takes_text
+from ..data.reading import Named, Reading, column_of
 from ..errors import UsageError, unknown_name
 from ..evaluation import environment_report, load_results, save_results
-from ..evaluation.labels import map_labels
 from ..evaluation.modules.environment_report.environment_measures import (
     MIN_COUNT,
 )
@@ -42,7 +45,7 @@ logger = logging.get_logger(__name__)
 
 
 @dataclass
-class EvaluationArguments:
+class EvaluationArguments(Reading):
     """What is evaluated on what."""
 
     model: str | None = option(None, "A Hub id or a folder with a classifier and its processor.")
@@ -91,6 +94,13 @@ class Samples:
 
 
 class _Parser(HfArgumentParser):
+    @staticmethod
+    def _parse_dataclass_field(parser: Any, field: Any) -> None:
+        """What holds for a flag of a run says nothing to `argparse`."""
+        own = copy(field)
+        own.metadata = {name: value for name, value in field.metadata.items() if name != "flag"}
+        HfArgumentParser._parse_dataclass_field(parser, own)
+
     def error(self, message: str) -> Any:
         raise UsageError(f"{message}\nSee --help.")
 
@@ -126,8 +136,10 @@ def make_parser() -> ArgumentParser:
 def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
     """Predict, measure, and write `results.json` and the plots."""
     arguments, finished = with_defaults(arguments)
-    environment_column = arguments.environment_column or ["environment"]
-    label_column = arguments.label_column or "label"
+    environment_column = [
+        column_of(column, ENVIRONMENT) for column in arguments.environment_column or [ENVIRONMENT]
+    ]
+    label_column = column_of(arguments.label_column or LABEL, LABEL)
     dataset, split, splits = load_split(arguments, finished)
     subject = {
         "model": arguments.model,
@@ -139,7 +151,7 @@ def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
     folder = Path(arguments.output_dir or default_output_dir(arguments, split))
     refuse_other_results(folder, subject)
     require_columns(dataset, *environment_column, label_column)
-    environments, names = numbered(DatasetDict({split: dataset}), environment_column, "environment")
+    environments, names = ids_of(dataset, environment_column, "environment")
     inputs = arguments.text_column or (arguments.image_column and [arguments.image_column]) or []
     require_columns(dataset, *inputs)
     model, processor = load_classifier(
@@ -154,7 +166,7 @@ def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
     )
     id2label = {int(number): str(name) for number, name in (model.config.id2label or {}).items()}
     references, mapping = model_labels(dataset, label_column, id2label)
-    samples = Samples(dataset, references, environments[split], names)
+    samples = Samples(dataset, references, environments, names)
     classes = [id2label.get(number, str(number)) for number in range(len(id2label))]
     start = time.perf_counter()
     logits = predict_logits(
@@ -212,6 +224,7 @@ def with_defaults(arguments: EvaluationArguments) -> tuple[EvaluationArguments, 
         image_column=given.image_column or trained.image_column,
         text_column=given.text_column or trained.text_column,
         max_length=given.max_length or trained.max_length,
+        **({name: getattr(trained, name) for name in vars(Reading())} if same else {}),
     ), finished
 
 
@@ -241,7 +254,13 @@ def load_split(
         options = finished.options if finished is not None and same_data(arguments, finished) else {}
         loaded = load_colored_mnist(arguments.dataset_config or DEFAULT_CONFIGURATION, **options)
     else:
-        loaded = read_dataset(str(arguments.dataset), arguments.dataset_config)
+        columns = arguments.environment_column or [ENVIRONMENT]
+        loaded = read_dataset(
+            str(arguments.dataset),
+            arguments.dataset_config,
+            Reading(**{name: getattr(arguments, name) for name in vars(Reading())}),
+            Named(columns[0], arguments.label_column),
+        )
     splits = [str(split) for split in loaded]
     split = choose_split(splits, arguments.split)
     dataset = loaded[split]
@@ -251,28 +270,10 @@ def load_split(
 
 
 def model_labels(dataset: Dataset, column: str, id2label: dict[int, str]) -> tuple[np.ndarray, str]:
-    """The true classes as the model's class ids, int64 [N], and how they were mapped (`map_labels`).
+    """The true classes as the model's class ids, int64 [N], and how they were matched (`data.align`).
 
-    Raises `ValueError` for a label that is no class.
+    Raises `ValueError` for a label that is no class of the model's.
     """
-    feature = dataset.features[column]
-    kinds = ("int", "uint", "bool", "float", "string", "large_string")
-    if not isinstance(feature, ClassLabel) and not (
-        isinstance(feature, Value) and feature.dtype.startswith(kinds)
-    ):
-        raise ValueError(f"Column {column!r} must hold one class a sample, not {feature}.")
-    by_split, names = numbered(DatasetDict(all=dataset), [column], "label")
-    ids, known = by_split["all"], {*id2label.values()}
-    # Numbers are names where they name the model's classes: of a network trained on 1, 2, 3 class 0 is "1".
-    named = isinstance(feature, ClassLabel) or "string" in feature.dtype or bool(known.intersection(names))
-    mapping, how = map_labels(names if named else None, id2label)
-    try:
-        labels = ids if named else np.array(names).astype(np.int64)[ids]
-    except ValueError as error:
-        raise ValueError(f"Column {column!r} must hold one class a sample, not {names[0]}.") from error
-    if labels.min() < 0 or labels.max() >= len(mapping):
-        raise ValueError(
-            f"Column {column!r} must hold classes 0 to {len(mapping) - 1}, "
-            f"found {labels.min()} to {labels.max()}."
-        )
-    return mapping[labels], how
+    ids, names = ids_of(dataset, column, "label")
+    match = align(names, [id2label[number] for number in sorted(id2label)])
+    return match.ids[ids], match.how

@@ -11,13 +11,14 @@ from argparse import (
 )
 from collections.abc import Collection, Mapping
 from copy import copy
-from dataclasses import Field
+from dataclasses import Field, fields
 from types import MappingProxyType
 from typing import Any, get_type_hints
 
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 
+from ..data.reading import Reading
 from ..discovery import INFERENCES
 from ..errors import UsageError
 from ..methods.registry import METHODS
@@ -145,3 +146,22 @@ def add_options(group: Any, options: Mapping[str, Option], prefix: str = "") -> 
             type=string_to_bool if kind_of is bool else kind_of,
             metavar=name.upper(),
         )
+
+
+def add_reading(parser: Any) -> None:
+    """The flags that say how files are read, `Reading`, for a command that reads one split."""
+    for field in fields(Reading):
+        if field.name != "ignore_splits":
+            switch = field.default is False
+            parser.add_argument(
+                f"--{field.name}",
+                default=field.default,
+                help=field.metadata["help"],
+                **({"action": "store_true"} if switch else {}),
+            )
+
+
+def reading_of(arguments: Any) -> Reading:
+    """What those flags say."""
+    there = vars(arguments)
+    return Reading(**{field.name: there[field.name] for field in fields(Reading) if field.name in there})

@@ -14,12 +14,13 @@ from accelerate import PartialState
 from transformers.utils import logging
 
 from ..data.measured_rows import input_columns, read_rows
+from ..data.reading import Reading
 from ..errors import UsageError
 from ..evaluation.prediction import load_classifier
 from ..evaluation.predictions import load_vector_model, predict_table
 from ..runs.folder import ARGUMENTS_FILE, recorded_spec
 from ..runs.spec import DataSpec
-from .parser import HelpFormatter
+from .parser import HelpFormatter, add_reading
 
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 logger = logging.get_logger(__name__)
@@ -85,6 +86,7 @@ def make_parser() -> ArgumentParser:
         action="store_true",
         help="Run the code that the model's repository brings along.",
     )
+    add_reading(parser)
     return parser
 
 
@@ -103,6 +105,9 @@ def run(
     num_workers: int = 0,
     revision: str = "main",
     trust_remote_code: bool = False,
+    csv_separator: str | None = None,
+    csv_encoding: str = "utf-8",
+    allow_outside_files: bool = False,
 ) -> pd.DataFrame:
     """Read the rows, predict, and write the table to `output` if there is one; the arguments are the flags.
 
@@ -112,7 +117,10 @@ def run(
     check_output(output, dataset)
     if batch_size < 1:
         raise ValueError(f"--batch_size must be at least 1, not {batch_size}.")
-    rows, own = read_rows(dataset, dataset_config, split)
+    reading = Reading(
+        csv_separator=csv_separator, csv_encoding=csv_encoding, allow_outside_files=allow_outside_files
+    )
+    rows, own = read_rows(dataset, dataset_config, split, reading)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     if feature_columns:
         network, processor, columns = load_vector_model(model, **options), None, list(feature_columns)

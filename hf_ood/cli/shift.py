@@ -18,9 +18,10 @@ from rich.table import Table
 
 from ..data import EnvironmentDataset, colored_mnist_tensors
 from ..data.colored_mnist import DEFAULT_CONFIGURATION
-from ..data.columns import column_ids, column_names, require_columns
+from ..data.columns import require_columns
 from ..data.configurations import CONFIGURATIONS
-from ..data.loading import read_dataset
+from ..data.ids import ids_of
+from ..data.reading import read_dataset
 from ..errors import UsageError, unknown_name
 from ..evaluation import Shift, measure_environment_shifts, measure_shift
 from ..evaluation.results import versions
@@ -233,11 +234,11 @@ def keep(part: Part, names: Sequence[str], column: str) -> Part:
     if isinstance(part, EnvironmentDataset):
         return keep_environments(part, names)
     require_columns(part, column)
-    known = column_names(part, column)
+    ids, known = ids_of(part, column, "environment")
     for name in names:
         if name not in known:
             raise ValueError(unknown_name("environment", name, known))
-    rows = np.isin(column_ids(part, column), [known.index(name) for name in names])
+    rows = np.isin(ids, [known.index(name) for name in names])
     return part.select(np.flatnonzero(rows).tolist())
 
 

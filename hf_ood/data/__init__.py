@@ -7,12 +7,14 @@ from .coloring import PALETTE, RandomColor, colorize, uncolorize
 from .dataset_card import CardText
 from .environment_column import add_environments
 from .environment_dataset import EnvironmentDataset, as_environment_dataset
+from .folders import load_folder
 from .linear_unit_tests import LinearUnitTestConfig, linear_unit_test_tensors
-from .loading import Columns, environment_datasets, read_dataset
+from .loading import Columns, environment_datasets
 from .mapped_dataset import ArrowEnvironmentDataset
 from .mnist import CorruptDataError, load_grey_images
 from .processors import load_processor
 from .publish import publish_dataset
+from .reading import Named, Reading, read_dataset
 from .rows import EnvironmentRows
 from .sampler import EnvironmentSampler
 from .splits import Protocol
@@ -31,11 +33,13 @@ __all__ = [
     "EnvironmentRows",
     "EnvironmentSampler",
     "LinearUnitTestConfig",
+    "Named",
     "Protocol",
     "RandomColor",
     "RandomErasing",
     "RandomGrayscale",
     "RandomResizedCrop",
+    "Reading",
     "add_environments",
     "as_environment_dataset",
     "collate",
@@ -44,6 +48,7 @@ __all__ = [
     "environment_datasets",
     "linear_unit_test_tensors",
     "load_colored_mnist",
+    "load_folder",
     "load_grey_images",
     "load_processor",
     "publish_dataset",

@@ -1,4 +1,4 @@
-"""Columns of a `datasets.Dataset` as ids and names, and as images."""
+"""Columns of a `datasets.Dataset` that are there, and that hold images."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from datasets import ClassLabel, Dataset, Image
+from datasets import Dataset, Image
 from PIL import Image as PILImage
 from torch import Tensor
 
-FILES = (
-    "A column that names image files counts when they are there: beside the table or in the working folder."
-)
+from .image_paths import is_image_name, not_an_image
+
+FILES = "A column that names image files counts when they are there, beside the table or by their whole path."
 
 
 def require_columns(dataset: Dataset, *columns: str) -> None:
@@ -32,34 +32,31 @@ def find_image_column(dataset: Dataset, name: str | None = None) -> str:
     if name is not None:
         require_columns(dataset, name)
         if name not in images:
-            raise ValueError(f"Column {name!r} must be an Image, not {dataset.features[name]}. {FILES}")
+            raise ValueError(
+                f"Column {name!r} must be an Image, not {dataset.features[name]}. "
+                f"{FILES}{not_an_image(dataset, name)}"
+            )
         return name
     if len(images) != 1:
+        told = (
+            ""
+            if images
+            else "".join(
+                not_an_image(dataset, column)
+                for column in dataset.column_names
+                if _names_files(dataset, column)
+            )
+        )
         raise ValueError(
             f"Name the image column: the dataset has {len(images)} of them ({', '.join(images) or 'none'}) "
-            f"among {', '.join(dataset.column_names)}. {FILES}"
+            f"among {', '.join(dataset.column_names)}. {FILES}{told}"
         )
     return images[0]
 
 
-def column_names(dataset: Dataset, column: str) -> list[str]:
-    """What the ids of `column` stand for: a ClassLabel's names, or the sorted values."""
-    feature = dataset.features[column]
-    if isinstance(feature, ClassLabel):
-        return list(feature.names)
-    values = dataset.unique(column)
-    if any(value is None or value != value for value in values):
-        raise ValueError(f"Column {column!r} has rows without a value: leave them out (dataset.filter).")
-    return [str(value) for value in sorted(values)]
-
-
-def column_ids(dataset: Dataset, column: str) -> np.ndarray:
-    """The column as positions in `column_names`, int64 [N]."""
-    values = dataset[column][:]
-    if not isinstance(dataset.features[column], ClassLabel):
-        position = {name: number for number, name in enumerate(column_names(dataset, column))}
-        values = [position[str(value)] for value in values]
-    return np.asarray(values, dtype=np.int64)
+def _names_files(dataset: Dataset, column: str) -> bool:
+    cells = dataset.with_format(None).select_columns([column]).take(min(1, len(dataset)))[column]
+    return any(isinstance(cell, str) and is_image_name(cell) for cell in cells)
 
 
 def stack_images(images: Sequence[PILImage.Image]) -> Tensor:

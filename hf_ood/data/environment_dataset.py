@@ -11,7 +11,8 @@ from datasets import Dataset as HFDataset
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .columns import column_ids, column_names, find_image_column, require_columns, stack_images
+from .columns import find_image_column, require_columns, stack_images
+from .ids import ids_of
 from .reading_images import as_rgb
 
 Batch = dict[str, Any]  # tensors; before `finish`, texts are lists of tokens of different lengths
@@ -31,9 +32,13 @@ class EnvironmentDataset(Dataset):
     `finish`: called after it, always: what the model's processor does to a batch (normalise, pad).
     `processor`: that processor, to be saved beside the model; None: images go in as they are.
 
+    `content`: SHA-256 over the inputs of all rows that it was read with, where that is known (`fingerprint`).
+
     A batch has the keys `pixel_values`, `labels`, `environment`, `index` (positions in this dataset) and the
     extras. Raises `ValueError` when lengths differ or an id has no name.
     """
+
+    content: str | None = None
 
     def __init__(
         self,
@@ -110,12 +115,20 @@ class EnvironmentDataset(Dataset):
             for name in EXTRAS
             if name in dataset.column_names
         }
+        environments, environment_names = ids_of(dataset, environment_column, "environment")
+        labels: Tensor | None = None
+        label_names: list[str] = []
+        if labelled and _holds_targets(dataset, label_column):
+            labels = torch.tensor(dataset[label_column][:])
+        elif labelled:
+            ids, label_names = ids_of(dataset, label_column, "label")
+            labels = torch.from_numpy(ids)
         return cls(
             pixel_values=stack_images([as_rgb(image) for image in dataset[image_column]]),
-            labels=torch.tensor(dataset[label_column][:]) if labelled else None,
-            environments=torch.from_numpy(column_ids(dataset, environment_column)),
-            label_names=column_names(dataset, label_column) if labelled else [],
-            environment_names=column_names(dataset, environment_column),
+            labels=labels,
+            environments=torch.from_numpy(environments),
+            label_names=label_names,
+            environment_names=environment_names,
             extras=extras,
         )
 
@@ -190,6 +203,10 @@ class EnvironmentDataset(Dataset):
         """Number of rows of each environment that is present, by name."""
         counts = torch.bincount(self.environments, minlength=len(self.environment_names)).tolist()
         return {name: count for name, count in zip(self.environment_names, counts, strict=True) if count}
+
+
+def _holds_targets(dataset: HFDataset, column: str) -> bool:
+    return "float" in getattr(dataset.features[column], "dtype", "")
 
 
 def _check_ids(what: str, ids: Tensor, names: Sequence[str]) -> None:

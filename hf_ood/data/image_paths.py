@@ -1,46 +1,162 @@
-"""A table whose cells name image files, as a table of images."""
+"""Columns that hold images in another shape, names of files or bytes, as columns of images."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
 from datasets import Dataset, DatasetDict, Image, Value
-from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
+from PIL import Image as PILImage
+from PIL import UnidentifiedImageError
 
-SUFFIXES = tuple(ImageFolder.EXTENSIONS)
+from .folders import IMAGES
+from .origins import rows_told, where
+
+OUTSIDE = "a table names files beside it, or by their whole path; others only with --allow_outside_files"
 
 
-def open_image_paths(dataset: DatasetDict, folder: Path) -> DatasetDict:
-    """Columns of names of image files become columns of images, which are decoded when they are read.
+def open_images(dataset: DatasetDict, folder: Path | None, outside: bool = False) -> DatasetDict:
+    """Columns of names of image files, and of bytes of images, become columns of images, which are decoded
+    when they are read.
 
-    Relative names are looked for in `folder`, where the table lies, and then in the working folder; a column
-    of which no file is there stays as it is. Raises `ValueError` when only some files are missing.
+    `folder`: where the table lies, from which relative names count; None: names of files are left alone, as
+    those of a Hub data set. `outside`: names with `..`, addresses (https://...) and names from the working
+    folder count too. A column of which no file is there stays as it is. Raises `ValueError` where only some
+    are there.
     """
-    return DatasetDict({split: _open(data, folder) for split, data in dataset.items()})
+    return DatasetDict({split: _open(data, folder, outside) for split, data in dataset.items()})
 
 
-def _open(data: Dataset, folder: Path) -> Dataset:
+def _open(data: Dataset, folder: Path | None, outside: bool) -> Dataset:
+    opened, errors = 0, []
     for column, feature in list(data.features.items()):
-        names = data[column][:] if isinstance(feature, Value) and "string" in feature.dtype else []
-        named = [name for name in names if name is not None]
-        if not named or not all(name.lower().endswith(SUFFIXES) for name in named):
-            continue
-        files = {name: _locate(name, folder) for name in named}
-        lost = [name for name, file in files.items() if file is None]
-        if len(lost) == len(files):
-            continue
-        if lost:
-            raise ValueError(
-                f"{len(lost)} of the {len(files)} image files of column {column!r} are not there, the first "
-                f"is {lost[0]} (looked for beside the table, then in the working folder): leave these out."
-            )
-        opened = [None if name is None else files[name] for name in names]
-        data = data.remove_columns(column).add_column(column, opened).cast_column(column, Image())
+        if _holds_images(data, column, feature):
+            data = data.cast_column(column, Image())
+            opened += 1
+        elif folder is not None and isinstance(feature, Value) and "string" in feature.dtype:
+            try:
+                files = located(data, column, folder, outside)
+            except ValueError as error:
+                errors.append(error)
+                continue
+            if files is not None:
+                origins = data.info.download_checksums
+                data = data.remove_columns(column).add_column(column, files).cast_column(column, Image())
+                data.info.download_checksums = origins
+                opened += 1
+    if errors and not opened:
+        raise errors[0]
     return data
 
 
-def _locate(name: str, folder: Path) -> str | None:
-    """Where the file is; an address (https://...) stays as it is."""
+def _holds_images(data: Dataset, column: str, feature: Any) -> bool:
+    """Whether the cells are bytes of images, as they are or beside a path, without a name for what they
+    are."""
+    is_struct = isinstance(feature, dict) and {*feature} == {"bytes", "path"}
+    if not is_struct and not (isinstance(feature, Value) and "binary" in feature.dtype):
+        return False
+    for cell in data.select_columns([column]).take(min(len(data), 10))[column]:
+        content = cell and cell["bytes"] if is_struct else cell
+        if content:
+            try:
+                PILImage.open(io.BytesIO(content))
+            except UnidentifiedImageError:
+                return False
+            except Exception:  # a damaged image is reported with its row when it is decoded
+                return True
+            return True
+    return False
+
+
+def located(data: Dataset, column: str, folder: Path, outside: bool) -> list[str | None] | None:
+    """The file that each cell names; None for a column that names no image files, or none that are there.
+
+    Raises `ValueError` where some are there and others are not, naming the rows.
+    """
+    names = data.with_format(None)[column][:]
+    named = [name for name in names if name is not None]
+    if sum(is_image_name(name) for name in named) <= len(named) / 2:
+        return None
+    files = [None if name is None else locate(name, folder, outside) for name in names]
+    lost = [row for row, name in enumerate(names) if name is not None and files[row] is None]
+    if len(lost) == len(named):
+        return None
+    if lost:
+        kinds = {names[row] for row in lost}
+        raise ValueError(
+            f"{len(kinds)} of the {len({*named})} image files of column {column!r} are not there, the first "
+            "is "
+            f"{names[lost[0]]} ({rows_told(data, lost)}): {why_not(names[lost[0]], folder)} Correct the "
+            "cell, "
+            "or leave the row out."
+        )
+    return files
+
+
+def is_image_name(name: str) -> bool:
+    return name.lower().endswith(IMAGES)
+
+
+def locate(name: str, folder: Path, outside: bool) -> str | None:
+    """Where the file is, if it may be named: beside the table or below, or by its whole path."""
     if "://" in name:
-        return name
-    return next((str(path) for path in (folder / name, Path(name)) if path.is_file()), None)
+        return name if outside else None
+    written = [name, name.replace("\\", "/")] if "\\" in name else [name]
+    for one in written:
+        if is_outside(one) and not outside:
+            continue
+        places = [folder / one, *([Path(one)] if outside else [])]
+        for place in places:
+            if place.is_file():
+                return str(place)
+    return None
+
+
+def is_outside(name: str) -> bool:
+    """Whether a relative name leads out of its folder."""
+    return os.path.normpath(name).split(os.sep)[0] == ".."
+
+
+def why_not(name: str, folder: Path) -> str:
+    """Why `locate` finds nothing by this name."""
+    if "://" in name:
+        return f"it is an address: {OUTSIDE}."
+    if is_outside(name.replace("\\", "/")):
+        return f"it leads out of the table's folder: {OUTSIDE}."
+    if PureWindowsPath(name).drive or PurePosixPath(name).is_absolute():
+        return "there is no such file."
+    if Path(name).is_file():
+        return f"it is in the working folder, and not beside the table: {OUTSIDE}."
+    if not is_image_name(name):
+        return "it names no image file."
+    return "looked for beside the table."
+
+
+def not_an_image(data: Dataset, column: str) -> str:
+    """Why a column of text is no column of images: its first cell, and what would make it one."""
+    cell = next((one for one in data.with_format(None)[column] if one is not None), None)
+    if not isinstance(cell, str):
+        return ""
+    told = f" {where(data, 0)} holds {cell!r}"
+    return (
+        f"{told}: {why_not(cell, Path('.'))}"
+        if is_image_name(cell)
+        else f"{told}, which names no image file."
+    )
+
+
+def opened_files(data: Dataset) -> Sequence[str]:
+    """The paths of the files in all columns of images."""
+    found: list[str] = []
+    for column, feature in data.features.items():
+        if isinstance(feature, Image):
+            cells = (
+                data.with_format(None)
+                .select_columns([column])
+                .cast_column(column, Image(decode=False))[column]
+            )
+            found += [cell["path"] for cell in cells if cell and cell["path"]]
+    return found

@@ -36,8 +36,6 @@ class ImageReader:
         return (self.column, *self.extras)
 
     def __call__(self, rows: dict[str, list[Any]]) -> Batch:
-        if None in rows[self.column]:
-            raise ValueError(f"Column {self.column!r} has rows without an image: leave them out.")
         images = [as_rgb(image) for image in rows[self.column]]
         extras = {name: torch.tensor(rows[name], dtype=torch.uint8) for name in self.extras}
         return {"pixel_values": self._pixels(images), **extras}

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 import torch
-from datasets import Dataset, DatasetDict, concatenate_datasets, load_dataset, load_from_disk
+from datasets import ClassLabel, Dataset, DatasetDict, List, concatenate_datasets
+from transformers.utils import logging
 
-from .columns import find_image_column
+from .accounting import account
+from .columns import find_image_column, require_columns
 from .combinations import with_combinations
-from .environment_column import numbered
-from .environment_dataset import EXTRAS, EnvironmentDataset, Step
-from .image_paths import open_image_paths
+from .environment_dataset import EXTRAS, Batch, EnvironmentDataset, Step
+from .fingerprint import content_of, rows_of
+from .first_reading import FirstReading, refuse_bad_rows, without_rows
+from .ids import numbered
 from .images import ImageReader, Process, is_separable
 from .mapped_dataset import ArrowEnvironmentDataset, Reader
+from .origins import where
 from .processors import takes_text
+from .reading import read_dataset
+from .split_names import with_canonical_names
 from .splits import ROLES, Protocol, divide
-from .text import Pad, TokenReader, tokenize
+from .text import Pad, TokenReader, require_texts, tokenize
 
-FORMATS = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".json": "json",
-    ".jsonl": "json",
-    ".parquet": "parquet",
-    ".arrow": "arrow",
-}
-MANY_CLASSES = 20  # more than these, and than half of the rows, are no classes
+__all__ = ["Columns", "environment_datasets", "read_dataset"]
+
+logger = logging.get_logger(__name__)
+MANY_CLASSES = 20  # more values than these that hardly repeat are no classes
 SHARE_OF_MEMORY = 0.25  # of what is available: images that fill no more of it are kept there
 
 
@@ -49,25 +49,6 @@ class Columns:
     text: Sequence[str] | None = None
 
 
-def read_dataset(name: str, configuration: str | None = None) -> DatasetDict:
-    """A dataset of the Hub, a local folder, one file or a pattern of files, as its splits.
-
-    A folder is whatever `datasets.load_dataset` or `Dataset.save_to_disk` makes of one; files are .csv, .tsv,
-    .json, .jsonl, .parquet or .arrow, and make one split `train`; a column in them that names image files is
-    one of images.
-    """
-    path = Path(name)
-    if path.suffix in FORMATS and not path.is_dir():
-        if not list(path.parent.glob(path.name)):
-            raise FileNotFoundError(f"There is no file {name}.")
-        options = {"sep": "\t"} if path.suffix == ".tsv" else {}
-        return open_image_paths(load_dataset(FORMATS[path.suffix], data_files=name, **options), path.parent)
-    if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
-        loaded = load_from_disk(name)
-        return loaded if isinstance(loaded, DatasetDict) else DatasetDict(train=loaded)
-    return load_dataset(name, None if configuration == "default" else configuration)
-
-
 def environment_datasets(
     dataset: DatasetDict | Dataset,
     columns: Columns | None = None,
@@ -75,33 +56,37 @@ def environment_datasets(
     processor: Any = None,
     in_memory: bool | None = None,
     max_length: int | None = None,
+    skip_bad_rows: int = 0,
+    tell: Callable[[str], None] = logger.info,
 ) -> dict[str, EnvironmentDataset]:
     """`train`, `validation` and `test`, divided by `protocol`, ready for `OODTrainer`; `in_domain_test` too,
     where environments are held out of a dataset that has a test split with others that are trained on.
 
-    Other splits than these three are pooled where there is no `train`, and left alone where there is one.
+    A split called `val`, `dev` or the like is the one that it means. Other splits than these three are pooled
+    where there is no `train`, and left alone where there is one; a test split without any label is left
+    alone where environments are held out for testing. `tell` is called with a line for each split: its rows,
+    classes and environments, and the rows that have no part in it, and why.
     `processor`: the model's tokenizer or image processor (`load_processor`); None: images as they are.
     `in_memory`: keep images decoded in memory, or decode them batch by batch; None: as there is room. Texts
-    always stay on disk as tokens. `max_length`: tokens of a text. Raises `ValueError` for columns that are
-    missing or do not fit, and as `divide` does.
+    always stay on disk as tokens. `max_length`: tokens of a text. `skip_bad_rows`: at most so many rows whose
+    image cannot be read, or has another size than the others, are left out. Classes and environments of the
+    splits are matched by name. Raises `ValueError` for columns that are missing or do not fit, bad rows, and
+    as `divide` does.
 
     Example: `environment_datasets(read_dataset("scans.csv"), Columns(text=["report"], environment=
     ["hospital"]), Protocol(test_environments=["C"]), load_processor("bert-base-uncased"))`
     """
     columns, protocol = columns or Columns(), protocol or Protocol()
-    dataset = DatasetDict(train=dataset) if isinstance(dataset, Dataset) else dataset
-    if "train" in dataset:
-        dataset = DatasetDict({split: dataset[split] for split in ROLES if split in dataset})
+    splits = with_canonical_names(DatasetDict(train=dataset) if isinstance(dataset, Dataset) else dataset)
+    dataset = used_splits(splits, columns, protocol, tell)
     labels, label_names = numbered(dataset, [columns.label], "label")
-    _check_classes(labels, label_names, columns.label)
+    _check_classes(labels, label_names, columns.label, dataset)
     environments, environment_names = numbered(dataset, columns.environment, "environment")
     label_ids, environment_ids = _joined(labels), _joined(environments)
     sizes = {split: len(data) for split, data in dataset.items()}
     asked = with_combinations(protocol, environment_names, columns.environment)
     roles = divide(sizes, environment_ids, environment_names, asked)
-    table, read, finish = _prepare(
-        concatenate_datasets(list(dataset.values())), columns, processor, max_length
-    )
+    table, read, finish, raw = _prepare(dataset, columns, processor, max_length)
     divided: dict[str, EnvironmentDataset] = {}
     for role, rows in roles.items():
         divided[role] = ArrowEnvironmentDataset(
@@ -115,20 +100,57 @@ def environment_datasets(
             finish=finish,
             processor=processor,
         )
-    if isinstance(read, ImageReader) and (fits_in_memory(divided) if in_memory is None else in_memory):
-        return {
-            role: part.load() for role, part in divided.items() if isinstance(part, ArrowEnvironmentDataset)
-        }
+    bad: dict[int, str] = {}
+    if isinstance(read, ImageReader):
+        keep = fits_in_memory(divided) if in_memory is None else in_memory
+        divided, bad = _read_once(divided, keep, skip_bad_rows, dataset)
+    else:
+        for role, part in divided.items():
+            part.content = content_of(rows_of(raw, list(raw.column_names), roles[role]))
+    for line in account(dataset, labels, label_names, environments, environment_names, roles, bad):
+        tell(line)
     return divided
 
 
-def _check_classes(labels: Mapping[str, np.ndarray], names: Sequence[str], column: str) -> None:
+def used_splits(
+    splits: Mapping[str, Dataset], columns: Columns, protocol: Protocol, tell: Callable[[str], None]
+) -> DatasetDict:
+    """The splits that have a part: train, validation and test, or all where there is no train. A test split
+    without labels has none where other rows are held out for testing; whatever has none is told."""
+    used = {split: data for split, data in splits.items() if split in ROLES or "train" not in splits}
+    if "test" in used and protocol.test_environments and _is_unlabelled(used["test"], columns.label):
+        tell(
+            f"test: {len(used.pop('test')):,} rows without labels, not used: environments are held out "
+            "instead"
+        )
+    for split, data in splits.items():
+        if split not in used and split not in ROLES:
+            tell(
+                f"{split}: {len(data):,} rows, not used: there is a split train (--ignore_splits says so too)"
+            )
+    return DatasetDict(used)
+
+
+def _is_unlabelled(data: Dataset, column: str) -> bool:
+    if column not in data.column_names:
+        return True
+    values = data.with_format(None)[column][:]
+    return all(value is None or value == -1 or value != value for value in values)
+
+
+def _check_classes(
+    labels: Mapping[str, np.ndarray], names: Sequence[str], column: str, dataset: DatasetDict
+) -> None:
     """Raise `ValueError` for a column that tells samples apart, or measures them, rather than classes."""
     rows = sum(map(len, labels.values()))
-    if len(names) > max(MANY_CLASSES, rows / 2):
+    feature = next(iter(dataset.values())).features[column]
+    if isinstance(feature, ClassLabel) or len(names) <= MANY_CLASSES:
+        return
+    measures = "float" in getattr(feature, "dtype", "") and any("." in name for name in names)
+    if measures or len(names) > 0.9 * rows:
         raise ValueError(
             f"Column {column!r} holds {len(names)} different values in {rows} rows, such as {names[0]}: name "
-            "the column of classes as the label column."
+            "the column of classes as the label column, or make it a ClassLabel if these are classes."
         )
 
 
@@ -136,28 +158,109 @@ def _joined(ids: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.concatenate(list(ids.values()))
 
 
+def together(dataset: DatasetDict, columns: Sequence[str]) -> Dataset:
+    """These columns of all splits, one below the other. Raises `ValueError` where their types differ."""
+    parts = {split: data.select_columns(list(columns)) for split, data in dataset.items()}
+    first_split, first = next(iter(parts.items()))
+    for split, part in parts.items():
+        for column in columns:
+            if part.features[column] != first.features[column]:
+                try:
+                    parts[split] = parts[split].cast_column(column, first.features[column])
+                except Exception as error:  # Arrow raises many kinds
+                    raise ValueError(
+                        f"Column {column!r} holds {part.features[column]} in the split {split}, and "
+                        f"{first.features[column]} in {first_split}: make them alike."
+                    ) from error
+    return concatenate_datasets(list(parts.values()))
+
+
+def row_teller(dataset: DatasetDict) -> Callable[[int], str]:
+    """Where a row of all splits together is, as the user counts."""
+
+    def tell(row: int) -> str:
+        for split, data in dataset.items():
+            if row < len(data):
+                return where(data, row, str(split))
+            row -= len(data)
+        raise IndexError(row)
+
+    return tell
+
+
+def _read_once(
+    parts: Mapping[str, EnvironmentDataset], keep: bool, skip: int, dataset: DatasetDict
+) -> tuple[dict[str, EnvironmentDataset], dict[int, str]]:
+    """The same, without bad rows, their images in memory if they are to be kept; and the bad rows.
+
+    Raises `ValueError` for more than `skip` bad rows.
+    """
+    reading = FirstReading()
+    read = {}
+    for role, part in parts.items():
+        assert isinstance(part, ArrowEnvironmentDataset)
+        read[role] = reading.read(part.table, part.read, part.columns["position"], keep)
+    reading.mark_sizes()
+    refuse_bad_rows(reading.bad, skip, row_teller(dataset))
+    done: dict[str, EnvironmentDataset] = {}
+    for role, part in parts.items():
+        good = without_rows(part.columns["position"], reading.bad)
+        done[role] = part.select(good)
+        if keep:
+            done[role] = in_memory_of(done[role], read[role].inputs(reading.bad))
+        done[role].content = read[role].content if len(good) == read[role].rows else None
+    return done, reading.bad
+
+
+def in_memory_of(part: EnvironmentDataset, inputs: Batch) -> EnvironmentDataset:
+    """The same rows with their inputs in memory."""
+    return EnvironmentDataset(
+        inputs.pop("pixel_values"),
+        part.labels,
+        part.environments,
+        part.label_names,
+        part.environment_names,
+        extras=inputs,
+        transform=part.transform,
+        finish=part.finish,
+        processor=part.processor,
+    )
+
+
 def _prepare(
-    table: Dataset, columns: Columns, processor: Any, max_length: int | None
-) -> tuple[Dataset, Reader, Step | None]:
-    """The table that is read from, how its rows are read, and what is done to a batch at the end."""
+    dataset: DatasetDict, columns: Columns, processor: Any, max_length: int | None
+) -> tuple[Dataset, Reader, Step | None, Dataset]:
+    """The table that is read from, how its rows are read, what is done to a batch at the end, and the cells
+    that tell what the rows hold."""
+    first = next(iter(dataset.values()))
     if takes_text(processor):
         if columns.text is None:
             raise ValueError(
-                f"The model takes texts: name the text column, one of {', '.join(table.column_names)}."
+                f"The model takes texts: name the text column, one of {', '.join(first.column_names)}."
             )
-        tokens = tokenize(table, processor, columns.text, max_length)
-        return tokens, TokenReader(tuple(tokens.column_names)), Pad(processor)
+        require_columns(first, *columns.text)
+        raw = together(dataset, columns.text)
+        require_texts(raw, columns.text, row_teller(dataset))
+        tokens = tokenize(raw, processor, columns.text, max_length)
+        return tokens, TokenReader(tuple(tokens.column_names)), Pad(processor), raw
     if columns.text is not None:
         raise ValueError(
             f"Texts ({', '.join(columns.text)}) need a model that takes texts, with its tokenizer."
         )
-    image = find_image_column(table, columns.image)
-    extras = tuple(name for name in EXTRAS if name in table.column_names)
+    image = find_image_column(first, columns.image)
+    extras = tuple(name for name in EXTRAS if all(_is_color(data, name) for data in dataset.values()))
+    table = together(dataset, (image, *extras))
     if processor is None:
-        return table, ImageReader(image, None, extras), None
+        return table, ImageReader(image, None, extras), None, table
     if is_separable(processor):
-        return table, ImageReader(image, processor, extras), Process(processor)
-    return table, ImageReader(image, processor, extras, whole=True), None
+        return table, ImageReader(image, processor, extras), Process(processor), table
+    return table, ImageReader(image, processor, extras, whole=True), None, table
+
+
+def _is_color(data: Dataset, column: str) -> bool:
+    """Whether the column holds colours as Colored MNIST has them, three numbers each."""
+    feature = data.features.get(column)
+    return isinstance(feature, List) and feature.length == 3
 
 
 def fits_in_memory(datasets: Mapping[str, EnvironmentDataset]) -> bool:

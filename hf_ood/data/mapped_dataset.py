@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import torch
 from datasets import Dataset as HFDataset
 from torch import Tensor
 
@@ -56,19 +55,3 @@ class ArrowEnvironmentDataset(EnvironmentDataset):
     def _rows(self, index: Tensor) -> Batch:
         batch = super()._rows(index)
         return {**self.read(read_images(self.table, batch.pop("position").tolist())), **batch}
-
-    def load(self) -> EnvironmentDataset:
-        """The same images in memory."""
-        parts = [self._rows(index) for index in torch.arange(len(self)).split(READ_AT_ONCE)]
-        columns = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        return EnvironmentDataset(
-            columns.pop("pixel_values"),
-            columns.pop("labels"),
-            columns.pop("environment"),
-            self.label_names,
-            self.environment_names,
-            extras=columns,
-            transform=self.transform,
-            finish=self.finish,
-            processor=self.processor,
-        )

@@ -7,31 +7,36 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from datasets import ClassLabel, Dataset, DatasetDict, Image, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 
 from ..errors import unknown_name
 from .columns import find_image_column, require_columns
-from .image_paths import open_image_paths
-from .loading import read_dataset
+from .image_paths import open_images
+from .origins import Origin, with_origins
 from .processors import takes_text
-
-SEPARATORS = {".csv": ",", ".tsv": "\t"}
+from .reading import Named, Reading, read_dataset
+from .split_names import canonical_split
+from .tables import table_format, written_cells
 
 
 def choose_split(splits: Sequence[str], wanted: str | None) -> str:
-    """The split that is wanted; by default the only one, or `test`.
+    """The split that is wanted, by its name or what it means (`val` is validation); by default the only one,
+    or `test`.
 
     Raises `ValueError` with the splits there are for one that is not there, and when several are and none of
     them is `test`.
     """
     if wanted is not None:
+        meant = [split for split in splits if canonical_split(split) == (canonical_split(wanted) or wanted)]
+        if wanted not in splits and len(meant) == 1:
+            return meant[0]
         if wanted not in splits:
             raise ValueError(unknown_name("split", wanted, list(splits)))
         return wanted
     if len(splits) == 1:
         return splits[0]
-    if "test" in splits:
-        return "test"
+    if tested := [split for split in splits if canonical_split(split) == "test"]:
+        return tested[0]
     raise ValueError(f"The dataset has the splits {', '.join(splits)}: name one of them (--split).")
 
 
@@ -63,27 +68,29 @@ def input_columns(
 
 
 def read_rows(
-    name: str, configuration: str | None = None, split: str | None = None
+    name: str, configuration: str | None = None, split: str | None = None, reading: Reading | None = None
 ) -> tuple[Dataset, pd.DataFrame]:
     """One split of a dataset, images to be opened, and its own columns as a table, row by row.
 
-    A .csv or .tsv file is read as strings, exactly as they stand there; an empty cell is
+    A .csv, .tsv or .xlsx file is read as strings, exactly as they stand there; an empty cell is
     nothing to predict from. Images are shown by the names of
     their files (as the table writes them, or relative to the folder), classes by their names. Raises
     `ValueError` as `choose_split` does and for no rows, `FileNotFoundError` for a file that is not there.
     """
-    path = Path(name)
-    if path.suffix in SEPARATORS and path.is_file():
-        try:
-            own = pd.read_csv(path, sep=SEPARATORS[path.suffix], dtype=str, keep_default_na=False)
-        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-            raise ValueError(f"{name} cannot be read as a table: {error}") from error
+    path, reading = Path(name), reading or Reading()
+    if table_format(path) in ("csv", "tsv", "xlsx") and path.is_file():
+        cells = written_cells(path, reading.table)
         if split not in (None, "train"):
             raise ValueError(unknown_name("split", str(split), ["train"]))
+        own = cells.to_pandas().astype(object)
         _require_rows(len(own), name)
-        table = DatasetDict(train=Dataset.from_pandas(own.replace({"": None}), preserve_index=False))
-        return open_image_paths(table, path.parent)["train"], own
-    loaded = read_dataset(name, configuration)
+        table = Dataset.from_dict(
+            {column: [cell or None for cell in cells[column].to_pylist()] for column in cells.column_names},
+            Features(dict.fromkeys(cells.column_names, Value("string"))),
+        )
+        table = with_origins(table, [Origin(path.name, len(table))])
+        return open_images(DatasetDict(train=table), path.parent, reading.allow_outside_files)["train"], own
+    loaded = read_dataset(name, configuration, reading, Named())
     chosen = choose_split([str(known) for known in loaded], split)
     rows = loaded[chosen]
     _require_rows(len(rows), f"Split {chosen} of {name}")

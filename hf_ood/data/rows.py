@@ -12,8 +12,9 @@ from datasets import IterableDataset as HFIterableDataset
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from .columns import column_ids, column_names, require_columns
+from .columns import require_columns
 from .environment_dataset import EnvironmentDataset
+from .ids import ids_of
 
 LABELS = ("labels", "label", "label_ids")  # what collators of transformers read as labels
 
@@ -46,11 +47,12 @@ class EnvironmentRows(EnvironmentDataset):
         self.dataset, self.environment_column = dataset, environment_column
         self._renamed: str | None = None  # the column whose labels have other ids than the rows'
         plain = dataset.with_format(None)  # without a transform, which may want other columns
-        columns = {"environment": torch.from_numpy(column_ids(plain, environment_column))}
+        ids, environment_names = ids_of(plain, environment_column, "environment")
+        columns = {"environment": torch.from_numpy(ids)}
         labels, names = _labels(plain)
         if labels is not None:
             columns["labels"] = labels
-        self._set(columns, names, column_names(plain, environment_column), None, None, None)
+        self._set(columns, names, environment_names, None, None, None)
 
     def __getitems__(self, indices: Sequence[int]) -> Any:
         index = torch.as_tensor(indices, dtype=torch.long).tolist()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from transformers.data.data_collator import pad_without_fast_tokenizer_warning
 
 from .columns import require_columns
 from .environment_dataset import Batch
+from .origins import shown
 
 MAX_LENGTH = 512  # tokenizers without a limit of their own say a huge number
 
@@ -26,7 +27,7 @@ def tokenize(
     """The tokens of a column of texts, or of two as a sentence pair, without any other column.
 
     Texts are cut after `max_length` tokens (default: what the tokenizer says the model takes, at most 512).
-    Raises `ValueError` for columns that are missing or hold no text.
+    Raises `ValueError` for columns that are missing; the cells are texts (`require_texts`).
     """
     require_columns(dataset, *columns)
     if not 1 <= len(columns) <= 2:
@@ -39,6 +40,24 @@ def tokenize(
     )
 
 
+def require_texts(dataset: Dataset, columns: Sequence[str], tell: Callable[[int], str]) -> None:
+    """Raise `ValueError` for a cell that is no text, and for an empty one. `tell`: where a row is."""
+    require_columns(dataset, *columns)
+    plain = dataset.with_format(None)
+    for column in columns:
+        cells = plain[column][:]
+        wrong = [row for row, cell in enumerate(cells) if not isinstance(cell, str)]
+        if not wrong:
+            continue
+        told = "; ".join(tell(row) for row in wrong[:3]) + (f"; and {len(wrong) - 3} more" * (len(wrong) > 3))
+        cell = cells[wrong[0]]
+        what = "rows without text" if cell is None else f"{shown(cell)}, which is no text"
+        raise ValueError(
+            f"Column {column!r} holds {what} ({told}): write a text there, or leave such rows out "
+            "(dataset.filter)."
+        )
+
+
 @dataclass(frozen=True)
 class _Tokenize:
     tokenizer: PreTrainedTokenizerBase
@@ -46,11 +65,6 @@ class _Tokenize:
     max_length: int
 
     def __call__(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
-        for column in self.columns:
-            wrong = next((value for value in rows[column] if not isinstance(value, str)), "")
-            if wrong != "":
-                what = "rows without text" if wrong is None else f"{wrong!r}, which is no text"
-                raise ValueError(f"Column {column!r} holds {what}: leave such rows out (dataset.filter).")
         texts = [rows[column] for column in self.columns]
         return dict(self.tokenizer(*texts, truncation=True, max_length=self.max_length))
 

@@ -6,8 +6,8 @@ from datasets import ClassLabel, Dataset, DatasetDict
 from torch import Tensor
 
 from ..data import EnvironmentDataset
-from ..data.columns import column_ids, column_names
 from ..data.environment_column import ENVIRONMENT, Data
+from ..data.ids import numbered
 
 
 def inferred_names(number: int) -> list[str]:
@@ -48,13 +48,11 @@ def _write_train(dataset: DatasetDict, environments: Tensor) -> DatasetDict:
     if "train" not in dataset:
         raise ValueError(f"There is no split 'train' among {', '.join(dataset)}: write to one split.")
     others = {split: data for split, data in dataset.items() if split != "train"}
-    own = {split: column_names(data, ENVIRONMENT) for split, data in others.items()}
-    given = list(dict.fromkeys(name for names in own.values() for name in names))
+    ids, given = numbered(DatasetDict(others), [ENVIRONMENT], "environment") if others else ({}, [])
     common = [*given, *_names_of(environments)]
     written = {"train": _written(dataset["train"], (environments + len(given)).tolist(), common)}
     for split, data in others.items():
-        ids = [common.index(own[split][number]) for number in column_ids(data, ENVIRONMENT)]
-        written[split] = _written(data, ids, common)
+        written[split] = _written(data, ids[str(split)].tolist(), common)
     return DatasetDict(written)
 
 

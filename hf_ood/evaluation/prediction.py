@@ -17,9 +17,10 @@ from transformers import (
 )
 from transformers.utils.logging import tqdm
 
+from ..data.origins import where
 from ..data.processors import load_processor, takes_text
-from ..data.reading_images import as_rgb, unreadable
-from ..data.text import MAX_LENGTH
+from ..data.reading_images import as_rgb, first_bad_image
+from ..data.text import MAX_LENGTH, require_texts
 
 
 def load_classifier(model: str, **options: Any) -> tuple[PreTrainedModel, Any]:
@@ -70,6 +71,8 @@ def predict_logits(
         images = [as_rgb(row[columns[0]]) for row in rows]
         return processor(images=images, return_tensors="pt")
 
+    if takes_text(processor):
+        require_texts(dataset, columns, lambda row: where(dataset, row))
     batches = DataLoader(
         dataset.select_columns(list(columns)),
         batch_size,
@@ -81,8 +84,11 @@ def predict_logits(
             model(**_placed(inputs, model)).logits.float().cpu().numpy()
             for inputs in tqdm(batches, desc="Predicting", unit="batch")
         ]
-    except OSError as error:
-        raise ValueError(unreadable(dataset, range(len(dataset))) or str(error)) from error
+    except Exception as error:  # an image that cannot be read raises many kinds, in workers too
+        bad = None if takes_text(processor) else first_bad_image(dataset, columns[0])
+        if bad is None:
+            raise
+        raise ValueError(bad) from error
     return finite(np.concatenate(logits))
 
 

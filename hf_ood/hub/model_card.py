@@ -10,8 +10,8 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from ..data.loading import FORMATS
 from ..data.splits import IN_DOMAIN
+from ..data.tables import table_format
 from ..discovery import INFERENCES
 from ..evaluation.verdicts import interval
 from ..methods.registry import METHODS
@@ -96,7 +96,7 @@ def dataset_name(dataset: str) -> str:
 
 
 def is_local(dataset: str) -> bool:
-    return Path(dataset).is_dir() or Path(dataset).suffix in FORMATS
+    return Path(dataset).is_dir() or table_format(dataset) is not None
 
 
 def hub_datasets(dataset: str) -> list[str] | None:

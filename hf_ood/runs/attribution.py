@@ -11,9 +11,11 @@ from accelerate import PartialState
 from transformers import AutoModelForImageClassification
 
 from ..data import collate
+from ..data.align import with_classes_of
 from ..evaluation.results import RESULTS_FILE
 from ..explain import attribute, default_layer, find_layer, summarize
 from ..files import all_or_nothing
+from ..models.classes import class_names
 from ..reporting.attributions import ATTRIBUTIONS_FILE, draw_attributions
 from .cores import cores_per_process
 from .data import load_splits
@@ -42,7 +44,9 @@ def explain_run(
     model = AutoModelForImageClassification.from_pretrained(folder).to(PartialState().device)
     if layer:
         find_layer(model, layer)  # a mistake shows before the data are loaded
-    dataset = load_splits(spec)["test"]
+    dataset = with_classes_of(
+        load_splits(spec)["test"], class_names(model.config), f"{spec.data.dataset} today", "the model"
+    )
     if layer is None:
         few = collate(dataset.__getitems__(range(min(8, len(dataset)))))["pixel_values"]
         layer = default_layer(model, few.to(model.device))

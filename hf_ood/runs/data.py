@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
+from datasets import DatasetDict
 from transformers import CONFIG_MAPPING
+from transformers.utils import logging
 
 from ..data import (
     AUGMENTATIONS,
@@ -23,12 +26,15 @@ from ..data import (
     read_dataset,
 )
 from ..data.combinations import all_matching
+from ..data.folders import ENVIRONMENT, LABEL
 from ..data.images import Process
+from ..data.reading import Named, Reading, column_of
 from ..data.splits import IN_DOMAIN
 from ..errors import unknown_name
 from .network import backbone
 from .spec import DataSpec, RunSpec
 
+logger = logging.get_logger(__name__)
 IN_MEMORY = {"auto": None, "always": True, "never": False}
 
 BUILT_IN: dict[str, Callable[..., dict[str, EnvironmentDataset]]] = {
@@ -46,6 +52,8 @@ DATA_FLAGS = (
     "test_environments",
     "validation",
     "max_length",
+    "ignore_splits",
+    "skip_bad_rows",
 )
 
 
@@ -70,17 +78,40 @@ def load_splits(spec: RunSpec, configuration: str | None = None) -> dict[str, En
         finish = Process(processor, shaped=False)
         return {split: data.with_finish(finish, processor) for split, data in datasets.items()}
     return environment_datasets(
-        read_dataset(spec.data.dataset, configuration),
-        Columns(
-            spec.data.label_column,
-            spec.data.environment_column,
-            spec.data.image_column,
-            spec.data.text_column,
-        ),
+        read(spec.data, configuration),
+        columns_of(spec.data),
         protocol(spec),
         processor,
         IN_MEMORY[spec.data.in_memory],
         spec.data.max_length,
+        spec.data.skip_bad_rows,
+        tell=print if PartialState().is_main_process and not spec.quiet else logger.info,
+    )
+
+
+def read(data: DataSpec, configuration: str | None = None) -> DatasetDict:
+    """The dataset that is asked for, as its splits."""
+    held_out = [
+        name
+        for asked in (data.train_environments, data.test_environments, data.validation)
+        for name in asked or []
+        if validation_share(data) is None or asked is not data.validation
+    ]
+    return read_dataset(
+        data.dataset,
+        configuration or data.configuration,
+        Reading(**{name: getattr(data, name) for name in vars(Reading())}),
+        Named(data.environment_column[0], data.label_column, held_out),
+    )
+
+
+def columns_of(data: DataSpec) -> Columns:
+    """What the dataset's columns hold; what folders and files tell has columns of its own."""
+    return Columns(
+        column_of(data.label_column, LABEL),
+        [column_of(column, ENVIRONMENT) for column in data.environment_column],
+        data.image_column,
+        data.text_column,
     )
 
 

@@ -18,11 +18,15 @@ from transformers import (
     PreTrainedModel,
 )
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
+from transformers.utils import logging
 
+from ..data.align import align, listed
 from ..errors import unknown_name
 from ..models import MODELS, image_processor
+from ..models.classes import class_names, renew_classes, with_class_order
 from .spec import NetworkSpec, RunSpec
 
+logger = logging.get_logger(__name__)
 MODEL_CONFIG = "model_config"  # the section of a configuration's fields
 AUTO_CLASSES = (
     AutoModelForImageClassification,
@@ -85,7 +89,35 @@ def build_model(spec: RunSpec, label_names: Sequence[str]) -> PreTrainedModel:
             f"--{MODEL_CONFIG} changes the shape of weights that {name} has ({', '.join(broken[:3])}): leave "
             "it out, or start with --from_scratch true."
         )
+    match_classes(model, class_names(load_config(network, name, {})), label_names, name, network)
     return model
+
+
+def match_classes(
+    model: PreTrainedModel, trained: Sequence[str], ours: Sequence[str], name: str, network: NetworkSpec
+) -> None:
+    """Let each class have the weights that a class of its name has, where the checkpoint has the same classes
+    in another order. Where it has other ones by name, its weights for classes are new, and that is said."""
+    if list(ours) == list(trained) or len(ours) != len(trained):  # of another number they are new already
+        return
+    try:
+        match = align(ours, trained, "classes", "the data", name)
+    except ValueError:
+        fresh = find_auto_class(model.config).from_config(
+            model.config, trust_remote_code=network.trust_remote_code
+        )
+        renewed = renew_classes(model, fresh)
+        logger.warning(
+            f"{name} tells {listed(trained)} apart, the data have {listed(ours)}: its weights for classes "
+            f"({', '.join(renewed)}) are new."
+        )
+        return
+    if match.ids.tolist() != list(range(len(ours))):
+        model.load_state_dict(with_class_order(model, match.ids.tolist()))
+        logger.warning(
+            f"{name} has the classes in the order {listed(trained)}, the data {listed(ours)}: matched "
+            f"{match.how}."
+        )
 
 
 def load_config(network: NetworkSpec, name: str, changes: dict[str, Any]) -> PreTrainedConfig:

@@ -11,6 +11,7 @@ from ..data import AUGMENTATIONS
 from ..data.colored_mnist import DEFAULT_CONFIGURATION
 from ..data.configurations import CONFIGURATIONS
 from ..data.linear_unit_tests import EXAMPLES
+from ..data.reading import FROM_FILE, FROM_FOLDER, Reading
 from ..discovery import INFERENCES
 from ..methods.registry import METHODS
 from ..models import MODELS
@@ -20,7 +21,7 @@ from ..trainer import OODConfig
 
 
 @dataclass
-class DataSpec:
+class DataSpec(Reading):
     """Which samples there are, and which of them are trained on, chosen by and tested on."""
 
     dataset: str = option(
@@ -44,12 +45,17 @@ class DataSpec:
         None, "Classify texts: their column, or two columns for sentence pairs.", flag=Flag(stages=False)
     )
     label_column: str = option(
-        "label", "The column of the true classes: names or numbers.", flag=Flag(stages=False)
+        "label",
+        f"The column of the true classes: names or numbers; or {FROM_FOLDER}: the folders of the files name "
+        "them, "
+        "before (above) those that name the environment where both do: class/domain/file.",
+        flag=Flag(stages=False),
     )
     environment_column: list[str] = option(
         ["environment"],
         "The column that tells the environment: names or numbers. Several make one environment of each "
-        "combination, named hospital=A,scanner=2.",
+        f"combination, named hospital=A,scanner=2. {FROM_FOLDER}: the folders of the files name them, "
+        f"domain/class/file; {FROM_FILE}: the name of each table does.",
         flag=Flag(stages=False),
     )
     max_length: int | None = option(
@@ -61,6 +67,12 @@ class DataSpec:
         "auto",
         "Keep decoded images in memory; never: decode batch by batch from the mapped Arrow file, in "
         "--dataloader_num_workers processes; auto: in memory if they fill at most a quarter of what is free.",
+        flag=Flag(stages=False),
+    )
+    skip_bad_rows: int = option(
+        0,
+        "At most so many rows whose image cannot be read, or has another size than the others, are left out; "
+        "more are an error that names them, before training starts.",
         flag=Flag(stages=False),
     )
     also_test: list[str] | None = option(

@@ -11,9 +11,10 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
+from ..data.align import align
 from ..errors import unknown_name
 from ..models import MODELS, batch_norms
-from ..trainer.renamed_weights import load_by_from_pretrained
+from ..models.classes import class_names, with_class_order
 from .data import BUILT_IN
 from .flags import ALIASES, flag, run_fields
 from .network import MODEL_CONFIG
@@ -94,11 +95,18 @@ def shortened(names: Sequence[str], limit: int = 8) -> list[str]:
 
 
 def load_weights(model: PreTrainedModel, folder: Path) -> None:
-    """Fill the model with a saved one's weights. Raises `ValueError` when there are none that fit."""
+    """Fill the model with a saved one's weights, each class with those of the class of its name. Raises
+    `ValueError` when there are none that fit."""
     if not (folder / "config.json").exists():
         raise ValueError(f"start_from: {folder} holds no checkpoint (config.json and *.safetensors).")
+    saved = type(model).from_pretrained(folder)
+    ours, theirs = class_names(model.config), class_names(saved.config)
     try:
-        load_by_from_pretrained(model, folder)
+        weights = saved.state_dict()
+        if ours != theirs:
+            order = align(ours, theirs, "classes", "the data", f"the checkpoint {folder}").ids
+            weights = with_class_order(saved, order.tolist())
+        model.load_state_dict(weights)
     except RuntimeError as error:
         raise ValueError(f"start_from: {folder} holds another network's weights. {error}") from error
 

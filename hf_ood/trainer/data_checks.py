@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,10 +11,12 @@ from transformers import TrainingArguments
 from transformers.utils import logging
 
 from ..data import EnvironmentDataset
+from ..data.align import placeholders, spelling
 from ..methods.masking import FeatureTransform
 from ..methods.mixing import Mixing
 from ..methods.objectives import Objective
 from ..methods.updates import Update
+from ..models.classes import class_names
 from .environment_options import EnvironmentOptions
 
 logger = logging.get_logger(__name__)
@@ -122,8 +125,36 @@ def check_labels(
             f"with num_labels={len(dataset.label_names)}."
         )
     if not dataset.labels.is_floating_point():
+        check_class_order(dataset, config)
         for lack in lacking_classes(dataset):
             logger.warning(lack)
+
+
+def check_class_order(dataset: EnvironmentDataset, config: Any) -> None:
+    """The model's classes and the training set's have one order, where both have names. Raises `ValueError`
+    for the same names in another order; other names are a warning."""
+    ours = dataset.label_names
+    theirs = class_names(config) if getattr(config, "id2label", None) else []
+    if not theirs or ours == theirs[: len(ours)] or placeholders(ours) or placeholders(theirs):
+        return
+    if sorted(map(spelling, ours)) == sorted(map(spelling, theirs)) and len({*map(spelling, ours)}) == len(
+        ours
+    ):
+        if [*map(spelling, ours)] == [*map(spelling, theirs)]:
+            return
+        raise ValueError(
+            f"The training set's classes are {ours}, the model's {theirs}: the same in another order, so "
+            "that "
+            "each would be taken for another. Give the column the model's order (data.cast_column('label', "
+            "ClassLabel(names=list(model.config.id2label.values())))), or a model without trained classes "
+            "its names (from_pretrained(..., id2label=..., label2id=...))."
+        )
+    logger.warning(
+        f"The model names its classes {theirs}, the training set {ours}: output i is trained on class i of "
+        "the "
+        "training set, whatever it meant before. Build the model with id2label and label2id of the training "
+        "set."
+    )
 
 
 def lacking_classes(dataset: EnvironmentDataset) -> list[str]:
@@ -176,23 +207,3 @@ def check_mixing(mixing: Mixing, objective: Objective, dataset: EnvironmentDatas
             f"{mixing.name} mixes environments: it needs at least {mixing.min_environments}, the training "
             f"set has {len(environments)} ({', '.join(environments)}). Train on more, or without it."
         )
-
-
-def match_labels(dataset: EnvironmentDataset, trained: Sequence[str], what: str) -> EnvironmentDataset:
-    """The same rows with the class ids of the training set, matched by name.
-
-    Raises `ValueError` with both lists of names where one of the dataset's is not among those `trained` on.
-    """
-    names = dataset.label_names
-    if not dataset.has_labels or dataset.labels.is_floating_point() or not trained or not names:
-        return dataset
-    if list(names) == list(trained)[: len(names)]:
-        return dataset
-    unknown = [name for name in names if name not in trained]
-    if unknown:
-        raise ValueError(
-            f"{what} has classes that the training set has not ({_first(unknown)}): it names {list(names)}, "
-            f"the training set {list(trained)}. Classes are matched by name."
-        )
-    position = torch.tensor([list(trained).index(name) for name in names])
-    return dataset.with_labels(position[dataset.labels], trained)

@@ -16,8 +16,9 @@ from transformers.trainer_pt_utils import nested_numpify
 from transformers.utils import logging
 
 from ..data import EnvironmentDataset, EnvironmentRows, collate
+from ..data.align import with_classes_of
 from ..models.modes import evaluation_mode
-from . import checks, data_checks
+from . import checks
 from .callbacks import EnvironmentProgress, early_stopping_hears
 from .choice import goes_by_metric, require_metric, resolve_choice, split_prefix
 from .collator import EnvironmentCollator
@@ -163,8 +164,8 @@ class EnvironmentEvaluation(Trainer):
     ) -> DataLoader:
         rows = self.as_environments(dataset)
         if not is_training and self.train_dataset is not None and self.measures_classes:
-            rows = data_checks.match_labels(
-                rows, self.training_rows.label_names, f"The set of {description.lower()}"
+            rows = with_classes_of(
+                rows, self.training_rows.label_names, f"the set of {description.lower()}", "the training set"
             )
         # Trainer would drop the last incomplete batch in evaluation too, and with it samples of the results.
         collator, drop_last = self.data_collator, self.args.dataloader_drop_last

@@ -161,7 +161,9 @@ def test_a_table_of_image_files_is_swept_and_explained(
     with pytest.raises(UsageError, match="2"):
         train(f"{flags} --test_environments C --output_dir other")
     said = capsys.readouterr().err
-    assert "found [(20, 18, 3), (21, 18, 3)" in said and not (place / "other").exists()
+    assert (
+        "found 18 x 20 pixels (16 rows), 18 x 21 pixels (16 rows)" in said and not (place / "other").exists()
+    )
 
 
 @pytest.mark.parametrize(("inference", "options"), [("eiil", "--eiil.steps 0"), ("kmeans", "")])

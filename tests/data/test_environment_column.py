@@ -100,7 +100,7 @@ def test_a_missing_value_is_named(value: object) -> None:
 def test_mistakes_are_named() -> None:
     data = make(site=["a"], environment=["b"], box=[[1, 2]])
     with pytest.raises(
-        ValueError, match=r"Unknown column 'sites'. Did you mean 'site'.*site, environment, box"
+        ValueError, match=r"Unknown environment column 'sites'. Did you mean 'site'.*site, environment, box"
     ):
         add_environments(data, column="sites")
     with pytest.raises(ValueError, match=r"has a column 'environment' already"):

@@ -13,7 +13,8 @@ from datasets import Dataset as HFDataset
 from numpy.typing import ArrayLike
 
 from ...data import EnvironmentDataset
-from ...data.columns import column_ids, column_names, require_columns
+from ...data.columns import require_columns
+from ...data.ids import ids_of
 from ...errors import unknown_name
 from .classifier import ClassifierPlugIn
 from .encoders import Encoder, encode, make_encoder
@@ -168,7 +169,7 @@ def measure_environment_shifts(
         names, ids = dataset.environment_names, dataset.environments.numpy()
     else:
         require_columns(dataset, environment_column)
-        names, ids = column_names(dataset, environment_column), column_ids(dataset, environment_column)
+        ids, names = ids_of(dataset, environment_column, "environment")
     parts = {
         names[number]: dataset.select(np.flatnonzero(ids == number).tolist()) for number in np.unique(ids)
     }

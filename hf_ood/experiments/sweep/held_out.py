@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from datasets import DatasetDict
 
-from ...data import read_dataset
-from ...data.environment_column import numbered
+from ...data.ids import numbered
+from ...data.split_names import with_canonical_names
 from ...data.splits import HELD_OUT
-from ...runs.data import BUILT_IN, load_splits, validation_share
+from ...runs.data import BUILT_IN, columns_of, load_splits, read, validation_share
 from ...runs.recipe import read_recipe
 
 
@@ -24,10 +24,10 @@ def environments_of(recipe: Path) -> tuple[dict[str, int], list[str]]:
     if spec.data.dataset not in BUILT_IN and not (
         spec.data.test_environments or spec.data.train_environments
     ):
-        data = read_dataset(spec.data.dataset, spec.data.configuration)
+        data = with_canonical_names(read(spec.data))
         if "test" not in data:
-            whole = DatasetDict(train=data["train"]) if "train" in data else data
-            ids, names = numbered(whole, spec.data.environment_column, "environment")
+            whole = DatasetDict(train=data["train"]) if "train" in data else DatasetDict(data)
+            ids, names = numbered(whole, columns_of(spec.data).environment, "environment")
             present, rows = np.unique(np.concatenate(list(ids.values())), return_counts=True)
             share = validation_share(spec.data) or (0 if spec.data.validation else HELD_OUT)
             left = rows - np.ceil(rows * share).astype(int)
