@@ -66,7 +66,8 @@ class FirstReading:
         return Part(content, len(positions) - (len(self.bad) - before), kept)
 
     def mark_sizes(self) -> None:
-        """Rows of another size than most are bad. Raises `ValueError` where most is less than three quarters."""
+        """Rows of another size than most are bad. Raises `ValueError` where most is less than three
+        quarters."""
         counts = Counter(self.sizes.values())
         if len(counts) < 2:
             return
@@ -75,7 +76,8 @@ class FirstReading:
             told = [f"{_pixels(size)} ({count:,} rows)" for size, count in counts.most_common()]
             raise ValueError(
                 f"Images must have one size to be stacked, found {listed(told[:3])}"
-                f"{' and others' if len(told) > 3 else ''}: resize them first, or train a model that has an image "
+                f"{' and others' if len(told) > 3 else ''}: resize them first, or train a model that has an "
+                "image "
                 "processor."
             )
         for position, size in self.sizes.items():
