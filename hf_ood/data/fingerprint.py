@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from datasets import Dataset
+from datasets import Audio, Dataset, Image
 from torch import Tensor
 
 from .environment_dataset import Batch, EnvironmentDataset
+from .rows import EnvironmentRows
 
 ROWS_AT_ONCE = 1000
 
@@ -50,7 +51,12 @@ def content_of(batches: Iterable[Batch]) -> str:
 
 
 def inputs_of(data: EnvironmentDataset) -> Iterable[Batch]:
-    """The inputs of all rows as they are read, before any transform."""
+    """The inputs of all rows as they are read, before any transform; of rows of a table its cells, but for
+    images and sounds, whose files may have moved."""
+    if isinstance(data, EnvironmentRows):
+        kept = [name for name, kind in data.dataset.features.items() if not isinstance(kind, Image | Audio)]
+        yield from rows_of(data.dataset, kept, range(len(data)))
+        return
     for index in torch.arange(len(data)).split(ROWS_AT_ONCE):
         rows = data._rows(index)
         yield {name: values for name, values in rows.items() if name not in ("labels", "environment")}

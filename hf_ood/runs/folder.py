@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import json
+import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ..data import EnvironmentDataset
+from ..data.fingerprint import fingerprint
 from ..files import replace_text
+from ..trainer.data_identity import differences
 from .published_command import NOTE as ARGUMENTS_FILE
 from .settings import comparable_settings, spec_from_settings
 from .spec import RunSpec
+
+DATA_FILE = "data.json"
 
 
 def default_output_dir(spec: RunSpec) -> str:
@@ -43,15 +50,34 @@ def claim_output_dir(folder: Path, comparable: dict[str, Any], resume: bool) -> 
     replace_text(note, yaml.safe_dump(comparable, sort_keys=True))
 
 
+def claim_data(folder: Path, datasets: Mapping[str, EnvironmentDataset], resume: bool) -> dict[str, Any]:
+    """Note in the run's folder which rows it reads; what is noted. Raises `ValueError` for a resumed run
+    whose rows or names have changed since."""
+    first = next(iter(datasets.values()))
+    identity = {
+        "label_names": first.label_names,
+        "environment_names": first.environment_names,
+        "rows": {split: len(data) for split, data in datasets.items()},
+        "fingerprint": fingerprint(datasets),
+    }
+    note = folder / DATA_FILE
+    if resume and note.exists() and (different := differences(identity, json.loads(note.read_text()))):
+        raise ValueError(
+            f"The data of {folder} have changed since it began: {', '.join(different)} ({note}). Give it "
+            "the data of before, or start another run (--output_dir)."
+        )
+    replace_text(note, json.dumps(identity, indent=1))
+    return identity
+
+
 @contextmanager
 def released_when_unused(folder: Path) -> Iterator[None]:
     """A folder that a run claimed and left empty, because of a mistake in its flags, is free again."""
     try:
         yield
     except BaseException:
-        if folder.is_dir() and [file.name for file in folder.iterdir()] == [ARGUMENTS_FILE]:
-            (folder / ARGUMENTS_FILE).unlink()
-            folder.rmdir()
+        if folder.is_dir() and {file.name for file in folder.iterdir()} <= {ARGUMENTS_FILE, DATA_FILE}:
+            shutil.rmtree(folder)
         raise
 
 

@@ -28,6 +28,7 @@ from .adapters import LORA, without_adapters
 from .cores import cores_per_process
 from .data import load_splits, training_datasets
 from .folder import (
+    claim_data,
     claim_output_dir,
     default_output_dir,
     refuse_foreign_checkpoint,
@@ -92,6 +93,8 @@ def _train_stages(
     training = spec.training
     torch.set_num_threads(spec.num_threads or cores_per_process())
     datasets = load_splits(spec)
+    if training.process_index == 0:
+        claim_data(folder, datasets, resume is not None)
     for stage in stages[1:]:  # a mistake in a later stage is found before the first one trains
         rehearsed = rehearse(stage, training_datasets(stage, datasets))
         build_trainer(stage, rehearsed, build_network(stage, rehearsed, previous=None))

@@ -50,9 +50,9 @@ def load_state(parts: Mapping[str, Stateful], checkpoint: str | Path) -> None:
     load_parts(parts, checkpoint)
 
 
-def save_manifest(parts: Mapping[str, Stateful], checkpoint: str | Path) -> None:
-    """Name every file of the checkpoint, with size and SHA-256, and every part of the state: the last file
-    that is written."""
+def save_manifest(parts: Mapping[str, Stateful], checkpoint: str | Path, data: Mapping[str, Any]) -> None:
+    """Name every file of the checkpoint, with size and SHA-256, every part of the state, and the data that it
+    was trained on: the last file that is written."""
     folder = Path(checkpoint)
     files = {
         str(file.relative_to(folder)): {"size": file.stat().st_size, "sha256": _sha256(file)}
@@ -61,7 +61,7 @@ def save_manifest(parts: Mapping[str, Stateful], checkpoint: str | Path) -> None
     }
     kept = {name: part.kind for name, part in parts.items() if state_file(name) in files}
     partial = folder / f"{MANIFEST_FILE}.partial"
-    partial.write_text(json.dumps({"parts": kept, "files": files}, indent=1))
+    partial.write_text(json.dumps({"parts": kept, "data": data, "files": files}, indent=1))
     partial.replace(folder / MANIFEST_FILE)
 
 

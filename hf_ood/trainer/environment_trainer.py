@@ -43,6 +43,7 @@ from .checkpoints import (
     save_manifest,
     save_state,
 )
+from .data_identity import data_identity, refuse_other_data
 from .environment_evaluation import EnvironmentEvaluation, without_environment
 from .environment_options import EnvironmentOptions
 from .given_loss import PerSample, check_applied, check_base, own_losses, try_losses
@@ -246,6 +247,7 @@ class EnvironmentTrainer(EnvironmentEvaluation):
                 raise ValueError(f"There is no whole checkpoint in {self.args.output_dir} to resume from.")
         if resume_from_checkpoint:
             require_whole(resume_from_checkpoint)
+            refuse_other_data(resume_from_checkpoint, self.training_rows)
         result = super().train(resume_from_checkpoint or None, *args, **kwargs)
         require_finite_weights(self.model, self.state.global_step, str(self.args.output_dir))
         return result
@@ -487,7 +489,7 @@ class EnvironmentTrainer(EnvironmentEvaluation):
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            save_manifest(self.training.stateful, folder)
+            save_manifest(self.training.stateful, folder, data_identity(self.training_rows))
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
