@@ -137,6 +137,8 @@ def _missing(
     words = sorted(
         {values[row] for row in rows if values[row] in MISSING_WORDS if isinstance(values[row], str)}
     )
+    if len(rows) == len(values):
+        return f"The split {split} has no {what} in column {column}: leave it out (--ignore_splits {split})."
     way = (
         f" {listed([shown(word) for word in words])} may be a name or mean that there is none: write it "
         "out, or "
