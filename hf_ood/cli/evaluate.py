@@ -18,6 +18,7 @@ from transformers import HfArgumentParser
 from transformers.utils import logging
 
 from ..data import load_colored_mnist, read_dataset
+from ..data.accounting import counted, files_told
 from ..data.align import align
 from ..data.colored_mnist import DEFAULT_CONFIGURATION
 from ..data.columns import require_columns
@@ -154,6 +155,11 @@ def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
     environments, names = ids_of(dataset, environment_column, "environment")
     inputs = arguments.text_column or (arguments.image_column and [arguments.image_column]) or []
     require_columns(dataset, *inputs)
+    told = [*files_told(dataset.info.description), f"{len(dataset):,} rows"]
+    print(f"{split}: {'; '.join([*told, 'environments ' + counted(environments, names)])}")  # noqa: T201
+    for other in splits:
+        if other != split:
+            print(f"{other}: not measured (--split {other})")  # noqa: T201
     model, processor = load_classifier(
         str(arguments.model), revision=arguments.revision, trust_remote_code=arguments.trust_remote_code
     )
@@ -184,7 +190,14 @@ def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
         **subject,
         "label_mapping": mapping,
         **measured(report, split, finished, arguments.min_count),
-        "notes": notes(split, splits, arguments.split, finished if same_data(arguments, finished) else None),
+        "notes": notes(
+            split,
+            splits,
+            arguments.split,
+            finished if same_data(arguments, finished) else None,
+            finished,
+            list(report),
+        ),
         "seconds": seconds,
         "samples_per_second": len(dataset) / seconds,
         "versions": versions(),

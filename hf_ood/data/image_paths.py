@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from datasets import Dataset, DatasetDict, Image, Value
+import pyarrow.compute as pc
+from datasets import Audio, Dataset, DatasetDict, Image, Value, config
+from huggingface_hub import constants
 from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
 
@@ -146,6 +148,34 @@ def not_an_image(data: Dataset, column: str) -> str:
         if is_image_name(cell)
         else f"{told}, which names no image file."
     )
+
+
+def refuse_outside(dataset: DatasetDict, folders: Sequence[Path]) -> DatasetDict:
+    """The same. Raises `ValueError` where an image or a sound is a file that lies neither in one of the
+    folders nor where downloads are kept: a data set of someone else's may not open files of this machine."""
+    kept = [
+        *folders,
+        Path(config.HF_CACHE_HOME),
+        Path(config.HF_DATASETS_CACHE),
+        Path(constants.HF_HUB_CACHE),
+    ]
+    homes = [home.expanduser().resolve() for home in kept]
+    for split, data in dataset.items():
+        for column, feature in data.features.items():
+            if not isinstance(feature, Image | Audio):
+                continue
+            cells = data.data.column(column)
+            outer = pc.and_(
+                pc.is_null(pc.struct_field(cells, "bytes")), pc.is_valid(pc.struct_field(cells, "path"))
+            )
+            for path in pc.unique(pc.filter(pc.struct_field(cells, "path"), outer)).to_pylist():
+                if "://" not in path and not any(Path(path).resolve().is_relative_to(home) for home in homes):
+                    raise ValueError(
+                        f"Column {column!r} of the split {split} names the file {path}, which is no part of "
+                        "the "
+                        "data set: it is not opened."
+                    )
+    return dataset
 
 
 def opened_files(data: Dataset) -> Sequence[str]:

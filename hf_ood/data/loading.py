@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
-from datasets import ClassLabel, Dataset, DatasetDict, List, concatenate_datasets
+from datasets import (
+    ClassLabel,
+    Dataset,
+    DatasetDict,
+    IterableDataset,
+    IterableDatasetDict,
+    List,
+    concatenate_datasets,
+)
 from transformers.utils import logging
 
 from .accounting import account
@@ -71,12 +79,20 @@ def environment_datasets(
     always stay on disk as tokens. `max_length`: tokens of a text. `skip_bad_rows`: at most so many rows whose
     image cannot be read, or has another size than the others, are left out. Classes and environments of the
     splits are matched by name. Raises `ValueError` for columns that are missing or do not fit, bad rows, and
-    as `divide` does.
+    as `divide` does, `TypeError` for a stream.
 
     Example: `environment_datasets(read_dataset("scans.csv"), Columns(text=["report"], environment=
     ["hospital"]), Protocol(test_environments=["C"]), load_processor("bert-base-uncased"))`
     """
     columns, protocol = columns or Columns(), protocol or Protocol()
+    if isinstance(dataset, IterableDataset | IterableDatasetDict):
+        raise TypeError(
+            f"{type(dataset).__name__}: which rows are held out, and batches of equal environments, need "
+            "every "
+            "row's environment beforehand, and a stream does not know it: give a Dataset, whose rows may "
+            "stay on "
+            "disk (load_dataset without streaming)."
+        )
     splits = with_canonical_names(DatasetDict(train=dataset) if isinstance(dataset, Dataset) else dataset)
     dataset = used_splits(splits, columns, protocol, tell)
     labels, label_names = numbered(dataset, [columns.label], "label")

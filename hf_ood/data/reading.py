@@ -11,11 +11,13 @@ from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
 from ..options import Flag, option
 from .align import listed
 from .folders import ENVIRONMENT, LABEL, load_folder, media_files, order_of, visible_files
-from .image_paths import open_images, opened_files
+from .image_paths import open_images, opened_files, refuse_outside
+from .origins import origins_of
 from .split_names import split_of_stem, without
 from .splits import ROLES
 from .tables import TableOptions, read_table, read_tables, stem, table_format
 
+NO_DATA = ("README.md", "dataset_infos.json")
 FROM_FOLDER, FROM_FILE = (
     "@folder",
     "@file",
@@ -80,7 +82,7 @@ def read_dataset(
     """
     reading, named, path = reading or Reading(), named or Named(), Path(name)
     if path.is_dir():
-        found = _from_folder(path, configuration, reading, named)
+        found = _with_files_told(_from_folder(path, configuration, reading, named), path)
     elif table_format(name):
         files = sorted(path.parent.glob(path.name)) if not path.is_file() else [path]
         if not files:
@@ -93,7 +95,8 @@ def read_dataset(
                 ".arrow "
                 "or .xlsx)."
             )
-        found = open_images(load_dataset(name, None if configuration == "default" else configuration), None)
+        loaded = load_dataset(name, None if configuration == "default" else configuration)
+        found = open_images(refuse_outside(loaded, []), None)
     return DatasetDict(without(found, reading.ignore_splits))
 
 
@@ -120,7 +123,7 @@ def _from_folder(path: Path, configuration: str | None, reading: Reading, named:
     top = [file for file in tables if file.parent == path]
     has_card = "configs:" in _text(path / "README.md") or "dataset_info:" in _text(path / "README.md")
     if configuration or has_card:
-        return open_images(load_dataset(str(path), configuration), None)
+        return open_images(refuse_outside(load_dataset(str(path), configuration), [path]), None)
     if media := media_files(path):
         if not tables:
             return _media(path, named)
@@ -139,6 +142,18 @@ def _from_folder(path: Path, configuration: str | None, reading: Reading, named:
     if not files:
         raise ValueError(f"{path} holds no files.")
     return open_images(load_dataset(str(path)), path)
+
+
+def _with_files_told(splits: DatasetDict, path: Path) -> DatasetDict:
+    """Each split's description says how many of the folder's files it is made of
+    (`accounting.files_told`)."""
+    there = [file for file in visible_files(path) if file.name not in NO_DATA]
+    for data in splits.values():
+        tables = [str(path / origin.file) for origin in origins_of(data)]
+        used = {Path(file) for file in (*opened_files(data), *tables) if Path(file).is_relative_to(path)}
+        if used:
+            data.info.description = f"{len(used):,} of {len(there):,} files"
+    return splits
 
 
 def _text(file: Path) -> str:

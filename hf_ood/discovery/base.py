@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from ..data import EnvironmentDataset, collate
+from ..data.align import placeholders, with_classes_of
 from ..data.collate import INPUTS
 from ..methods.objectives.functional import are_targets
 from ..models import Penultimate
+from ..models.classes import class_names
 from ..models.modes import evaluation_mode
 
 
@@ -42,6 +44,9 @@ class Reference:
 
         The features are what the last linear layer sees. Raises `ValueError` when the model has none.
         """
+        config = getattr(model, "config", None)
+        if config is not None and not placeholders(class_names(config)):
+            dataset = with_classes_of(dataset, class_names(config), "the data set", "the reference model")
         plain, device = dataset.with_transform(None), next(model.parameters()).device
         penultimate = Penultimate(model) if features else None
         logits, seen = [], []

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..data.align import spelling
 from ..evaluation.metrics import EnvironmentReport, mean_accuracy, worst_accuracy
 from ..evaluation.modules.environment_report.environment_measures import summarize_environments
 from ..evaluation.results import RESULTS_FILE, load_results
@@ -29,6 +30,10 @@ class FinishedRun:
     validated: frozenset[str]
 
     def role(self, environment: str) -> str:
+        known = {*self.trained, *self.validated}
+        if environment not in known:
+            alike = [name for name in known if spelling(name) == spelling(environment)]
+            environment = alike[0] if len(alike) == 1 else environment
         if environment in self.trained:
             return TRAINED
         return VALIDATED if environment in self.validated else HELD_OUT
@@ -97,12 +102,28 @@ def measured(
     }
 
 
-def notes(split: str, splits: Sequence[str], asked: str | None, own: FinishedRun | None) -> list[str]:
-    """What the table leaves unsaid: which of several splits was measured, and that rows were trained on.
+def notes(
+    split: str,
+    splits: Sequence[str],
+    asked: str | None,
+    own: FinishedRun | None,
+    finished: FinishedRun | None = None,
+    environments: Sequence[str] = (),
+) -> list[str]:
+    """What the table leaves unsaid: which of several splits was measured, that rows were trained on, and
+    which environments go by another spelling than in the run.
 
-    `asked`: the split that was named; `own`: the run whose dataset this is, if it is one's.
+    `asked`: the split that was named; `own`: the run whose dataset this is, if it is one's; `finished`: the
+    run that is evaluated, `environments`: those that it is evaluated in.
     """
     found = []
+    if finished is not None:
+        known = {*finished.trained, *finished.validated}
+        respelled = [name for name in environments if name not in known and finished.role(name) != HELD_OUT]
+        if respelled:
+            found.append(
+                f"environments of the run, though for case or spaces: {', '.join(map(repr, respelled))}"
+            )
     if len(splits) > 1 and asked is None:
         found.append(f"measured on the split {split} of {', '.join(splits)}; --split names another")
     if own is not None and split not in ("test", "validation"):

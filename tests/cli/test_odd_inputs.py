@@ -233,7 +233,7 @@ def bare_bytes(place: Path) -> str:
 
 
 def classes(count: int, each: int) -> Make:
-    rows = [f"good,{'k%04d' % (i // each)},{'ABC'[i % 3]}" for i in range(count * each)]
+    rows = [f"good,k{i // each:04d},{'ABC'[i % 3]}" for i in range(count * each)]
     return lines("text,label,environment", *rows)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "hf_loopbackAliceSecretToken"
-TOKENS = {TOKEN: "alice", "hf_loopbackBobSecretToken": "bob"}
+TOKENS = {TOKEN: "alice", "hf_loopbackBobSecretToken": "bob", "hf_loopbackFlwrSecretToken": "flwrlabs"}
 
 _SERVE = """
 import importlib, json, os, sys, traceback
