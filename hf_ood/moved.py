@@ -1,16 +1,21 @@
-"""Rooms that have moved are still found under their old names."""
+"""Rooms, files and functions that have moved are still found under their old names."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 MOVED = {
     "hf_ood.averaging": "hf_ood.methods.averaging",
+    "hf_ood.data.coloring": "hf_ood.data.colored_mnist.coloring",
+    "hf_ood.data.configurations": "hf_ood.data.colored_mnist.configurations",
+    "hf_ood.data.mnist": "hf_ood.data.colored_mnist.digits",
+    "hf_ood.data.painting": "hf_ood.data.colored_mnist.painting",
     "hf_ood.losses": "hf_ood.methods.losses",
     "hf_ood.masking": "hf_ood.methods.masking",
     "hf_ood.mixing": "hf_ood.methods.mixing",
@@ -20,6 +25,14 @@ MOVED = {
     "hf_ood.trainer.methods": "hf_ood.methods.registry",
     "hf_ood.updates": "hf_ood.methods.updates",
 }
+MOVED_OUT: dict[str, dict[str, str]] = {  # of a file that is still there: name -> the file it is in now
+    "hf_ood.data.dataset_card": {
+        "SHIFTS": "hf_ood.data.colored_mnist.card",
+        "colored_mnist_text": "hf_ood.data.colored_mnist.card",
+        "with_shifts": "hf_ood.data.colored_mnist.card",
+    },
+    "hf_ood.data.publish": {"write_colored_mnist": "hf_ood.data.colored_mnist.dataset_folder"},
+}
 
 
 def new_name(name: str) -> str | None:
@@ -28,6 +41,17 @@ def new_name(name: str) -> str | None:
         if name == old or name.startswith(f"{old}."):
             return new + name.removeprefix(old)
     return None
+
+
+def moved_names(module: str) -> Callable[[str], Any]:
+    """The `__getattr__` of a file that names have moved out of."""
+
+    def find(name: str) -> Any:
+        if name not in MOVED_OUT[module]:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        return getattr(import_module(MOVED_OUT[module][name]), name)
+
+    return find
 
 
 class _OldNames(MetaPathFinder, Loader):

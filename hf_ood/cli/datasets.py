@@ -10,8 +10,9 @@ from pathlib import Path
 from datasets import DatasetDict, disable_progress_bars
 
 from ..data import EnvironmentDataset, load_colored_mnist
-from ..data.configurations import CONFIGURATIONS, make_config
-from ..data.publish import push_dataset_folder, write_colored_mnist
+from ..data.colored_mnist import CONFIGURATIONS, write_colored_mnist
+from ..data.colored_mnist.configurations import make_config
+from ..data.publish import push_dataset_folder
 from ..errors import UsageError
 from ..reporting.samples import draw_samples
 from .parser import add_options, sections

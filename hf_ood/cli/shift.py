@@ -17,9 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ..data import EnvironmentDataset, colored_mnist_tensors
-from ..data.colored_mnist import DEFAULT_CONFIGURATION
+from ..data.colored_mnist import CONFIGURATIONS, DEFAULT_CONFIGURATION
 from ..data.columns import require_columns
-from ..data.configurations import CONFIGURATIONS
 from ..data.ids import ids_of
 from ..data.reading import read_dataset
 from ..errors import UsageError, unknown_name

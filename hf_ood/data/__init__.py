@@ -3,7 +3,8 @@
 from .augmentation import AUGMENTATIONS, BatchAugmentation, RandomErasing, RandomGrayscale, RandomResizedCrop
 from .collate import collate
 from .colored_mnist import ColoredMNIST, ColoredMNISTConfig, colored_mnist_tensors, load_colored_mnist
-from .coloring import PALETTE, RandomColor, colorize, uncolorize
+from .colored_mnist.coloring import PALETTE, RandomColor, colorize, uncolorize
+from .colored_mnist.digits import CorruptDataError, load_grey_images
 from .dataset_card import CardText
 from .environment_column import add_environments
 from .environment_dataset import EnvironmentDataset, as_environment_dataset
@@ -11,7 +12,6 @@ from .folders import load_folder
 from .linear_unit_tests import LinearUnitTestConfig, linear_unit_test_tensors
 from .loading import Columns, environment_datasets
 from .mapped_dataset import ArrowEnvironmentDataset
-from .mnist import CorruptDataError, load_grey_images
 from .processors import load_processor
 from .publish import publish_dataset
 from .reading import Named, Reading, read_dataset

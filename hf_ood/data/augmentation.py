@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .coloring import LUMA, RandomColor
+from .colored_mnist.coloring import LUMA, RandomColor
 
 
 class RandomGrayscale(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,37 +17,13 @@ from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCard, DatasetCardData, HfApi
 from huggingface_hub.errors import EntryNotFoundError
 
+from ..moved import moved_names
 from ..uploads import push_files
-from .colored_mnist import DEFAULT_CONFIGURATION, load_colored_mnist
-from .configurations import CONFIGURATIONS
-from .dataset_card import CardText, colored_mnist_text, render_text
+from .dataset_card import CardText, render_text
 
 CARD_FILE = "README.md"
 SAMPLES_FOLDER = "samples"
 MAX_SHARD_BYTES = 500 * 10**6
-
-
-def write_colored_mnist(
-    folder: str | Path,
-    configurations: Iterable[str] = CONFIGURATIONS,
-    samples: Mapping[str, bytes] | None = None,
-    repo_id: str | None = None,
-    **options: Any,
-) -> Path:
-    """Build configurations of Colored MNIST into a folder; `options` as in `ColoredMNISTConfig`.
-
-    Then `load_dataset(folder, "unseen_colors")` works without this package. `samples`, `repo_id`: as in
-    `write_dataset_folder`. Returns the folder.
-    """
-    built = {name: load_colored_mnist(name, **options) for name in configurations}
-    return write_dataset_folder(
-        folder,
-        built,
-        colored_mnist_text(list(built), options),
-        default=DEFAULT_CONFIGURATION if DEFAULT_CONFIGURATION in built else None,
-        samples=samples,
-        repo_id=repo_id,
-    )
 
 
 def publish_dataset(
@@ -200,3 +176,6 @@ def _published_configurations(api: HfApi, repo_id: str, revision: str | None) ->
 
 def _card_configurations(file: str | Path) -> set[str]:
     return {entry["config_name"] for entry in DatasetCard.load(file).data.to_dict().get("configs", [])}
+
+
+__getattr__ = moved_names(__name__)

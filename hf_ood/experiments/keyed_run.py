@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..data.mnist import EMBEDDED, source_fingerprint
+from ..data.colored_mnist.digits import EMBEDDED, source_fingerprint
 from ..evaluation.results import RESULTS_FILE, load_results, versions
 from ..methods.registry import METHODS, method_parts
 from ..runs.attribution import REPORT_FILE

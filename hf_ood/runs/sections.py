@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any, get_type_hints
 
 from ..data import linear_unit_tests
-from ..data.configurations import OPTIONS, ColoredMNISTConfig
+from ..data.colored_mnist import OPTIONS, ColoredMNISTConfig
 from ..data.linear_unit_tests import LinearUnitTestConfig
 from ..discovery import INFERENCES
 from ..methods.losses import CrossEntropy

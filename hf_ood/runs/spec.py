@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..data import AUGMENTATIONS
-from ..data.colored_mnist import DEFAULT_CONFIGURATION
-from ..data.configurations import CONFIGURATIONS
+from ..data.colored_mnist import CONFIGURATIONS, DEFAULT_CONFIGURATION
 from ..data.linear_unit_tests import EXAMPLES
 from ..data.reading import FROM_FILE, FROM_FOLDER, Reading
 from ..discovery import INFERENCES

@@ -18,7 +18,7 @@ from tiny_models import save_image_model, save_text_model
 from hf_ood.cli.evaluate import main as evaluate
 from hf_ood.cli.explain import explain_run
 from hf_ood.cli.train import main
-from hf_ood.data.publish import write_colored_mnist
+from hf_ood.data.colored_mnist import write_colored_mnist
 from hf_ood.data.punctuated_text import Shift, punctuation_shortcut
 from hf_ood.errors import UsageError
 from hf_ood.experiments.sweep.held_out import environments_of

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from hf_ood.cli.train import main
-from hf_ood.data.publish import write_colored_mnist
+from hf_ood.data.colored_mnist import write_colored_mnist
 from hf_ood.errors import UsageError
 
 ROOT = Path(__file__).parents[2]

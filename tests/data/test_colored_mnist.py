@@ -19,9 +19,9 @@ from hf_ood.data import (
     load_colored_mnist,
     load_grey_images,
 )
-from hf_ood.data import colored_mnist as builder_module
-from hf_ood.data.configurations import CONFIGURATIONS, ENVIRONMENT_NAMES, make_config
-from hf_ood.data.painting import Plan, plan_split
+from hf_ood.data.colored_mnist import builder as builder_module
+from hf_ood.data.colored_mnist.configurations import CONFIGURATIONS, ENVIRONMENT_NAMES, make_config
+from hf_ood.data.colored_mnist.painting import Plan, plan_split
 
 TRAIN = ["red_on_black", "green_on_black", "white_on_black"]
 TEST = ["yellow_on_white", "blue_on_white"]
@@ -301,7 +301,7 @@ def test_the_code_hash_covers_every_file_that_makes_pixels(monkeypatch: pytest.M
 
     monkeypatch.setattr(builder_module.inspect, "getsource", getsource)
     builder_module._code_hash()
-    assert {"coloring", "augmentation", "painting", "configurations", "mnist", "colored_mnist"} <= set(seen)
+    assert {"coloring", "augmentation", "painting", "configurations", "digits", "builder"} <= set(seen)
 
 
 def test_seeds_give_other_data(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hf_ood.data import PALETTE, RandomColor, colorize, load_grey_images, uncolorize
-from hf_ood.data.coloring import draw_color_pairs, parse_color_pair
+from hf_ood.data.colored_mnist.coloring import draw_color_pairs, parse_color_pair
 
 
 def grey_digits(count: int = 64) -> torch.Tensor:

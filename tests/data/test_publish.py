@@ -16,8 +16,9 @@ from huggingface_hub import DatasetCard
 from PIL import Image
 
 from hf_ood.data import CardText, load_colored_mnist, load_grey_images
-from hf_ood.data.configurations import ENVIRONMENT_NAMES
-from hf_ood.data.publish import write_colored_mnist, write_dataset_folder
+from hf_ood.data.colored_mnist import write_colored_mnist
+from hf_ood.data.colored_mnist.configurations import ENVIRONMENT_NAMES
+from hf_ood.data.publish import write_dataset_folder
 
 SCRIPT = Path(__file__).parents[2] / "dataset_scripts" / "colored_mnist" / "build.py"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tarfile
 from pathlib import Path
@@ -11,7 +12,6 @@ import pandas
 import pytest
 from datasets import load_dataset
 
-from hf_ood.data import punctuated_text
 from hf_ood.data.punctuated_text import (
     SOURCES,
     Shift,
@@ -19,6 +19,7 @@ from hf_ood.data.punctuated_text import (
     read_rated_sentences,
     write_punctuated_text,
 )
+from hf_ood.data.punctuated_text import sentences as rated_sentences
 
 
 def sentences(rows: int = 4000) -> pandas.DataFrame:
@@ -79,8 +80,8 @@ def test_both_configurations_are_loaded(
         (member,) = archive.getmembers()
         content = archive.extractfile(member)
         assert content is not None
-        digest = punctuated_text.hashlib.sha256(content.read()).hexdigest()
-    monkeypatch.setattr(punctuated_text, "ARCHIVE_SHA256", digest)
+        digest = hashlib.sha256(content.read()).hexdigest()
+    monkeypatch.setattr(rated_sentences, "ARCHIVE_SHA256", digest)
     folder = write_punctuated_text(tmp_path / "built", ["punctuation_shortcut", "sources"], package)
     by_source = load_dataset(str(folder), "sources")["train"]
     assert by_source.features["environment"].names == list(SOURCES) and len(by_source) == 80

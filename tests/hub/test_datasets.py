@@ -12,7 +12,7 @@ from hub.loopback import LoopbackHub
 from hub.repositories import Repository
 from hub.tiny import write_tiny_source
 
-from hf_ood.data.configurations import CONFIGURATIONS
+from hf_ood.data.colored_mnist import CONFIGURATIONS
 
 pytestmark = pytest.mark.slow
 

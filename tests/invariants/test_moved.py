@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 import hf_ood
-from hf_ood.moved import MOVED
+from hf_ood.moved import MOVED, MOVED_OUT
 
 
 @pytest.mark.parametrize("old", MOVED)
@@ -25,6 +25,15 @@ def test_a_file_of_a_moved_room_is_loaded_once() -> None:
 
     assert RSC is hf_ood.RSC
     assert environment_sums is functional.environment_sums
+
+
+@pytest.mark.parametrize("file", MOVED_OUT)
+def test_a_function_that_has_left_its_file_is_found_there(file: str) -> None:
+    old = importlib.import_module(file)
+    for name, new in MOVED_OUT[file].items():
+        assert getattr(old, name) is getattr(importlib.import_module(new), name)
+    with pytest.raises(AttributeError, match=f"{file}.*nowhere"):
+        _ = old.nowhere
 
 
 def test_what_was_pickled_under_an_old_name_comes_back() -> None:

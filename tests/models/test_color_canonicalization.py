@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hf_ood import LeNetConfig, LeNetForImageClassification
 from hf_ood.data import colorize, load_grey_images
-from hf_ood.data.coloring import draw_color_pairs
+from hf_ood.data.colored_mnist.coloring import draw_color_pairs
 from hf_ood.models import canonicalize_colors
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from hf_ood.data.configurations import CONFIGURATIONS
-from hf_ood.data.dataset_card import SHIFTS, colored_mnist_text
+from hf_ood.data.colored_mnist import CONFIGURATIONS, colored_mnist_text
+from hf_ood.data.colored_mnist.card import SHIFTS
 from hf_ood.experiments.study.illustrations import shift_illustration
 from hf_ood.reporting.shift import MOST_POINTS, draw_shifts
 

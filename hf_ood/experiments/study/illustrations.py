@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ...data import colored_mnist_tensors
-from ...data.configurations import CONFIGURATIONS
+from ...data.colored_mnist import CONFIGURATIONS
 from ...reporting.samples import draw_edges, draw_samples
 from ...reporting.shift import REPORT_FILE, draw_shifts
 from ...reporting.summaries import Illustration

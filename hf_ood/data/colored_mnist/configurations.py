@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from datasets import BuilderConfig, Version
 
-from ..errors import unknown_name
-from ..options import option
+from ...errors import unknown_name
+from ...options import option
 from . import coloring
-from .mnist import EMBEDDED
+from .digits import EMBEDDED
 
 SPLITS = ("train", "validation", "test")
 VERSION = Version("1.0.0")

@@ -84,7 +84,7 @@ def _load_embedded() -> GreyImages:
 
 
 def _read_embedded_split(split: str) -> tuple[np.ndarray, np.ndarray]:
-    with resources.as_file(resources.files("hf_ood.data") / "assets" / f"{split}.parquet") as path:
+    with resources.as_file(resources.files(__package__) / "assets" / f"{split}.parquet") as path:
         return read_digit_file(path, _PIXEL_SHA256[split])
 
 

@@ -27,10 +27,11 @@ from datasets.builder import Key
 from PIL import Image as PILImage
 from torch import Tensor
 
-from . import augmentation, coloring, configurations, mnist, painting
+from .. import augmentation
+from ..environment_dataset import EnvironmentDataset
+from . import coloring, configurations, digits, painting
 from .configurations import CONFIGURATIONS, OPTIONS, SPLITS, ColoredMNISTConfig, make_config
-from .environment_dataset import EnvironmentDataset
-from .mnist import GreyImages, load_grey_images, source_fingerprint
+from .digits import GreyImages, load_grey_images, source_fingerprint
 from .painting import CHUNK, paint, plan_split
 
 DEFAULT_CONFIGURATION = "unseen_colors"
@@ -53,7 +54,7 @@ def features(config: ColoredMNISTConfig) -> Features:
 def _code_hash() -> str:
     """Changes with every edit of the code that makes the data: no edit is ever answered from a stale
     cache."""
-    modules = [configurations, painting, coloring, augmentation, mnist, inspect.getmodule(_code_hash)]
+    modules = [configurations, painting, coloring, augmentation, digits, inspect.getmodule(_code_hash)]
     return hashlib.sha256(
         "".join(inspect.getsource(module) for module in modules if module).encode()
     ).hexdigest()
@@ -79,7 +80,9 @@ class ColoredMNIST(ArrowBasedBuilder):
         checked = {key: value for key, value in options.items() if key in OPTIONS}
         content = source_fingerprint(make_config(name, **checked).source)
         hash = hash or hashlib.sha256((_code_hash() + content).encode()).hexdigest()[:16]
-        super().__init__(cache_dir=cache_dir, config_name=name, hash=hash, **options)
+        super().__init__(
+            cache_dir=cache_dir, config_name=name, hash=hash, dataset_name="colored_mnist", **options
+        )
 
     def _info(self) -> DatasetInfo:
         return DatasetInfo(
@@ -146,7 +149,7 @@ def colored_mnist_tensors(
 
 def _split_tensors(config: ColoredMNISTConfig, split: str, source: GreyImages) -> EnvironmentDataset:
     plan = plan_split(config, split, source)
-    size = -(-mnist.IMAGE_SIZE // config.stride)
+    size = -(-digits.IMAGE_SIZE // config.stride)
     images = torch.empty(len(plan), 3, size, size, dtype=torch.uint8)
     for number, chunk in enumerate(paint(plan, config, split, source)):
         images[number * CHUNK : number * CHUNK + len(chunk)] = chunk

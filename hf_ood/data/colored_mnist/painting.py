@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .. import augmentation  # the module: it imports `coloring`, and so may be the one that imports this
 from . import coloring
-from .augmentation import RandomGeometry
 from .configurations import ColoredMNISTConfig, painters
-from .mnist import GreyImages
+from .digits import GreyImages
 
 CHUNK = 1000  # images painted at a time; part of what a random_transforms image is
 
@@ -91,7 +91,9 @@ def _label(rule: str, digit: np.ndarray) -> np.ndarray:
 
 def paint(plan: Plan, config: ColoredMNISTConfig, split: str, source: GreyImages) -> Iterator[Tensor]:
     """The images of a plan in order, as uint8 tensors [up to 1000, 3, H, W]; 28x28 unless `stride` is set."""
-    transform = RandomGeometry() if config.name == "random_transforms" and split != "test" else None
+    transform = (
+        augmentation.RandomGeometry() if config.name == "random_transforms" and split != "test" else None
+    )
     for start in range(0, len(plan), CHUNK):
         rows = slice(start, start + CHUNK)
         kept = source.images[plan.source_index[rows], :: config.stride, :: config.stride]

@@ -13,11 +13,12 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Image, Value
 from PIL import Image as PILImage
 
-from hf_ood.data import CorruptDataError, load_colored_mnist, load_grey_images, mnist
-from hf_ood.data.mnist import read_digit_file, source_fingerprint
+from hf_ood.data import CorruptDataError, load_colored_mnist, load_grey_images
+from hf_ood.data.colored_mnist import digits
+from hf_ood.data.colored_mnist.digits import read_digit_file, source_fingerprint
 
-ASSETS = Path(mnist.__file__).parent / "assets"
-TEST_FILE, TEST_SHA = ASSETS / "test.parquet", mnist._PIXEL_SHA256["test"]
+ASSETS = Path(digits.__file__).parent / "assets"
+TEST_FILE, TEST_SHA = ASSETS / "test.parquet", digits._PIXEL_SHA256["test"]
 
 
 def save_source(
@@ -110,10 +111,10 @@ def test_changed_files_of_a_source_change_its_fingerprint_and_the_cached_data(tm
     assert len(load_colored_mnist("fixed_colors", source=str(folder), cache_dir=cache)["test"]) == 20
     shutil.rmtree(folder)
     save_source(folder, classes=5)
-    mnist._load_with_datasets.cache_clear()  # as in a new process
+    digits._load_with_datasets.cache_clear()  # as in a new process
     assert source_fingerprint(str(folder)) != before
-    digits = load_colored_mnist("fixed_colors", source=str(folder), cache_dir=cache)["test"]["digit"]
-    assert max(digits) == 4
+    found = load_colored_mnist("fixed_colors", source=str(folder), cache_dir=cache)["test"]["digit"]
+    assert max(found) == 4
 
 
 def test_a_source_without_test_split_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,10 @@
+"""Linear unit tests of invariance: three small problems of which the invariant solution is known.
+
+Source: Aubin et al. 2021, arXiv:2102.10867. Every input is a vector of invariant and of spurious values;
+in the test environments the spurious ones are shuffled over the samples, so they tell nothing.
+"""
+
+from .builder import SPLITS, linear_unit_test_tensors
+from .examples import EXAMPLES, OPTIONS, LinearUnitTestConfig
+
+__all__ = ["EXAMPLES", "OPTIONS", "SPLITS", "LinearUnitTestConfig", "linear_unit_test_tensors"]

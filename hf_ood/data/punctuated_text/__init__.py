@@ -1,0 +1,29 @@
+"""Sentences rated by people, with two shifts: a last mark that tells the label, and where they are from.
+
+The sentences are those of the VADER study (Hutto & Gilbert 2014), which the source distribution of the PyPI
+package vaderSentiment carries: snippets of film reviews, product reviews, newspaper editorials and tweets,
+each with the mean of at least twenty ratings from -4 to 4.
+"""
+
+from .card import card_text
+from .configurations import CONFIGURATIONS, END, LABELS, MARKS, Shift, punctuation_shortcut, sources
+from .dataset_folder import write_punctuated_text
+from .sentences import ARCHIVE_SHA256, FETCH, PACKAGE, SOURCES, fetch_package, read_rated_sentences
+
+__all__ = [
+    "ARCHIVE_SHA256",
+    "CONFIGURATIONS",
+    "END",
+    "FETCH",
+    "LABELS",
+    "MARKS",
+    "PACKAGE",
+    "SOURCES",
+    "Shift",
+    "card_text",
+    "fetch_package",
+    "punctuation_shortcut",
+    "read_rated_sentences",
+    "sources",
+    "write_punctuated_text",
+]
