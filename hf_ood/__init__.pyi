@@ -1,7 +1,7 @@
 from .data import ColoredMNIST, EnvironmentDataset, EnvironmentSampler, RandomColor, load_colored_mnist
 from .discovery import EIIL, KMeansEnvironments, RandomEnvironments, write_environments
 from .methods.averaging import EMA, SWA, SWAD
-from .methods.losses import CrossEntropy, SampleLoss
+from .methods.losses import BinaryCrossEntropy, CrossEntropy, SampleLoss
 from .methods.masking import RSC, MixStyle
 from .methods.mixing import LISA, Mixup
 from .methods.objectives import (
@@ -70,6 +70,7 @@ __all__ = [
     "SWA",
     "SWAD",
     "ANDMask",
+    "BinaryCrossEntropy",
     "CVaR",
     "ColoredMNIST",
     "CrossEntropy",

@@ -42,7 +42,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--first", metavar="ROW", help="the row to compare with; default: the first run's")
     parser.add_argument(
-        "--measure", help="accuracy (default), macro_f1, loss, ece, ...: of each environment in results.json"
+        "--measure",
+        help="accuracy (default; of several labels macro_f1, of a regression rmse), loss, ece, ...: of each "
+        "environment in results.json",
     )
     parser.add_argument(
         "--margin",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from accelerate import PartialState
@@ -19,7 +19,6 @@ from transformers.utils import logging
 
 from ..data import load_colored_mnist, read_dataset
 from ..data.accounting import counted, files_told
-from ..data.align import align
 from ..data.colored_mnist import DEFAULT_CONFIGURATION
 from ..data.columns import require_columns
 from ..data.folders import ENVIRONMENT, LABEL
@@ -27,12 +26,14 @@ from ..data.ids import ids_of
 from ..data.measured_rows import choose_split, input_columns
 from ..data.processors import takes_text
 from ..data.reading import Named, Reading, column_of
+from ..data.targets import CLASSIFICATION
 from ..errors import UsageError, unknown_name
 from ..evaluation import environment_report, load_results, save_results
 from ..evaluation.modules.environment_report.environment_measures import (
     MIN_COUNT,
 )
 from ..evaluation.prediction import load_classifier, predict_logits
+from ..evaluation.references import model_task, references_of
 from ..evaluation.results import RESULTS_FILE, versions
 from ..options import option
 from ..reporting.evaluation_figures import draw_evaluation
@@ -68,7 +69,16 @@ class EvaluationArguments(Reading):
         "The column that says where a sample is from; several make one environment of each combination. "
         "Default: environment.",
     )
-    label_column: str | None = option(None, "The column of the true classes. Default: label.")
+    task: Literal["classification", "multi_label", "regression"] | None = option(
+        None,
+        "What the labels are: of one class, several (yes or no each), or a number. Default: what the model "
+        "predicts.",
+    )
+    label_column: list[str] | None = option(
+        None,
+        "The column of the true classes or numbers; of several labels a sample, columns of 0 and 1 or one "
+        "of lists. Default: label.",
+    )
     image_column: str | None = option(None, "The column of images; not needed when there is only one.")
     text_column: list[str] | None = option(
         None, "The column of texts, or two for sentence pairs; not needed when there is only one of strings."
@@ -86,7 +96,8 @@ class EvaluationArguments(Reading):
 
 @dataclass(frozen=True)
 class Samples:
-    """A dataset and what is asked of it: references (model's class ids) and environments, int64 [N]."""
+    """A dataset and what is asked of it: references (the model's class ids int64 [N], numbers float [N], or 0
+    and 1 of its labels float [N, L]) and environments, int64 [N]."""
 
     dataset: Dataset
     references: np.ndarray
@@ -140,7 +151,7 @@ def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
     environment_column = [
         column_of(column, ENVIRONMENT) for column in arguments.environment_column or [ENVIRONMENT]
     ]
-    label_column = column_of(arguments.label_column or LABEL, LABEL)
+    label_columns = [column_of(column, LABEL) for column in arguments.label_column or [LABEL]]
     dataset, split, splits = load_split(arguments, finished)
     subject = {
         "model": arguments.model,
@@ -151,7 +162,7 @@ def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
     }
     folder = Path(arguments.output_dir or default_output_dir(arguments, split))
     refuse_other_results(folder, subject)
-    require_columns(dataset, *environment_column, label_column)
+    require_columns(dataset, *environment_column, *label_columns)
     environments, names = ids_of(dataset, environment_column, "environment")
     inputs = arguments.text_column or (arguments.image_column and [arguments.image_column]) or []
     require_columns(dataset, *inputs)
@@ -163,7 +174,8 @@ def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
     model, processor = load_classifier(
         str(arguments.model), revision=arguments.revision, trust_remote_code=arguments.trust_remote_code
     )
-    others = dataset.remove_columns([*environment_column, label_column])
+    task = model_task(model.config, arguments.task)
+    others = dataset.remove_columns(list({*environment_column, *label_columns}))
     inputs = input_columns(
         others if takes_text(processor) and not inputs else dataset,
         processor,
@@ -171,7 +183,7 @@ def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
         arguments.text_column,
     )
     id2label = {int(number): str(name) for number, name in (model.config.id2label or {}).items()}
-    references, mapping = model_labels(dataset, label_column, id2label)
+    references, mapping = references_of(dataset, label_columns, id2label, task)
     samples = Samples(dataset, references, environments, names)
     classes = [id2label.get(number, str(number)) for number in range(len(id2label))]
     start = time.perf_counter()
@@ -204,9 +216,10 @@ def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
         "command": command,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    draw_evaluation(
-        logits, references, samples.environments, samples.environment_names, report, id2label, folder
-    )
+    if task == CLASSIFICATION:  # the pictures are of classes
+        draw_evaluation(
+            logits, references, samples.environments, samples.environment_names, report, id2label, folder
+        )
     save_results(results, folder)
     print_evaluation(results, folder)
     return results
@@ -233,7 +246,8 @@ def with_defaults(arguments: EvaluationArguments) -> tuple[EvaluationArguments, 
         dataset=given.dataset or trained.dataset,
         dataset_config=configuration,
         environment_column=given.environment_column or list(trained.environment_column),
-        label_column=given.label_column or trained.label_column,
+        task=given.task or trained.task,
+        label_column=given.label_column or list(trained.label_column),
         image_column=given.image_column or trained.image_column,
         text_column=given.text_column or trained.text_column,
         max_length=given.max_length or trained.max_length,
@@ -272,7 +286,7 @@ def load_split(
             str(arguments.dataset),
             arguments.dataset_config,
             Reading(**{name: getattr(arguments, name) for name in vars(Reading())}),
-            Named(columns[0], arguments.label_column),
+            Named(columns[0], (arguments.label_column or [LABEL])[0]),
         )
     splits = [str(split) for split in loaded]
     split = choose_split(splits, arguments.split)
@@ -280,13 +294,3 @@ def load_split(
     if len(dataset) == 0:
         raise ValueError(f"Split {split} of {arguments.dataset} is empty.")
     return dataset, split, splits
-
-
-def model_labels(dataset: Dataset, column: str, id2label: dict[int, str]) -> tuple[np.ndarray, str]:
-    """The true classes as the model's class ids, int64 [N], and how they were matched (`data.align`).
-
-    Raises `ValueError` for a label that is no class of the model's.
-    """
-    ids, names = ids_of(dataset, column, "label")
-    match = align(names, [id2label[number] for number in sorted(id2label)])
-    return match.ids[ids], match.how

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from argparse import ArgumentParser
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         logger.debug("Traceback of the error below", exc_info=True)
         raise UsageError(str(error)) from error
     if arguments.output is None:
-        table.to_csv(sys.stdout, index=False)
+        as_text(table).to_csv(sys.stdout, index=False)
     else:
         print(f"{len(table):,} rows: {arguments.output}", file=sys.stderr)  # noqa: T201
 
@@ -48,7 +49,8 @@ def make_parser() -> ArgumentParser:
         "  %(prog)s --model user/scan-vit folder_of_images --output predictions.parquet\n"
         "  %(prog)s --model runs/pairs new.csv --text_column premise hypothesis\n"
         "  %(prog)s --model runs/vectors new.csv --feature_columns x0 x1 x2\n\n"
-        "The new columns are prediction and probability_<class>; a regression has its value as prediction.",
+        "The new columns are prediction and probability_<class>; a regression has its value as prediction,\n"
+        "a model of several labels a row the list of those that are likelier than not (in a .csv as JSON).",
         formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
@@ -178,6 +180,16 @@ def check_output(output: Path | None, dataset: str) -> None:
         raise ValueError(f"--output {output} would overwrite the input: choose another file.")
 
 
+def as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with lists, such as those of predicted labels, as JSON: cells of a .csv are text."""
+    lists = [name for name in table.columns if table[name].map(lambda value: isinstance(value, list)).any()]
+    return table.assign(**{name: table[name].map(_json_of_list) for name in lists})
+
+
+def _json_of_list(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
+
+
 def write_table(table: pd.DataFrame, file: Path) -> None:
     """Write the table in one move, in the format that the suffix names."""
     partial = file.with_name(f".{file.name}.partial")
@@ -186,5 +198,5 @@ def write_table(table: pd.DataFrame, file: Path) -> None:
     elif file.suffix in (".json", ".jsonl"):
         table.to_json(partial, orient="records", lines=True, force_ascii=False)
     else:
-        table.to_csv(partial, index=False, sep="\t" if file.suffix == ".tsv" else ",")
+        as_text(table).to_csv(partial, index=False, sep="\t" if file.suffix == ".tsv" else ",")
     os.replace(partial, file)

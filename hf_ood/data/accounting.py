@@ -23,8 +23,8 @@ def account(
     """For each split of the data set its files, rows, classes and environments, what its rows are used for,
     and those that are not used, and why.
 
-    `labels`, `environments`: ids by split. `roles`: rows of each role, counted over all splits in their
-    order.
+    `labels`, `environments`: ids (labels also the other kinds of `Targets`) by split. `roles`: rows of each
+    role, counted over all splits in their order.
     `bad`: rows that cannot be read.
     """
     lines, first = [], 0
@@ -34,7 +34,7 @@ def account(
         part = [
             *files_told(data.info.description),
             f"{len(data):,} rows",
-            f"classes {counted(labels[split], label_names)}",
+            targets_told(labels[split], label_names),
             f"environments {counted(environments[split], environment_names)}",
             "used for "
             + (", ".join(f"{role} {count:,}" for role, count in used.items() if count) or "nothing"),
@@ -53,9 +53,21 @@ def account(
     return lines
 
 
+def targets_told(values: np.ndarray, names: Sequence[str]) -> str:
+    """`classes cat 20, dog 20`; of several labels how many rows have each; of numbers their range."""
+    if values.ndim == 2:
+        return f"labels {_told(values.sum(0).astype(np.int64), names)}"
+    if not np.issubdtype(values.dtype, np.floating):
+        return f"classes {counted(values, names)}"
+    return f"{names[0]} {values.min():g} to {values.max():g}" if len(values) else names[0]
+
+
 def counted(ids: np.ndarray, names: Sequence[str]) -> str:
     """`cat 20, dog 20`: the names that occur, with how often."""
-    counts = np.bincount(ids, minlength=len(names))
+    return _told(np.bincount(ids, minlength=len(names)), names)
+
+
+def _told(counts: np.ndarray, names: Sequence[str]) -> str:
     told = [f"{name} {count:,}" for name, count in zip(names, counts, strict=True) if count]
     more = len(told) - MOST_NAMED
     return ", ".join(told[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

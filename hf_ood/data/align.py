@@ -90,15 +90,26 @@ def align(
 
 
 def with_classes_of(dataset: Labelled, known: Sequence[str], ours: str, theirs: str) -> Labelled:
-    """The same rows with the class ids of `known`, whatever the order of their own names. As it is where
-    there are no names, or no classes. Raises `ValueError` as `align` does."""
+    """The same rows with the class ids of `known`, or with its labels [N, L] where samples have several,
+    whatever the order of their own names. As it is where there are no names, or no classes. Raises
+    `ValueError` as `align` does, and where labels are not as many."""
     names = dataset.label_names
-    if not known or not names or not dataset.has_labels or dataset.labels.is_floating_point():
+    if not known or not names or not dataset.has_labels:
         return dataset
-    if list(names) == list(known)[: len(names)]:
+    several = dataset.labels.dim() == 2
+    if dataset.labels.is_floating_point() and not several:
         return dataset
-    ids = torch.from_numpy(align(names, known, "classes", ours, theirs).ids)
-    return dataset.with_labels(ids[dataset.labels], known)
+    if list(names) == list(known)[: None if several else len(names)]:
+        return dataset
+    ids = torch.from_numpy(align(names, known, "labels" if several else "classes", ours, theirs).ids)
+    if not several:
+        return dataset.with_labels(ids[dataset.labels], known)
+    if len(names) < len(known):
+        raise ValueError(
+            f"The labels of {ours} are {listed(names)}, those of {theirs} {listed(known)}: each needs its "
+            "column."
+        )
+    return dataset.with_labels(dataset.labels[:, ids.argsort()], known)
 
 
 def _by_name(names: Sequence[str], known: Sequence[str]) -> np.ndarray | None:

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from .columns import find_image_column, require_columns, stack_images
 from .ids import ids_of
 from .reading_images import as_rgb
+from .targets import CLASSIFICATION, MULTI_LABEL, task_of
 
 Batch = dict[str, Any]  # tensors; before `finish`, texts are lists of tokens of different lengths
 Step = Callable[[Batch], Batch]
@@ -25,9 +26,10 @@ class EnvironmentDataset(Dataset):
     """Images, labels and environments in memory; a batch is one `index_select`.
 
     `pixel_values`: uint8 [N, C, H, W] (floats are kept as they are, and may be vectors [N, D]). `labels`,
-    `environments`: int64 [N]; labels that are floats are the targets of a regression.
-    None where they are not known, to predict them.
-    `label_names`, `environment_names`: what the ids stand for. `extras`: further columns, tensors of N rows.
+    `environments`: int64 [N]; labels that are floats are the targets of a regression, those of [N, L] tell by
+    0 and 1 which of L labels a sample has (`task`). None where they are not known, to predict them.
+    `label_names`, `environment_names`: what the ids, or the L labels, stand for. `extras`: further columns,
+    tensors of N rows.
     `transform`: called with each batch (a dict of tensors), for augmentation; see `with_transform`.
     `finish`: called after it, always: what the model's processor does to a batch (normalise, pad).
     `processor`: that processor, to be saved beside the model; None: images go in as they are.
@@ -68,7 +70,7 @@ class EnvironmentDataset(Dataset):
     ) -> None:
         self.columns: Batch = {**columns, "environment": columns["environment"].long()}
         if self.has_labels and not self.labels.is_floating_point():
-            self.columns["labels"] = self.labels.long()
+            self.columns["labels"] = self.labels.float() if self.labels.dim() == 2 else self.labels.long()
         self.label_names = list(label_names)
         self.environment_names = list(environment_names)
         self.transform, self.finish, self.processor = transform, finish, processor
@@ -78,8 +80,10 @@ class EnvironmentDataset(Dataset):
                 raise ValueError(
                     f"Column {name!r} has {len(columns[name])} rows, {first} {len(columns[first])}."
                 )
-        if self.has_labels and not self.labels.is_floating_point():
+        if self.has_labels and self.task == CLASSIFICATION:
             _check_ids("Labels", self.labels, self.label_names)
+        if self.has_labels and self.task == MULTI_LABEL:
+            _check_flags(self.labels, self.label_names)
         _check_ids("Environment ids", self.environments, self.environment_names)
 
     @property
@@ -89,6 +93,11 @@ class EnvironmentDataset(Dataset):
     @property
     def labels(self) -> Tensor:
         return self.columns["labels"]
+
+    @property
+    def task(self) -> str:
+        """`classification`, `multi_label` or `regression`, as the labels tell."""
+        return task_of(self.labels)
 
     @property
     def environments(self) -> Tensor:
@@ -175,7 +184,7 @@ class EnvironmentDataset(Dataset):
         return changed
 
     def with_labels(self, labels: Tensor, names: Sequence[str]) -> EnvironmentDataset:
-        """The same rows with other class ids, int64 [N], which `names` names."""
+        """The same rows with other class ids, int64 [N], or labels, float [N, L], which `names` names."""
         changed = copy(self)
         changed.columns = {**self.columns, "labels": labels}
         changed.label_names = list(names)
@@ -189,7 +198,14 @@ class EnvironmentDataset(Dataset):
 
     @property
     def groups(self) -> Tensor:
-        """The group of each row, its class in its environment: int64 [N], ids are not contiguous."""
+        """The group of each row, its class in its environment: int64 [N], ids are not contiguous.
+
+        Raises `ValueError` where rows have no class, or several labels.
+        """
+        if self.task != CLASSIFICATION:
+            raise ValueError(
+                f"A group is a class in an environment, and a {self.task} has no classes: go by environments."
+            )
         return self.labels * len(self.environment_names) + self.environments
 
     def group_counts(self) -> dict[str, int]:
@@ -213,6 +229,16 @@ def _check_ids(what: str, ids: Tensor, names: Sequence[str]) -> None:
     if len(ids) and (ids.min() < 0 or ids.max() >= len(names)):
         raise ValueError(
             f"{what} must lie in 0..{len(names) - 1} ({', '.join(names)}), found {ids.min()} to {ids.max()}."
+        )
+
+
+def _check_flags(labels: Tensor, names: Sequence[str]) -> None:
+    if names and labels.shape[1] != len(names):
+        raise ValueError(f"Labels are [N, {labels.shape[1]}] for {len(names)} names ({', '.join(names)}).")
+    if len(labels) and not ((labels >= 0) & (labels <= 1)).all():
+        raise ValueError(
+            "Several labels a sample are 0 or 1 each, found "
+            f"{labels.min().item():g} to {labels.max().item():g}."
         )
 
 

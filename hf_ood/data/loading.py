@@ -34,11 +34,13 @@ from .processors import takes_text
 from .reading import read_dataset
 from .split_names import with_canonical_names
 from .splits import ROLES, Protocol, divide
+from .targets import CLASSIFICATION, read_targets
 from .text import Pad, TokenReader, require_texts, tokenize
 
 __all__ = ["Columns", "environment_datasets", "read_dataset"]
 
 logger = logging.get_logger(__name__)
+REGRESS = " To predict the number itself: --task regression (Columns(task='regression'))."
 MANY_CLASSES = 20  # more values than these that hardly repeat are no classes
 SHARE_OF_MEMORY = 0.25  # of what is available: images that fill no more of it are kept there
 
@@ -48,13 +50,20 @@ class Columns:
     """What a dataset's columns hold.
 
     `image`: None: the only column of images. `text`: one column, or two for sentence pairs; None: images.
-    `environment`: one column, or several whose combinations are the environments.
+    `environment`: one column, or several whose combinations are the environments. `task`: what the label
+    says: `classification`, `regression` (`label` holds numbers), or `multi_label` (`label` names several
+    columns of 0 and 1, or one of lists).
     """
 
-    label: str = "label"
+    label: str | Sequence[str] = "label"
     environment: Sequence[str] = ("environment",)
     image: str | None = None
     text: Sequence[str] | None = None
+    task: str = CLASSIFICATION
+
+    @property
+    def labels(self) -> list[str]:
+        return [self.label] if isinstance(self.label, str) else list(self.label)
 
 
 def environment_datasets(
@@ -95,10 +104,11 @@ def environment_datasets(
         )
     splits = with_canonical_names(DatasetDict(train=dataset) if isinstance(dataset, Dataset) else dataset)
     dataset = used_splits(splits, columns, protocol, tell)
-    labels, label_names = numbered(dataset, [columns.label], "label")
-    _check_classes(labels, label_names, columns.label, dataset)
+    targets = read_targets(dataset, columns.labels, columns.task)
+    if columns.task == CLASSIFICATION:
+        _check_classes(len(targets.values), targets.names, columns.labels[0], dataset)
     environments, environment_names = numbered(dataset, columns.environment, "environment")
-    label_ids, environment_ids = _joined(labels), _joined(environments)
+    environment_ids = _joined(environments)
     sizes = {split: len(data) for split, data in dataset.items()}
     asked = with_combinations(protocol, environment_names, columns.environment)
     roles = divide(sizes, environment_ids, environment_names, asked)
@@ -109,9 +119,9 @@ def environment_datasets(
             table,
             read,
             torch.from_numpy(rows),
-            torch.from_numpy(label_ids[rows]),
+            torch.from_numpy(targets.values[rows]),
             torch.from_numpy(environment_ids[rows]),
-            label_names,
+            targets.names,
             environment_names,
             finish=finish,
             processor=processor,
@@ -123,7 +133,8 @@ def environment_datasets(
     else:
         for role, part in divided.items():
             part.content = content_of(rows_of(raw, list(raw.column_names), roles[role]))
-    for line in account(dataset, labels, label_names, environments, environment_names, roles, bad):
+    labels = _by_split(targets.values, dataset)
+    for line in account(dataset, labels, targets.names, environments, environment_names, roles, bad):
         tell(line)
     return divided
 
@@ -134,7 +145,11 @@ def used_splits(
     """The splits that have a part: train, validation and test, or all where there is no train. A test split
     without labels has none where other rows are held out for testing; whatever has none is told."""
     used = {split: data for split, data in splits.items() if split in ROLES or "train" not in splits}
-    if "test" in used and protocol.test_environments and _is_unlabelled(used["test"], columns.label):
+    if (
+        "test" in used
+        and protocol.test_environments
+        and all(_is_unlabelled(used["test"], column) for column in columns.labels)
+    ):
         tell(
             f"test: {len(used.pop('test')):,} rows without labels, not used: environments are held out "
             "instead"
@@ -154,11 +169,8 @@ def _is_unlabelled(data: Dataset, column: str) -> bool:
     return all(value is None or value == -1 or value != value for value in values)
 
 
-def _check_classes(
-    labels: Mapping[str, np.ndarray], names: Sequence[str], column: str, dataset: DatasetDict
-) -> None:
+def _check_classes(rows: int, names: Sequence[str], column: str, dataset: DatasetDict) -> None:
     """Raise `ValueError` for a column that tells samples apart, or measures them, rather than classes."""
-    rows = sum(map(len, labels.values()))
     feature = next(iter(dataset.values())).features[column]
     if isinstance(feature, ClassLabel) or len(names) <= MANY_CLASSES:
         return
@@ -167,7 +179,20 @@ def _check_classes(
         raise ValueError(
             f"Column {column!r} holds {len(names)} different values in {rows} rows, such as {names[0]}: name "
             "the column of classes as the label column, or make it a ClassLabel if these are classes."
+            f"{REGRESS if _is_number(names[0]) else ''}"
         )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return float(text) == float(text)
+    except ValueError:
+        return False
+
+
+def _by_split(values: np.ndarray, dataset: DatasetDict) -> dict[str, np.ndarray]:
+    ends = np.cumsum([len(data) for data in dataset.values()])[:-1]
+    return dict(zip(map(str, dataset), np.split(values, ends), strict=True))
 
 
 def _joined(ids: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -79,9 +79,27 @@ class EnvironmentRows(EnvironmentDataset):
 def _labels(dataset: HFDataset) -> tuple[Tensor | None, list[str]]:
     """The labels as a collator will find them, and their names; None where there are none, or no numbers."""
     column = next((name for name in LABELS if name in dataset.column_names), None)
-    if column is None or len(dataset) == 0 or not isinstance(dataset[0][column], int | float):
+    if column is None or len(dataset) == 0:
+        return None, []
+    first = dataset[0][column]
+    if isinstance(first, list) and first and all(isinstance(value, float) for value in first):
+        return _several(dataset, column)
+    if not isinstance(first, int | float):
         return None, []
     labels = torch.tensor(dataset[column][:])
     if isinstance(dataset.features[column], ClassLabel):
         return labels, list(dataset.features[column].names)
     return labels, [] if labels.is_floating_point() else [str(n) for n in range(int(labels.max()) + 1)]
+
+
+def _several(dataset: HFDataset, column: str) -> tuple[Tensor, list[str]]:
+    """Lists of floats, which transformers takes as 0 and 1 of each label, as float [N, L], called by
+    position."""
+    values = dataset[column][:]
+    widths = {len(row) for row in values}
+    if len(widths) > 1:
+        raise ValueError(
+            f"Column {column!r} holds lists of {min(widths)} to {max(widths)} floats: several labels a row "
+            "are as many in every row, 0.0 or 1.0 each."
+        )
+    return torch.tensor(values), [str(number) for number in range(widths.pop())]

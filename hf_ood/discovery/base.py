@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..data import EnvironmentDataset, collate
 from ..data.align import placeholders, with_classes_of
 from ..data.collate import INPUTS
-from ..methods.objectives.functional import are_targets
+from ..data.targets import task_of
 from ..models import Penultimate
 from ..models.classes import class_names
 from ..models.modes import evaluation_mode
@@ -22,7 +22,8 @@ from ..models.modes import evaluation_mode
 @dataclass(frozen=True)
 class Reference:
     """A reference model's view of N samples: `logits` float [N, C], `labels` int64 [N] (a regression's
-    targets: float), and `features` float [N, D], which only some inferences need."""
+    targets: float [N]; several labels: float [N, C]), and `features` float [N, D], which only some inferences
+    need."""
 
     logits: Tensor
     labels: Tensor
@@ -30,9 +31,12 @@ class Reference:
 
     @property
     def wrong(self) -> Tensor:
-        """Whether the model misclassifies each sample, bool [N]. Raises `ValueError` for a regression."""
-        if are_targets(self.labels):
-            raise ValueError("A regression has errors of every size, none of which is a wrong class.")
+        """Whether the model misclassifies each sample, bool [N]. Raises `ValueError` where there are no
+        classes."""
+        if self.labels.is_floating_point():
+            raise ValueError(
+                f"A {task_of(self.labels)} has errors of every size, none of which is a wrong class."
+            )
         return self.logits.argmax(1) != self.labels
 
     @classmethod

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..methods.objectives.functional import sample_slopes
+from ..methods.losses import loss_for
 from ..options import option
 from .base import EnvironmentInference, Reference
 
@@ -68,7 +68,8 @@ class EIIL(EnvironmentInference):
 
     def infer(self, reference: Reference, seed: int) -> Tensor:
         """Environment 1: the samples whose loss falls when the logits shrink; in it the reference fails."""
-        slopes = sample_slopes(reference.logits.detach(), reference.labels)
+        loss = loss_for(reference.labels, reference.logits.shape[1])
+        slopes = loss.slopes(reference.logits.detach(), reference.labels)
         if self.steps == 0:
             return (slopes > 0).long()
         start = torch.randn(len(slopes), generator=torch.Generator().manual_seed(seed))

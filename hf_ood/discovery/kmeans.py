@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..methods.objectives.functional import are_targets
+from ..data.targets import CLASSIFICATION, task_of
 from ..options import option
 from .base import EnvironmentInference, Reference
 
@@ -63,8 +63,8 @@ class KMeansEnvironments(EnvironmentInference):
     def infer(self, reference: Reference, seed: int) -> Tensor:
         if reference.features is None:
             raise ValueError("kmeans clusters features: give Reference(logits, labels, features).")
-        if are_targets(reference.labels):
-            raise ValueError("kmeans clusters features within classes, and a regression has none: use eiil.")
+        if (task := task_of(reference.labels)) != CLASSIFICATION:
+            raise ValueError(f"kmeans clusters features within classes, and a {task} has none: use eiil.")
         generator = torch.Generator().manual_seed(seed)
         environments = torch.zeros(len(reference.labels), dtype=torch.long)
         for label in reference.labels.unique():

@@ -13,13 +13,19 @@ from ..methods.objectives.functional import are_targets, environment_sums, large
 from .reduction import Reduction
 
 # What a sample's loss is called in the log.
-MEASURES = ("cross_entropy", "squared_error", "sample_loss")
+MEASURES = ("cross_entropy", "squared_error", "sample_loss", "binary_cross_entropy")
 HELD_AT_MOST = 2**18  # numbers that wait to be summed up; a step of a small network is mostly its calls
 
 
 class NonFiniteLossError(FloatingPointError):
     """The training loss became infinite or NaN; the message names the environment and the last good
     checkpoint."""
+
+
+def _measure(outputs: Outputs) -> str:
+    if outputs.labels is None:
+        return "sample_loss"
+    return "binary_cross_entropy" if outputs.loss.multi_label else MEASURES[are_targets(outputs.labels)]
 
 
 class TrainingRecord:
@@ -72,8 +78,7 @@ class TrainingRecord:
         losses = torch.cat([outputs.losses for outputs in waiting])
         environments = torch.cat([outputs.environments for outputs in waiting])
         correct, auxiliary = torch.zeros_like(losses), torch.zeros_like(losses)
-        labels = waiting[0].labels
-        self.measure = "sample_loss" if labels is None else MEASURES[are_targets(labels)]
+        self.measure = _measure(waiting[0])
         if self.measure == "cross_entropy":
             logits = torch.cat([outputs.logits for outputs in waiting])
             classes = torch.cat([largest_class(labels_of(outputs)) for outputs in waiting])

@@ -23,7 +23,14 @@ from .verdicts import MARGIN, Verdict, holm, interval, judge
 
 SUMMARY = "summary"  # the split of what is taken over environments:
 MEAN, WORST, IN_DOMAIN = "mean", "worst", "in domain"
-IN_THEIR_UNIT = ("loss", "squared_error", "rmse", "error", "r2")  # all other measures are shares: percent
+IN_THEIR_UNIT = (
+    "loss",
+    "squared_error",
+    "rmse",
+    "mae",
+    "error",
+    "r2",
+)  # all other measures are shares: percent
 # The verdicts on "the row beats the first one".
 WORDS = {
     Verdict.HOLDS: "better",
@@ -31,6 +38,7 @@ WORDS = {
     Verdict.NO_DIFFERENCE: "no difference",
     Verdict.INCONCLUSIVE: "inconclusive",
 }
+USUAL = ("accuracy", "macro_f1", "exact_match", "rmse")  # what is compared where nothing is asked for
 LEVEL = 0.05
 
 
@@ -93,10 +101,11 @@ def compare(
     """Compare finished runs, those of a method with several seeds as one row.
 
     `runs`: folders of runs, folders with runs in them, or patterns. `measure`: of each environment, as in
-    `results.json` (`accuracy`, `macro_f1`, `loss`, ...); default: `accuracy`, of a regression
-    `squared_error`. `margin`: what is too small a difference to matter, in points or the measure's unit;
-    default: 1 point of a share, none of losses and errors. `first`: the name of the row that the others are
-    compared with; default: that of the first run.
+    `results.json` (`accuracy`, `macro_f1`, `loss`, ...); default: `accuracy`, of several
+    labels a sample `macro_f1` (where all environments have it, otherwise `exact_match`), of a regression
+    `rmse`. `margin`: what is too small a difference to matter, in points or the measure's unit; default: 1
+    point of a share, none of losses and errors. `first`: the name of the row that the others are compared
+    with; default: that of the first run.
 
     Raises `ValueError` for places without runs, runs that were tested on different data, two runs with the
     same settings and seed, and unknown names.
@@ -145,7 +154,7 @@ def _checked_measure(measure: str | None, rows: Mapping[str, Row]) -> str:
         for name, value in entries[0].items()
         if name != "count" and isinstance(value, numbers) and all(name in entry for entry in entries)
     ]
-    measure = measure or ("accuracy" if "accuracy" in known else "squared_error")
+    measure = measure or next((name for name in USUAL if name in known), "squared_error")
     if measure not in known or rises(measure) is None:
         raise ValueError(
             unknown_name("measure", measure, [name for name in known if rises(name) is not None])

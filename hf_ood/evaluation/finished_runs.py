@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from ..data.targets import CLASSIFICATION, MULTI_LABEL, REGRESSION
+from .metrics import task_of_report
 from .results import RESULTS_FILE, load_results
 
 ARGUMENTS_FILE = "arguments.yaml"
@@ -21,12 +23,13 @@ ONLY_TRAINING = (
 # Of the arguments that a run notes: what results record in other words, or what changes no result.
 RECORDED = (
     "method", "dataset", "dataset_config", "model", "config_name", "from_scratch",
-    "text_column", "image_column", "label_column", "environment_column", "test_environments", "trainable",
-    "cache_features", "interpolate_with_start", "learning_rate", "optim", "lr_scheduler_type",
+    "text_column", "image_column", "task", "label_column", "environment_column", "test_environments",
+    "trainable", "cache_features", "interpolate_with_start", "learning_rate", "optim", "lr_scheduler_type",
     "per_device_train_batch_size", "gradient_accumulation_steps", "also_test", *ONLY_TRAINING,
     "in_memory", "use_cpu", "report_to", "run_name", "logging_steps", "logging_strategy",
     "per_device_eval_batch_size", "dataloader_num_workers", "trust_remote_code",
 )  # fmt: skip
+KINDS = {CLASSIFICATION: "classes", MULTI_LABEL: "several labels", REGRESSION: "squared error"}
 SEEDS = ("seed", "data_seed")
 
 
@@ -112,7 +115,7 @@ def read_finished_run(folder: Path) -> FinishedRun:
 def _tested_environments(results: Mapping[str, Any]) -> str:
     """Names, sizes and measures of the test environments."""
     entries = {name: entry for name, entry in results["environments"].items() if entry["split"] == "test"}
-    kinds = sorted({"squared error" if "squared_error" in entry else "classes" for entry in entries.values()})
+    kinds = [KINDS[task_of_report(entries)]]
     rows = [f"{name} ({entry['count']} rows)" for name, entry in entries.items()]
     return ", ".join([*sorted(rows), *kinds]) if rows else ""
 

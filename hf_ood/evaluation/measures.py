@@ -5,10 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from ..data.targets import CLASSIFICATION, MULTI_LABEL, REGRESSION
+
 # The last words of a metric's name -> whether it rises.
 RISES = {
     "accuracy": True,
     "balanced_accuracy": True,
+    "label_accuracy": True,
+    "exact_match": True,
     "macro_f1": True,
     "auroc": True,
     "worst_group": True,
@@ -18,10 +22,17 @@ RISES = {
     "error": False,
     "squared_error": False,
     "rmse": False,
+    "mae": False,
     "gap": False,
 }
 CLASSES = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "worst_group", "loss", "ece")
 """What an evaluation has of each environment with classes."""
+REGRESSION_MEASURES = ("squared_error", "rmse", "mae", "r2")
+"""What it has of each environment of a regression."""
+MULTI_LABEL_MEASURES = ("label_accuracy", "exact_match", "macro_f1", "auroc", "loss")
+"""What it has of each environment where samples have several labels."""
+HEADLINES = {CLASSIFICATION: "accuracy", MULTI_LABEL: "macro_f1", REGRESSION: "rmse"}
+"""The measure that stands for a task: in curves, in tables, where environments are ranked."""
 POOLED = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "ece")
 """What it has of all samples together, beside the loss."""
 

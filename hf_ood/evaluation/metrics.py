@@ -8,16 +8,20 @@ from typing import Any
 import numpy as np
 from transformers import EvalPrediction
 
+from ..data.targets import CLASSIFICATION, MULTI_LABEL, REGRESSION
 from .auroc import auroc, classes_present
-from .measures import POOLED, over_environments
+from .measures import HEADLINES, POOLED, over_environments, rises
 from .modules.environment_report.environment_measures import (
     by_group,
     by_name,
     environment_measures,
     summarize_environments,
 )
+from .multi_label import label_shares, multi_label_measures
+from .regression import regression_measures
 
 EnvironmentReport = dict[str, dict[str, Any]]
+MAY_LACK = ("auroc", "macro_f1", "r2")  # where classes, labels or targets do not differ
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -42,16 +46,20 @@ def environment_report(
     (mean cross-entropy, nats); `count`; and `collapsed_to`, the class, where there are several and only one
     is ever predicted. What is not defined, such as `auroc` where there is one class, is left out.
 
-    Labels that are floats are a regression's: the entries are `squared_error`, its mean for logits [N, 1],
-    and `count`. Raises `ValueError` when an environment id has no name.
+    Labels that are floats [N] are a regression's, of logits [N, 1]: see `regression_measures` for the
+    entries. Those that are floats [N, L] tell by 0 and 1 which labels a sample has: see
+    `multi_label_measures`. Raises `ValueError` when an environment id has no name.
     """
     if len(environments) and environments.max() >= len(names):
         raise ValueError(f"Environment id {environments.max()} has no name; there are {len(names)}.")
-    if np.issubdtype(labels.dtype, np.floating):
-        count = np.bincount(environments, minlength=len(names))
-        errors = np.bincount(environments, (logits[:, 0] - labels) ** 2, len(names))
-        return by_name({"squared_error": errors / np.maximum(count, 1), "count": count}, names)
     number, classes = len(names), logits.shape[1]
+    if labels.ndim == 2:
+        found = multi_label_measures(logits, labels, environments, number)
+        found["predicted_share"] = label_shares(logits > 0, environments, number)
+        return {name: _defined(entry) for name, entry in by_name(found, names).items()}
+    if np.issubdtype(labels.dtype, np.floating):
+        found = regression_measures(logits[:, 0], labels, environments, number)
+        return {name: _defined(entry) for name, entry in by_name(found, names).items()}
     predictions = logits.argmax(1)
     measures = _class_measures(log_softmax(logits), predictions, labels, environments, number)
     predicted = np.bincount(environments * classes + predictions, minlength=number * classes)
@@ -83,8 +91,8 @@ def _class_measures(
 
 
 def _defined(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Without the one measure that may not exist; a loss that is no number has to be seen."""
-    return {name: value for name, value in entry.items() if name != "auroc" or value == value}
+    """Without the measures that may not exist; a loss that is no number has to be seen."""
+    return {name: value for name, value in entry.items() if name not in MAY_LACK or value == value}
 
 
 def _label(number: int, names: Sequence[str]) -> str:
@@ -96,16 +104,38 @@ def mean_accuracy(report: Mapping[str, Mapping[str, Any]]) -> float:
     return float(np.mean([entry["accuracy"] for entry in report.values()]))
 
 
+def task_of_report(report: Mapping[str, Mapping[str, Any]]) -> str:
+    """Which task the measures of a report are of."""
+    if any("squared_error" in entry for entry in report.values()):
+        return REGRESSION
+    return MULTI_LABEL if any("exact_match" in entry for entry in report.values()) else CLASSIFICATION
+
+
 def is_regression(report: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether the report has squared errors in place of accuracies."""
-    return any("squared_error" in entry for entry in report.values())
+    return task_of_report(report) == REGRESSION
 
 
-def mean_measure(report: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """`mean_accuracy`, or the `mean_squared_error` of a regression: the mean over environments."""
-    if is_regression(report):
-        return {"mean_squared_error": float(np.mean([entry["squared_error"] for entry in report.values()]))}
-    return {"mean_accuracy": mean_accuracy(report)}
+def headline(report: Mapping[str, Mapping[str, Any]]) -> str:
+    """The measure that stands for the report: `accuracy`, `macro_f1` of several labels, a regression's
+    `rmse`."""
+    return HEADLINES[task_of_report(report)]
+
+
+def mean_measure(report: Mapping[str, Mapping[str, Any]]) -> dict[str, float | None]:
+    """What chooses: the mean over environments of the accuracy (`mean_accuracy`), of macro F1 where samples
+    have several labels (None where no environment has one), of the squared error of a regression."""
+    task = task_of_report(report)
+    measure = "squared_error" if task == REGRESSION else HEADLINES[task]
+    return {f"mean_{measure}": over(report, measure)["mean"]}
+
+
+def over(report: Mapping[str, Mapping[str, Any]], measure: str) -> dict[str, float | None]:
+    """`mean` and `worst` of a measure over the environments that have it; None where none has."""
+    found = [entry[measure] for entry in report.values() if measure in entry]
+    if not found:
+        return {"mean": None, "worst": None}
+    return {"mean": float(np.mean(found)), "worst": min(found) if rises(measure) else max(found)}
 
 
 def worst_accuracy(report: Mapping[str, Mapping[str, Any]]) -> float:
@@ -137,7 +167,7 @@ class EnvironmentMetrics:
             for kind in summary["mean"]
             if kind in entry
         }
-        pooled = {} if is_regression(report) else _pooled(logits, labels)
+        pooled = _pooled(logits, labels) if task_of_report(report) == CLASSIFICATION else {}
         # Last what is over environments: one called "mean" must not choose the checkpoint.
         return {**own, **pooled, **means}
 

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from transformers import (
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
+    PreTrainedConfig,
     PreTrainedModel,
 )
 from transformers.utils.logging import tqdm
@@ -20,6 +21,7 @@ from transformers.utils.logging import tqdm
 from ..data.origins import where
 from ..data.processors import load_processor, takes_text
 from ..data.reading_images import as_rgb, first_bad_image
+from ..data.targets import CLASSIFICATION, MULTI_LABEL, PROBLEM_TYPES, REGRESSION
 from ..data.text import MAX_LENGTH, require_texts
 
 
@@ -44,6 +46,14 @@ def load_network(auto_class: Any, model: str, **options: Any) -> PreTrainedModel
         missing = ", ".join(sorted(info["missing_keys"])[:5])
         raise ValueError(f"{model} is no trained classifier: it has no weights for {missing}.")
     return network.eval()
+
+
+def predicted_task(config: PreTrainedConfig) -> str:
+    """What a model of this configuration predicts: one class, several labels, or, with one output, a
+    number."""
+    if getattr(config, "problem_type", None) == PROBLEM_TYPES[MULTI_LABEL]:
+        return MULTI_LABEL
+    return REGRESSION if config.num_labels == 1 else CLASSIFICATION
 
 
 @torch.inference_mode()

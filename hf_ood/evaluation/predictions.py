@@ -1,4 +1,4 @@
-"""What a model says of every row: a table of classes and probabilities, or of a regression's values."""
+"""What a model says of every row: a table of classes, or lists of labels, and probabilities; or of values."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from transformers import AutoModelForImageClassification, PreTrainedModel
 
 from ..data.columns import require_columns
 from ..data.measured_rows import input_columns, own_columns
+from ..data.targets import MULTI_LABEL, REGRESSION
 from .metrics import log_softmax
-from .prediction import finite, load_network, predict_logits
+from .prediction import finite, load_network, predict_logits, predicted_task
 
 PREDICTION, PROBABILITY = "prediction", "probability"
 
@@ -40,14 +41,12 @@ def predict_table(
     all, images by the names of their files. Labels are not needed, and not looked at.
 
     New columns are `prediction` and `probability_<class>`, by the names in `model.config.id2label`, all after
-    `prefix`. A regression, a model with one output, has its value as `prediction`. Raises `ValueError` for a
-    row without an input, naming it, for a column that is there already, and for a model of several labels a
-    sample.
+    `prefix`. A regression, a model with one output, has its value as `prediction`; a model of several labels
+    a sample the list of those that are likelier than not, each with its own probability. Raises `ValueError`
+    for a row without an input, naming it, and for a column that is there already.
 
     Example: `predict_table(*load_classifier("runs/mine"), load_dataset("user/scans", split="test"))`
     """
-    if getattr(model.config, "problem_type", None) == "multi_label_classification":
-        raise ValueError("The model gives several labels a sample, which have no one predicted class.")
     if own is None:
         own = own_columns(rows, Path())
     if processor is None:
@@ -66,15 +65,21 @@ def predict_table(
 
 
 def predictions(logits: np.ndarray, model: PreTrainedModel, prefix: str = "") -> pd.DataFrame:
-    """Logits [N, C] as predicted classes and probabilities; of one output, as values."""
-    if logits.shape[1] == 1:
+    """Logits [N, C] as predicted classes and probabilities; of a regression, as values; of several labels a
+    sample, as lists of those with a positive logit and a probability of each."""
+    task = predicted_task(model.config)
+    if task == REGRESSION:
         return pd.DataFrame({f"{prefix}{PREDICTION}": logits[:, 0]})
     known: dict[Any, Any] = dict(model.config.id2label or {})
     names = [str(known.get(number, number)) for number in range(logits.shape[1])]
-    probabilities = np.exp(log_softmax(logits))
+    several = task == MULTI_LABEL
+    probabilities = np.exp(-np.logaddexp(0, -logits.astype(np.float64)) if several else log_softmax(logits))
     return pd.DataFrame(
         {
-            f"{prefix}{PREDICTION}": [names[number] for number in logits.argmax(1)],
+            f"{prefix}{PREDICTION}": [
+                [names[number] for number in np.flatnonzero(row > 0)] if several else names[row.argmax()]
+                for row in logits
+            ],
             **{f"{prefix}{PROBABILITY}_{name}": probabilities[:, i] for i, name in enumerate(names)},
         }
     )

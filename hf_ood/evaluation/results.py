@@ -9,12 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from ..data.splits import IN_DOMAIN
+from ..data.targets import CLASSIFICATION
 from ..files import replace_text
 from .measures import measure_of
-from .metrics import EnvironmentReport, is_regression, mean_accuracy, mean_measure, worst_accuracy
+from .metrics import (
+    EnvironmentReport,
+    headline,
+    is_regression,
+    mean_accuracy,
+    mean_measure,
+    over,
+    task_of_report,
+    worst_accuracy,
+)
 from .modules.environment_report.environment_measures import summarize_environments
 
 RESULTS_FILE = "results.json"
+TRAINED = ("cross_entropy", "binary_cross_entropy", "squared_error")  # of samples, in the training's log
 PACKAGES = ("hf_ood", "torch", "transformers", "datasets", "accelerate", "numpy")
 
 
@@ -33,18 +44,25 @@ def summarize(
     `train_accuracy` is the mean over training environments on the samples trained on; `gap` is the
     difference. `shift_gap` is that of `in_domain_accuracy`, the mean over training environments on samples
     that were not trained on: their test rows or, without any, their validation samples (`in_domain_split`).
-    A regression has `mean_squared_error` and `train_squared_error` in place of accuracies.
+    A regression has `mean_`, `worst_` and `train_rmse`, `mean_squared_error` and `train_squared_error` in
+    place of accuracies; several labels a sample have `mean_`, `worst_` and `train_macro_f1`, None where it
+    exists nowhere.
     """
     environments = {name: {**entry, "split": "validation"} for name, entry in validation.items()}
     for name, entry in (in_domain_test or {}).items():
         environments[f"{IN_DOMAIN}/{name}"] = {**entry, "split": IN_DOMAIN}
     for name, entry in test.items():
         environments[f"test/{name}" if name in environments else name] = {**entry, "split": "test"}
-    if is_regression(test):
+    if task_of_report(test) != CLASSIFICATION:
+        squared = is_regression(test)
         return {
             "environments": environments,
-            **mean_measure(test),
-            "train_squared_error": mean_measure(train)["mean_squared_error"],
+            **_headline_figures(train, test),
+            **(
+                {**mean_measure(test), "train_squared_error": over(train, "squared_error")["mean"]}
+                if squared
+                else {}
+            ),
             "summary": summarize_environments(test),
         }
     train_accuracy, test_accuracy = mean_accuracy(train), mean_accuracy(test)
@@ -57,6 +75,12 @@ def summarize(
         **_shift_gap(train, validation, in_domain_test or {}, test_accuracy),
         "summary": summarize_environments(test),
     }
+
+
+def _headline_figures(train: EnvironmentReport, test: EnvironmentReport) -> dict[str, float | None]:
+    measure = headline(test)
+    tested = {f"{of}_{measure}": value for of, value in over(test, measure).items()}
+    return {**tested, f"train_{measure}": over(train, measure)["mean"]}
 
 
 def _shift_gap(
@@ -78,12 +102,16 @@ def _shift_gap(
     }
 
 
+OWN = ("accuracy", "loss", "worst_group", "rmse")  # what the history keeps of each environment
+OWN_OF_SEVERAL = ("loss", "macro_f1")  # where samples have several labels
+
+
 def history(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """`Trainer`'s log as one record per evaluation: step, epoch, training means since the last, losses and
     accuracies, and the mean and worst of every measure over environments.
 
-    `train_loss` is the objective, `train_cross_entropy` and `train_accuracy` are of the training batches
-    as seen (augmented, challenged).
+    `train_loss` is the objective, `train_cross_entropy` (or `train_squared_error`, ...) and `train_accuracy`
+    are of the training batches as seen (augmented, challenged).
     """
     records: dict[int, dict[str, Any]] = {}
     seen: list[Mapping[str, Any]] = []
@@ -97,19 +125,20 @@ def history(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             continue
         record = records.setdefault(entry["step"], {"step": entry["step"], "epoch": entry["epoch"]})
         if seen:
-            for measure in ("loss", "cross_entropy", "accuracy"):
+            for measure in ("loss", *TRAINED, "accuracy"):
                 if measure in seen[0]:
                     record[f"train_{measure}"] = sum(part[measure] for part in seen) / len(seen)
             seen = []
-        record |= {key: value for key, value in evaluated.items() if _is_kept(key)}
+        own = OWN_OF_SEVERAL if any(key.endswith("_exact_match") for key in evaluated) else OWN
+        record |= {key: value for key, value in evaluated.items() if _is_kept(key, own)}
     return list(records.values())
 
 
-def _is_kept(metric: str) -> bool:
-    """Accuracy, loss and worst group of each environment, and what is a mean or worst over environments: of
+def _is_kept(metric: str, own: Sequence[str]) -> bool:
+    """The `own` measures of each environment, and what is a mean or worst over environments: of
     thousands of environments the other measures would fill the file."""
     measure = measure_of(metric)
-    if measure in (None, "accuracy", "loss", "worst_group"):
+    if measure is None or measure in own:
         return measure is not None
     return metric.removesuffix(f"_{measure}").endswith(("mean", "worst"))
 

@@ -99,6 +99,8 @@ def outcome(event: Ended, root: Path) -> str:
     what = f"{results['seconds']:.0f} s, "
     if "mean_accuracy" in results:
         what += f"mean test accuracy {results['mean_accuracy']:.1%}"
+    elif "mean_macro_f1" in results:
+        what += "mean test macro-F1 " + ("-" if (f1 := results["mean_macro_f1"]) is None else f"{f1:.1%}")
     else:
         what += f"mean squared test error {results['mean_squared_error']:.3g}"
     return f"{title(event.run)}: {what}" + (", done by another process" if event.slot is None else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,17 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..data.splits import IN_DOMAIN
 from ..data.tables import table_format
+from ..data.targets import CLASSIFICATION
 from ..discovery import INFERENCES
-from ..evaluation.verdicts import interval
 from ..methods.registry import METHODS
 from ..models import MODELS
-from ..reporting.many_environments import MOST_ROWS, from_worst, shortened, summary_note, summary_rows
+from ..reporting.many_environments import summary_note, summary_rows
+from ..reporting.tables import EVALUATED
+from .card_measures import card_kind, cells, headings, intervals, limits, told
 
 TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
 DESCRIBED: dict[str, Any] = {**METHODS, **INFERENCES}
-FAILURE = 0.1  # a test environment this far below the training environments' accuracy is named as a failure
-CARD_MEASURES = ("accuracy", "macro_f1", "loss", "ece")
+CARD_MEASURES = {**EVALUATED, CLASSIFICATION: ("accuracy", "macro_f1", "loss", "ece")}
 Results = Mapping[str, Any]
 
 
@@ -51,7 +53,7 @@ def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelC
         pipeline_tag=task,
         tags=["hf_ood", "out-of-distribution", "domain-generalization", *results["method"].split("+")],
         datasets=hub_datasets(results["dataset"]),
-        metrics=["accuracy"],
+        metrics=card_kind(results).metrics,
         eval_results=_eval_results(results, task),
     )
     return ModelCard.from_template(
@@ -66,10 +68,14 @@ def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelC
             "methods": [DESCRIBED[part] for part in results["hyperparameters"] if part in DESCRIBED],
             "summary_of": _summary,
             "seeds": seeds,
-            "intervals": _intervals([results, *others]) if others else {},
-            "rows": summary_rows(results["environments"], CARD_MEASURES),
+            "kind": card_kind(results),
+            "headings": headings(results),
+            "cells": partial(cells, results),
+            "told": partial(told, results),
+            "intervals": intervals([results, *others]) if others else {},
+            "rows": summary_rows(results["environments"], CARD_MEASURES[card_kind(results).task]),
             "summary_note": summary_note(results["environments"]),
-            **_limits(results),
+            **limits(results),
         },
     )
 
@@ -113,44 +119,15 @@ def _summary(method: type) -> str:
     return " ".join((inspect.getdoc(method) or "").split("\n\n")[0].split())
 
 
-def _intervals(runs: Sequence[Results]) -> dict[str, str]:
-    """Mean and 95 % interval over seeds of each accuracy in per cent: by environment, `mean`, `worst`."""
-    values = {
-        name: [run["environments"][name]["accuracy"] for run in runs] for name in runs[0]["environments"]
-    }
-    values |= {
-        "mean": [run["mean_accuracy"] for run in runs],
-        "worst": [run["worst_accuracy"] for run in runs],
-    }
-    return {name: str(interval([100 * value for value in column])) for name, column in values.items()}
-
-
-def _limits(results: Results) -> dict[str, Any]:
-    """What the numbers say about failures: accuracy on new samples of the training environments (on the
-    training samples, where there are no others), the worst test environment, and the test environments more
-    than `FAILURE` below the former."""
-    test = {name: entry for name, entry in results["environments"].items() if entry["split"] == "test"}
-    known = "in_domain_accuracy" in results
-    in_distribution = results["in_domain_accuracy"] if known else results["train_accuracy"]
-    failures = [name for name, entry in test.items() if entry["accuracy"] < in_distribution - FAILURE]
-    worst_first = from_worst({name: test[name] for name in failures})
-    return {
-        "in_distribution": in_distribution,
-        "seen": "new samples from its training environments" if known else "the samples it was trained on",
-        "worst_environment": min(test, key=lambda name: test[name]["accuracy"]),
-        "failures": failures if len(failures) <= MOST_ROWS else [shortened(worst_first)],
-        "failure_points": round(100 * FAILURE),
-    }
-
-
 def _eval_results(results: Results, task: str) -> list[EvalResult]:
+    kind = card_kind(results)
     values = {
-        f"accuracy on {name}": (entry["split"], entry["accuracy"])
-        for name, entry in summary_rows(results["environments"], CARD_MEASURES).items()
+        f"{kind.phrase} on {name}": (entry["split"], entry.get(kind.measure))
+        for name, entry in summary_rows(results["environments"], CARD_MEASURES[kind.task]).items()
         if "count" in entry  # an environment, no quantile
     }
-    values["mean accuracy over test environments"] = ("test", results["mean_accuracy"])
-    values["worst-environment accuracy"] = ("test", results["worst_accuracy"])
+    values[f"mean {kind.phrase} over test environments"] = ("test", results[f"mean_{kind.measure}"])
+    values[f"worst-environment {kind.phrase}"] = ("test", results[f"worst_{kind.measure}"])
     dataset = dataset_name(results["dataset"])
     return [
         EvalResult(
@@ -159,9 +136,10 @@ def _eval_results(results: Results, task: str) -> list[EvalResult]:
             dataset_name=f"{dataset} ({results['config']})",
             dataset_config=results["config"],
             dataset_split="test" if split == IN_DOMAIN else split,
-            metric_type="accuracy",
+            metric_type=kind.metrics[0],
             metric_name=metric,
             metric_value=round(value, 6),
         )
         for metric, (split, value) in values.items()
+        if value is not None
     ]

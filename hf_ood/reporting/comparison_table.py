@@ -165,11 +165,14 @@ def _selection(comparison: Comparison) -> Iterator[str]:
 def rule(comparison: Comparison) -> str:
     """What the words of the table mean."""
     points = " points" if comparison.in_percent else ""
-    equal = f"; no difference: it contains zero and lies within ± {comparison.margin:g}{points}"
+    margin = comparison.margin
+    equal = (
+        "" if margin is None else f"; no difference: it contains zero and lies within ± {margin:g}{points}"
+    )
     return (
         "± is the half width of the 95 % interval over seeds (t-distribution). Differences to "
         f"{comparison.first} are paired by seed; better and worse: their 95 % interval lies on one side of "
-        f"zero{equal if comparison.margin is not None else ''}; anything else is inconclusive. One seed "
+        f"zero{equal}; anything else is inconclusive. One seed "
         "decides nothing."
     )
 

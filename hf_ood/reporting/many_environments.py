@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..evaluation.measures import rises
-from ..evaluation.metrics import is_regression
+from ..evaluation.metrics import headline, is_regression
 
 MOST_ROWS = 40  # environments of a split up to which a table has a row for each
 WORST, BEST = 5, 3  # environments that a summary names at either end
@@ -18,10 +18,12 @@ Entries = Mapping[str, Mapping[str, Any]]
 
 
 def from_worst(report: Entries) -> list[str]:
-    """The environments from the worst to the best: by accuracy, or by a regression's squared error."""
+    """The environments from the worst to the best: by accuracy, by macro F1 where samples have several labels
+    (those without it first), or by a regression's squared error."""
     if is_regression(report):
         return sorted(report, key=lambda name: -report[name]["squared_error"])
-    return sorted(report, key=lambda name: report[name]["accuracy"])
+    measure = headline(report)
+    return sorted(report, key=lambda name: report[name].get(measure, -1.0))
 
 
 def standing_at(report: Entries, quantiles: Sequence[float] = (0.0, *QUANTILES, 1.0)) -> dict[str, str]:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ..evaluation.verdicts import Interval, Verdict
 
-ERRORS = ("mean_squared_error",)  # measures of which less is better; not in percent
+ERRORS = ("mean_squared_error", "mean_rmse", "worst_rmse")  # measures of which less is better; not in percent
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ..data.splits import IN_DOMAIN
+from ..data.targets import CLASSIFICATION, MULTI_LABEL, REGRESSION
+from ..evaluation.metrics import task_of_report
 from ..evaluation.results import RESULTS_FILE
 from .confusion_figure import CONFUSION_FILE
 from .curves import CURVES_FILE
@@ -23,21 +25,37 @@ MEASURES = {
     "macro_f1": ("macro-F1", ".2%"),
     "loss": ("loss", ".3f"),
     "ece": ("ECE", ".2%"),
+    "label_accuracy": ("label accuracy", ".2%"),
+    "exact_match": ("exact match", ".2%"),
+    "auroc": ("AUROC", ".3f"),
     "squared_error": ("squared error", ".3f"),
+    "rmse": ("RMSE", ".4g"),
+    "mae": ("MAE", ".4g"),
+    "r2": ("R2", ".3f"),
 }
-EVALUATED = ("accuracy", "macro_f1", "loss", "ece")  # of a classifier
+# What tables show of each environment, by task.
+EVALUATED = {
+    CLASSIFICATION: ("accuracy", "macro_f1", "loss", "ece"),
+    MULTI_LABEL: ("macro_f1", "auroc", "label_accuracy", "exact_match"),
+    REGRESSION: ("rmse", "mae", "r2"),
+}
 SPLITS = {IN_DOMAIN: "in-domain test"}  # what a split is called, where its name is not the word for it
 RUN_MEASURES = ("accuracy", "loss")  # more would not fit a narrow terminal; results.json has all
 
 
 def measures_row(entry: Mapping[str, Any], measures: Collection[str]) -> list[str]:
-    return [format(entry[name], MEASURES[name][1]) for name in measures]
+    """The measures of an entry as they are shown; nothing where one does not exist."""
+    return [shown(entry.get(name), name) for name in measures]
+
+
+def shown(value: float | None, measure: str) -> str:
+    return "" if value is None else format(value, MEASURES[measure][1])
 
 
 def environments_table(
     title: str,
     environments: dict[str, dict[str, Any]],
-    measures: Collection[str] = EVALUATED,
+    measures: Collection[str] = EVALUATED[CLASSIFICATION],
     small: Collection[str] = (),
     part: str = "split",
 ) -> Table:
@@ -51,7 +69,7 @@ def environments_table(
     said = "\n".join(filter(None, [summary_note(environments), *collapses(environments)]))
     table.caption, table.caption_justify = Text(said) if said else None, "left"
     for column in ("environment", part):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", min_width=len(column))
     for column in (*(MEASURES[name][0] for name in measures), "count"):
         table.add_column(column, justify="right")
     split = None
@@ -79,10 +97,12 @@ def collapses(environments: dict[str, dict[str, Any]]) -> list[str]:
 def results_table(results: dict[str, Any]) -> Table:
     """The environments of a run, then its summary."""
     title = f"{results['method']} on {results['dataset']}/{results['config']}, seed {results['seed']}"
-    if "mean_squared_error" in results:  # a regression
-        table = environments_table(title, results["environments"], ["squared_error"])
-        table.add_row("mean", "test", f"{results['mean_squared_error']:.3f}")
-        table.add_row("mean", "train", f"{results['train_squared_error']:.3f}")
+    if (task := task_of_report(results["environments"])) != CLASSIFICATION:
+        measures, summary = EVALUATED[task], results.get("summary", {})
+        table = environments_table(title, results["environments"], measures)
+        for row in ("mean", "worst"):
+            table.add_row(row, "test", *measures_row(summary.get(row, {}), measures))
+        table.add_row("mean", "train", shown(results.get(f"train_{measures[0]}"), measures[0]))
         return table
     table = environments_table(title, results["environments"], RUN_MEASURES)
     table.add_row("mean", "test", f"{results['mean_accuracy']:.2%}")
@@ -116,10 +136,11 @@ def evaluation_table(results: dict[str, Any]) -> Table:
         }
     summaries = by_role or {results["split"]: results["summary"]}
     part = "in the run" if by_role else "split"
-    table = environments_table(title, entries, small=small_environments(results), part=part)
+    measures = EVALUATED[task_of_report(entries)]
+    table = environments_table(title, entries, measures, small_environments(results), part)
     for name, summary in summaries.items():
         for row in ("mean", "worst", "gap"):
-            table.add_row(row, name, *measures_row(summary[row], EVALUATED))
+            table.add_row(row, name, *measures_row(summary[row], measures))
     return table
 
 
@@ -140,7 +161,7 @@ def interpolation_table(line: list[dict[str, Any]]) -> Table:
     for point in line:
         values = {name: point[name] for name in columns if point[name] is not None}
         shown = {
-            name: f"{value:.2%}" if name.endswith("accuracy") else f"{value:.3f}"
+            name: f"{value:.2%}" if name.endswith(("accuracy", "macro_f1")) else f"{value:.3f}"
             for name, value in values.items()
         }
         table.add_row(

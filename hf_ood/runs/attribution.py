@@ -12,6 +12,7 @@ from transformers import AutoModelForImageClassification
 
 from ..data import collate
 from ..data.align import with_classes_of
+from ..data.targets import CLASSIFICATION
 from ..evaluation.results import RESULTS_FILE
 from ..explain import attribute, default_layer, find_layer, summarize
 from ..files import all_or_nothing
@@ -41,6 +42,10 @@ def explain_run(
     spec = recorded_spec(folder)
     if spec.data.text_column:
         raise ValueError(f"Grad-CAM looks at images; the run of {folder} reads texts.")
+    if spec.data.task != CLASSIFICATION:
+        raise ValueError(
+            f"Grad-CAM shows what speaks for a class; the run of {folder} is a {spec.data.task}."
+        )
     model = AutoModelForImageClassification.from_pretrained(folder).to(PartialState().device)
     if layer:
         find_layer(model, layer)  # a mistake shows before the data are loaded

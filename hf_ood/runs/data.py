@@ -30,6 +30,7 @@ from ..data.folders import ENVIRONMENT, LABEL
 from ..data.images import Process
 from ..data.reading import Named, Reading, column_of
 from ..data.splits import IN_DOMAIN
+from ..data.targets import CLASSIFICATION
 from ..errors import unknown_name
 from .network import backbone
 from .spec import DataSpec, RunSpec
@@ -47,6 +48,7 @@ SHIFTED_TEST = ("linear_unit_tests",)  # their test split shifts every environme
 DATA_FLAGS = (
     "text_column",
     "image_column",
+    "task",
     "label_column",
     "environment_column",
     "test_environments",
@@ -67,6 +69,8 @@ def load_splits(spec: RunSpec, configuration: str | None = None) -> dict[str, En
         datasets = BUILT_IN[name](str(configuration), **spec.options.get(name, {}))
         if spec.data.validation is not None:
             raise ValueError(f"{name} has its own validation split: leave --validation out.")
+        if spec.data.task != CLASSIFICATION:
+            raise ValueError(f"{name} has its own labels: leave --task {spec.data.task} out.")
         if held_out:
             others = set(datasets["test"].environment_counts()) - set(held_out)
             tested = tested_environments(datasets, held_out)
@@ -101,17 +105,18 @@ def read(data: DataSpec, configuration: str | None = None) -> DatasetDict:
         data.dataset,
         configuration or data.configuration,
         Reading(**{name: getattr(data, name) for name in vars(Reading())}),
-        Named(data.environment_column[0], data.label_column, held_out),
+        Named(data.environment_column[0], data.label_column[0], held_out),
     )
 
 
 def columns_of(data: DataSpec) -> Columns:
     """What the dataset's columns hold; what folders and files tell has columns of its own."""
     return Columns(
-        column_of(data.label_column, LABEL),
+        [column_of(column, LABEL) for column in data.label_column],
         [column_of(column, ENVIRONMENT) for column in data.environment_column],
         data.image_column,
         data.text_column,
+        data.task,
     )
 
 
@@ -242,8 +247,9 @@ def in_domain_test(
 def part_of(dataset: EnvironmentDataset, part: str, share: float, seed: int) -> EnvironmentDataset:
     """`train`: the training images without the share that is held out; `held_out`: that share.
 
-    It is drawn from each group (class in an environment) alike, and a function of the seed and of the whole
-    training split: stages that see other environments or fewer images have no image of another's part.
+    It is drawn from each group (class in an environment; an environment, where there are no classes) alike,
+    and a function of the seed and of the whole training split: stages that see other environments or fewer
+    images have no image of another's part.
     """
     if part not in ("train", "held_out"):
         raise ValueError(unknown_name("part to train on", part, ["train", "held_out"]))
@@ -255,8 +261,9 @@ def part_of(dataset: EnvironmentDataset, part: str, share: float, seed: int) -> 
         return dataset
     order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))
     held_out = torch.zeros(len(dataset), dtype=torch.bool)
-    for group in dataset.groups.unique():
-        rows = order[dataset.groups[order] == group]
+    groups = dataset.groups if dataset.task == CLASSIFICATION else dataset.environments
+    for group in groups.unique():
+        rows = order[groups[order] == group]
         held_out[rows[: round(share * len(rows))]] = True
     chosen = held_out if part == "held_out" else ~held_out
     return dataset.select(chosen.nonzero().squeeze(1))

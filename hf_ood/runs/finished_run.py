@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.align import spelling
-from ..evaluation.metrics import EnvironmentReport, mean_accuracy, worst_accuracy
+from ..evaluation.metrics import EnvironmentReport, headline, over
 from ..evaluation.modules.environment_report.environment_measures import summarize_environments
 from ..evaluation.results import RESULTS_FILE, load_results
 from .data import validation_share
@@ -79,13 +79,13 @@ def measured(
 ) -> dict[str, Any]:
     """The environments with their summary, or, of a run's, with their `role` in it and a summary of each.
 
-    `mean_accuracy` and `worst_accuracy` are then those of the environments that it never saw, if any.
+    `mean_accuracy` and `worst_accuracy` are then those of the environments that it never saw, if any; where
+    samples have several labels it is `mean_macro_f1`, of a regression `mean_rmse`, and so on.
     """
     if finished is None:
         return {
             "environments": {name: {**entry, "split": split} for name, entry in report.items()},
-            "mean_accuracy": mean_accuracy(report),
-            "worst_accuracy": worst_accuracy(report),
+            **_headline_figures(report, headline(report)),
             "summary": summarize_environments(report, min_count),
         }
     groups = by_role(report, finished)
@@ -96,10 +96,14 @@ def measured(
             for role, group in groups.items()
             for name, entry in group.items()
         },
-        "mean_accuracy": mean_accuracy(unseen) if unseen else None,
-        "worst_accuracy": worst_accuracy(unseen) if unseen else None,
+        **_headline_figures(unseen, headline(report)),
         "summary_by_role": {role: summarize_environments(group, min_count) for role, group in groups.items()},
     }
+
+
+def _headline_figures(report: EnvironmentReport, measure: str) -> dict[str, float | None]:
+    """`mean_` and `worst_` of a measure; None without environments."""
+    return {f"{of}_{measure}": value for of, value in over(report, measure).items()}
 
 
 def notes(

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from ..evaluation.metrics import EnvironmentReport, is_regression, mean_measure, worst_accuracy
+from ..evaluation.metrics import EnvironmentReport, headline, is_regression, mean_measure, over
 from ..methods.averaging import interpolate
 from ..models import MODELS
 from .spec import RunSpec
@@ -39,9 +39,9 @@ def interpolate_and_choose(
     shares: Sequence[float],
     report: Callable[[str], EnvironmentReport],
 ) -> list[dict[str, Any]]:
-    """Leave `model` at the share of its way from `start` with the highest mean validation accuracy, or the
-    lowest mean squared error of a regression; the first of equals. Returns what was measured at every share
-    (accuracies in 0..1), and which was `chosen`.
+    """Leave `model` at the share of its way from `start` with the highest mean validation accuracy (macro F1,
+    where samples have several labels), or the lowest mean squared error of a regression; the first of equals.
+    Returns what was measured at every share (accuracies in 0..1), and which was `chosen`.
 
     `report` measures the model as it is on a split.
     """
@@ -51,7 +51,8 @@ def interpolate_and_choose(
         validation, test = report("validation"), report("test")
         ((measure, value),) = mean_measure(test).items()
         chosen_by = mean_measure(validation)[measure] if validation else None
-        worst = {} if is_regression(test) else {"worst_accuracy": worst_accuracy(test)}
+        kind = headline(test)
+        worst = {} if is_regression(test) else {f"worst_{kind}": over(test, kind)["worst"]}
         line.append({"share": share, f"validation_{measure}": chosen_by, measure: value, **worst})
         measured.append((chosen_by or 0.0) * (-1 if is_regression(test) else 1))
     best = measured.index(max(measured))

@@ -21,6 +21,7 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 from transformers.utils import logging
 
 from ..data.align import align, listed
+from ..data.targets import CLASSIFICATION, PROBLEM_TYPES
 from ..errors import unknown_name
 from ..models import MODELS, image_processor
 from ..models.classes import class_names, renew_classes, with_class_order
@@ -69,8 +70,11 @@ def build_model(spec: RunSpec, label_names: Sequence[str]) -> PreTrainedModel:
     }
     if (name := backbone(network)) is None:
         config_class, model_class = MODELS[network.model]
-        return model_class(config_class(**options, **labels))
-    config = load_config(network, name, options | labels | {"problem_type": "single_label_classification"})
+        kind: dict[str, Any] = (
+            {} if spec.data.task == CLASSIFICATION else {"problem_type": PROBLEM_TYPES[spec.data.task]}
+        )
+        return model_class(config_class(**options, **labels, **kind))
+    config = load_config(network, name, options | labels | {"problem_type": PROBLEM_TYPES[spec.data.task]})
     auto_class = find_auto_class(config)
     if network.from_scratch:
         return auto_class.from_config(config, trust_remote_code=network.trust_remote_code)

@@ -9,9 +9,10 @@ import datasets
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import logging
 
+from ..evaluation.measures import HEADLINES
 from ..trainer import OODConfig, OODTrainer
 
-SHOWN = {"mean_accuracy": "mean", "worst_accuracy": "worst"}
+OVER = ("mean", "worst")
 
 
 class OneLine(TrainerCallback):
@@ -31,17 +32,26 @@ class OneLine(TrainerCallback):
 
 
 def evaluation_line(logs: dict[str, Any]) -> str | None:
-    """`validation: mean 97.10 %, worst 96.40 %, loss 0.084`; None for a log that is of no evaluation."""
+    """`validation: mean 97.10 %, worst 96.40 %, loss 0.084`, or `mean RMSE 1.2`; None for a log that is of no
+    evaluation."""
     runtime = next((name for name in logs if name.startswith("eval_") and name.endswith("_runtime")), None)
     if runtime is None:
         return None
     prefix = runtime.removesuffix("runtime")
+    measure = next((name for name in HEADLINES.values() if f"{prefix}mean_{name}" in logs), "")
     parts = [
-        f"{word} {100 * logs[prefix + name]:.2f} %" for name, word in SHOWN.items() if prefix + name in logs
+        f"{of} {shown(logs[f'{prefix}{of}_{measure}'], measure)}"
+        for of in OVER
+        if f"{prefix}{of}_{measure}" in logs
     ]
     loss = [f"loss {logs[prefix + 'loss']:.3f}"] if prefix + "loss" in logs else []
     split = prefix.removeprefix("eval_").rstrip("_").replace("_", " ") or "evaluation"
     return f"{split}: {', '.join([*parts, *loss])}"
+
+
+def shown(value: float, measure: str) -> str:
+    """`97.10 %`, or a regression's error in its own unit."""
+    return f"RMSE {value:.4g}" if measure == "rmse" else f"{100 * value:.2f} %"
 
 
 def choose_output(training: OODConfig, quiet: bool) -> None:

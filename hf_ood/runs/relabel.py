@@ -13,9 +13,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..data import EnvironmentDataset
+from ..data.targets import CLASSIFICATION
 from ..discovery import INFERENCES, EnvironmentInference, Reference, replace_environments
 from ..errors import unknown_name
-from ..methods.objectives.functional import are_targets
 from .spec import RunSpec
 
 Datasets = dict[str, EnvironmentDataset]
@@ -62,8 +62,8 @@ def rehearse(spec: RunSpec, datasets: Datasets) -> Datasets:
 def _check_factor(factor: int, train: EnvironmentDataset) -> None:
     if factor < 1:
         raise ValueError(f"upweight_errors must be at least 1, not {factor}.")
-    if factor > 1 and are_targets(train.labels):
-        raise ValueError("upweight_errors repeats misclassified samples, and a regression has no classes.")
+    if factor > 1 and train.task != CLASSIFICATION:
+        raise ValueError(f"upweight_errors repeats misclassified samples, and a {train.task} has no classes.")
 
 
 def judge(
@@ -88,7 +88,7 @@ def judge(
         found |= {"upweighted": {"factor": factor, "errors": int(wrong.sum()), "of": len(train)}}
         datasets = {**datasets, "train": train.with_repeats(1 + (factor - 1) * wrong)}
     if inference is not None:
-        known = model is not None and not are_targets(train.labels)
+        known = model is not None and train.task == CLASSIFICATION
         found |= {"inferred": _describe(train, environments, inference, wrong if known else None)}
         datasets = replace_environments(datasets, environments, inference.number)
         counts = datasets["train"].environment_counts()
@@ -116,7 +116,7 @@ def _decide(
         reference = Reference.of(model.to(PartialState().device), train, features, batch_size)
     none = torch.zeros(len(train), dtype=torch.long)
     environments = none if inference is None else inference.infer(reference, spec.training.seed)
-    judges = model is not None and not are_targets(train.labels)
+    judges = model is not None and train.task == CLASSIFICATION
     return torch.stack([environments, reference.wrong.long() if judges else none])
 
 
@@ -124,7 +124,7 @@ def _describe(
     train: EnvironmentDataset, environments: Tensor, inference: EnvironmentInference, wrong: Tensor | None
 ) -> dict[str, Any]:
     """Of each inferred environment: samples by class and by the environment they are really in, and the
-    reference model's accuracy; of a regression no classes and no accuracy."""
+    reference model's accuracy; where there are no classes neither of the two."""
     found: dict[str, Any] = {"method": inference.name}
     for number in range(inference.number):
         rows = environments == number
@@ -132,7 +132,7 @@ def _describe(
             "count": int(rows.sum()),
             "environments": _counts(train.environments[rows], train.environment_names),
         }
-        if not are_targets(train.labels):
+        if train.task == CLASSIFICATION:
             entry["labels"] = _counts(train.labels[rows], train.label_names)
         if wrong is not None and rows.any():
             entry["reference_accuracy"] = 1 - wrong[rows].double().mean().item()

@@ -11,6 +11,7 @@ from ..data import AUGMENTATIONS
 from ..data.colored_mnist import CONFIGURATIONS, DEFAULT_CONFIGURATION
 from ..data.linear_unit_tests import EXAMPLES
 from ..data.reading import FROM_FILE, FROM_FOLDER, Reading
+from ..data.targets import CLASSIFICATION
 from ..discovery import INFERENCES
 from ..methods.registry import METHODS
 from ..models import MODELS
@@ -43,11 +44,18 @@ class DataSpec(Reading):
     text_column: list[str] | None = option(
         None, "Classify texts: their column, or two columns for sentence pairs.", flag=Flag(stages=False)
     )
-    label_column: str = option(
-        "label",
-        f"The column of the true classes: names or numbers; or {FROM_FOLDER}: the folders of the files name "
-        "them, "
-        "before (above) those that name the environment where both do: class/domain/file.",
+    task: Literal["classification", "multi_label", "regression"] = option(
+        CLASSIFICATION,
+        "What is predicted: one class a sample; several labels (yes or no each), from several label columns "
+        "or one of lists; or a number.",
+        flag=Flag(stages=False),
+    )
+    label_column: list[str] = option(
+        ["label"],
+        "The column of what is to be predicted: classes (names or numbers) or, of a regression, numbers. "
+        "Several labels a sample: columns of 0 and 1, or one of lists. "
+        f"{FROM_FOLDER}: the folders of the files name the classes, before (above) those that name the "
+        "environment where both do: class/domain/file.",
         flag=Flag(stages=False),
     )
     environment_column: list[str] = option(

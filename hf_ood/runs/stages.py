@@ -31,7 +31,11 @@ STAGE_FIGURES = (
     "selection",
 )
 FOUND = ("inferred", "upweighted")  # what the model of the stage before decided about the training images
-STAGE_ERRORS = ("mean_squared_error", "train_squared_error")  # what a regression has in place of accuracies
+# What a regression, and several labels a sample, have in place of accuracies.
+STAGE_OTHERS = (
+    "mean_rmse", "worst_rmse", "train_rmse", "mean_squared_error", "train_squared_error",
+    "mean_macro_f1", "worst_macro_f1", "train_macro_f1",
+)  # fmt: skip
 TOTALS = ("steps", "seconds", "cpu_seconds")
 
 
@@ -126,7 +130,7 @@ def combine(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
                 "environments": results["environments"],
                 **{
                     figure: results[figure]
-                    for figure in (*STAGE_FIGURES, *STAGE_ERRORS, *FOUND, "trained_environments")
+                    for figure in (*STAGE_FIGURES, *STAGE_OTHERS, *FOUND, "trained_environments")
                     if figure in results
                 },
             }

@@ -16,7 +16,7 @@ from transformers import (
 from transformers.trainer_callback import CallbackHandler, ProgressCallback
 
 from ..engine import WeightAverage
-from ..evaluation.measures import measure_of
+from ..evaluation.measures import HEADLINES, measure_of
 from ..methods.updates import Update
 
 
@@ -70,27 +70,28 @@ class EnvironmentProgress(ProgressCallback):
         if not logs or not state.is_world_process_zero or self.training_bar is None:
             return
         if "loss" in logs:
-            self.training_bar.set_postfix(
-                loss=f"{logs['loss']:.3f}", accuracy=f"{logs.get('accuracy', 0):.3f}"
-            )
+            shown = ["loss", *(["accuracy"] if "accuracy" in logs else [])]
+            self.training_bar.set_postfix({name: f"{logs[name]:.3f}" for name in shown})
         line = accuracy_line(logs)
         if line:
             self.training_bar.write(f"epoch {state.epoch:6.2f}  {line}")
 
 
 def accuracy_line(logs: dict[str, Any]) -> str:
-    """`validation  mean 98.2%  worst 97.9%  red_on_black 98.4% ...` from the log of one evaluation."""
-    whole = next((key for key in logs if key.startswith("eval_") and key.endswith("_mean_accuracy")), None)
-    if whole is None:
+    """`validation  mean 98.2%  worst 97.9%  red_on_black 98.4% ...` from the log of one evaluation; macro F1
+    where samples have several labels, RMSE of a regression."""
+    found = [(key, m) for m in HEADLINES.values() for key in logs if key.endswith(f"_mean_{m}")]
+    whole, measure = next(((key, m) for key, m in found if key.startswith("eval_")), ("", ""))
+    if not whole:
         return ""
-    prefix = whole.removesuffix("mean_accuracy")
-    accuracies = {
-        key.removeprefix(prefix).removesuffix("_accuracy"): value
+    prefix, form = whole.removesuffix(f"mean_{measure}"), ".3f" if measure == "rmse" else ".1%"
+    measured = {
+        key.removeprefix(prefix).removesuffix(f"_{measure}"): value
         for key, value in logs.items()
-        if key.startswith(prefix) and measure_of(key) == "accuracy" and key != f"{prefix}accuracy"
+        if key.startswith(prefix) and measure_of(key) == measure and key != f"{prefix}{measure}"
     }
     split = prefix.removeprefix("eval_").removesuffix("_")
-    return f"{split:10s}  " + "  ".join(f"{name} {value:.1%}" for name, value in accuracies.items())
+    return f"{split:10s}  " + "  ".join(f"{name} {value:{form}}" for name, value in measured.items())
 
 
 @contextmanager

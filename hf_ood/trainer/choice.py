@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,37 @@ from transformers import TrainingArguments
 from transformers.utils import logging
 
 from ..data import EnvironmentDataset
+from ..data.targets import CLASSIFICATION, MULTI_LABEL, REGRESSION
 from ..evaluation.auroc import MOST_GROUPS, MOST_SCORES, auroc_is_defined
-from ..evaluation.measures import CLASSES, POOLED, measure_of, metric_names, rises
+from ..evaluation.measures import (
+    CLASSES,
+    MULTI_LABEL_MEASURES,
+    POOLED,
+    REGRESSION_MEASURES,
+    measure_of,
+    metric_names,
+    rises,
+)
+from ..evaluation.multi_label import has_auroc, has_f1
+from ..evaluation.regression import spreads
 from .ood_config import OODConfig
 
 logger = logging.get_logger(__name__)
+MEASURES = {
+    CLASSIFICATION: CLASSES,
+    MULTI_LABEL: MULTI_LABEL_MEASURES,
+    REGRESSION: REGRESSION_MEASURES,
+}
+Exists = Callable[[np.ndarray, np.ndarray, int], np.ndarray]  # labels, environments, E -> bool [E]
+# The measures that an environment may lack: which environments have it, and why the others have not.
+MAY_LACK: dict[str, dict[str, tuple[Exists, str]]] = {
+    CLASSIFICATION: {"auroc": (auroc_is_defined, "only one class occurs there")},
+    MULTI_LABEL: {
+        "auroc": (has_auroc, "no label differs between samples there"),
+        "macro_f1": (has_f1, "no sample has any label there"),
+    },
+    REGRESSION: {"r2": (lambda *samples: spreads(*samples) > 0, "all targets are the same there")},
+}
 FOLLOWING = ("reduce_lr_on_plateau", "greedy")  # schedules that go by the metric
 
 
@@ -31,7 +57,7 @@ def known_metrics(splits: Mapping[str, EnvironmentDataset], losses_only: bool) -
         names = ["loss"]
         if not losses_only and dataset.has_labels:
             measures = _measures_by_environment(dataset)
-            names += metric_names(measures, [] if dataset.labels.is_floating_point() else _pooled(dataset))
+            names += metric_names(measures, _pooled(dataset) if dataset.task == CLASSIFICATION else [])
         found += [split_prefix(split) + name for name in names]
     return found
 
@@ -39,13 +65,12 @@ def known_metrics(splits: Mapping[str, EnvironmentDataset], losses_only: bool) -
 def _measures_by_environment(dataset: EnvironmentDataset) -> dict[str, list[str]]:
     """The measures that each environment of a labelled data set will have."""
     places = dataset.environment_counts()
-    if dataset.labels.is_floating_point():
-        return {name: ["squared_error"] for name in places}
-    names, labels, environments = dataset.environment_names, dataset.labels, dataset.environments
-    ranked = auroc_is_defined(labels.numpy(), environments.numpy(), len(names))
+    names = dataset.environment_names
+    samples = (dataset.labels.numpy(), dataset.environments.numpy(), len(names))
+    defined = {measure: exists(*samples).tolist() for measure, (exists, _) in MAY_LACK[dataset.task].items()}
     return {
-        name: [measure for measure in CLASSES if measure != "auroc" or has_auroc]
-        for name, has_auroc in zip(names, ranked.tolist(), strict=True)
+        name: [m for m in MEASURES[dataset.task] if m not in defined or defined[m][number]]
+        for number, name in enumerate(names)
         if name in places
     }
 
@@ -109,11 +134,12 @@ def resolve_choice(
 def _tell_what_is_left_out(metric: str, splits: Mapping[str, EnvironmentDataset]) -> None:
     """Warn where a mean or worst over environments will be over some of them only."""
     for split, dataset in splits.items():
-        if metric in (split_prefix(split) + name for name in ("mean_auroc", "worst_auroc")):
-            measures = _measures_by_environment(dataset)
-            lacking = [name for name, measured in measures.items() if "auroc" not in measured]
-            if lacking:
-                logger.warning(f"{metric} leaves out {', '.join(lacking)}: only one class occurs there.")
+        for measure, (_, reason) in MAY_LACK[dataset.task].items() if dataset.has_labels else ():
+            if metric in (f"{split_prefix(split)}{of}_{measure}" for of in ("mean", "worst")):
+                measures = _measures_by_environment(dataset)
+                lacking = [name for name, measured in measures.items() if measure not in measured]
+                if lacking:
+                    logger.warning(f"{metric} leaves out {', '.join(lacking)}: {reason}.")
 
 
 def require_metric(metric: str, computed: list[str]) -> None:
@@ -139,8 +165,11 @@ def _scheduler(args: TrainingArguments) -> str:
     return str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type))
 
 
+DEFAULTS = ["mean_accuracy", "mean_macro_f1", "mean_squared_error", "loss"]
+
+
 def _default(known: list[str], loss: bool) -> str | None:
-    kinds = ["loss"] if loss else ["mean_accuracy", "mean_squared_error", "loss"]
+    kinds = ["loss"] if loss else DEFAULTS
     wanted = [prefix + kind for prefix in ("eval_validation_", "eval_") for kind in kinds]
     return next((metric for metric in wanted if metric in known), None)
 

@@ -12,9 +12,11 @@ from transformers.utils import logging
 
 from ..data import EnvironmentDataset
 from ..data.align import placeholders, spelling
+from ..data.targets import CLASSIFICATION, MULTI_LABEL, PROBLEM_TYPES, REGRESSION
 from ..methods.masking import FeatureTransform
 from ..methods.mixing import Mixing
 from ..methods.objectives import Objective
+from ..methods.objectives.functional import environment_sums
 from ..methods.updates import Update
 from ..models.classes import class_names
 from .environment_options import EnvironmentOptions
@@ -48,6 +50,11 @@ def check_batches(
             "process(es): lower per_device_train_batch_size."
         )
     proportions = options.environment_proportions
+    if proportions == "groups" and dataset.has_labels and dataset.task != CLASSIFICATION:
+        raise ValueError(
+            f"environment_proportions='groups' balances the classes of each environment, and a "
+            f"{said(dataset.task)} has none: use 'equal' or 'natural'."
+        )
     counts = dataset.group_counts() if proportions == "groups" else dataset.environment_counts()
     smallest, kind = (
         min(counts, key=counts.__getitem__),
@@ -90,44 +97,75 @@ def check_labels(
     transform: FeatureTransform | None,
     model: nn.Module,
 ) -> None:
-    """Labels are there, of one class or one number each, and the model has an output for each of them."""
-    config = getattr(model, "config", None)
-    if getattr(config, "problem_type", None) == "multi_label_classification" or (
-        dataset.has_labels and dataset.labels.dim() > 1
-    ):
-        raise ValueError(
-            "Several labels a sample: there is no single cross-entropy. Give the trainer a method "
-            "per_sample(model, inputs) -> losses [B], logits [B, C], environments [B] (for instance "
-            "binary_cross_entropy_with_logits(...).mean(1)), or train one model for each label."
-        )
+    """Labels are there, of a kind that method and model take, and the model has an output for each."""
     if not dataset.has_labels:
         raise ValueError(
             "The training set has no labels: name their column 'label' or 'labels'. Texts are none before "
-            "data.class_encode_column('label')."
+            "data.class_encode_column('label'), and several labels a row are lists of floats, 0.0 or 1.0 "
+            "each."
         )
-    num_labels = getattr(config, "num_labels", None)
-    if dataset.labels.is_floating_point():
-        if objective.needs_classes:
-            raise ValueError(
-                f"{objective.name} compares samples of one class, and a regression has none: use another "
-                "method."
-            )
-        if transform is not None and transform.needs_classes:
-            raise ValueError(
-                f"{transform.name} looks for the features that speak for a sample's class, and a regression "
-                "has none: use another method."
-            )
-        if num_labels != 1:
-            raise ValueError(f"Labels are floats, which needs num_labels=1; the model has {num_labels}.")
-    elif num_labels is not None and int(dataset.labels.max()) >= num_labels:
-        raise ValueError(
-            f"Labels reach {int(dataset.labels.max())}, but the model has {num_labels} classes: build it "
-            f"with num_labels={len(dataset.label_names)}."
-        )
-    if not dataset.labels.is_floating_point():
+    task, config = dataset.task, getattr(model, "config", None)
+    if task != CLASSIFICATION:
+        _check_needs_no_classes(task, objective, transform)
+    _check_problem_type(task, config)
+    _check_outputs(dataset, getattr(config, "num_labels", None))
+    if task != REGRESSION:
         check_class_order(dataset, config)
-        for lack in lacking_classes(dataset):
-            logger.warning(lack)
+    lacks = {CLASSIFICATION: lacking_classes, MULTI_LABEL: lacking_labels}.get(task)
+    for lack in lacks(dataset) if lacks else []:
+        logger.warning(lack)
+
+
+def _check_needs_no_classes(task: str, objective: Objective, transform: FeatureTransform | None) -> None:
+    if objective.needs_classes:
+        raise ValueError(
+            f"{objective.name} compares samples of one class, and a {said(task)} has none: use another "
+            "method."
+        )
+    if transform is not None and transform.needs_classes:
+        raise ValueError(
+            f"{transform.name} looks for the features that speak for a sample's class, and a {said(task)} "
+            "has none: use another method."
+        )
+
+
+def said(task: str) -> str:
+    """A task in a sentence."""
+    return task.replace("_", "-") + (" classification" if task == MULTI_LABEL else "")
+
+
+def _check_problem_type(task: str, config: Any) -> None:
+    """Several labels a sample are learnt where the model knows of it: its own loss would be another one."""
+    several, kind = PROBLEM_TYPES[MULTI_LABEL], getattr(config, "problem_type", None)
+    if task == MULTI_LABEL and config is not None and kind != several:
+        raise ValueError(
+            f"The data have several labels a sample, and the model's problem_type is {kind!r}: load it with "
+            f"problem_type={several!r} (from_pretrained takes it, and so does the configuration)."
+        )
+    if task != MULTI_LABEL and kind == several:
+        raise ValueError(
+            f"The model's problem_type is {several!r}, and the data have one label a sample: give labels "
+            "[N, L] of 0 and 1 as floats, or load the model without it."
+        )
+
+
+def _check_outputs(dataset: EnvironmentDataset, outputs: int | None) -> None:
+    """`outputs`: how many the model has; None: not known."""
+    if outputs is None:
+        return
+    labels, task = dataset.labels, dataset.task
+    if task == MULTI_LABEL and labels.shape[1] != outputs:
+        raise ValueError(
+            f"The data have {labels.shape[1]} labels a sample, the model {outputs} outputs: build it with "
+            f"num_labels={labels.shape[1]}."
+        )
+    if task == REGRESSION and outputs != 1:
+        raise ValueError(f"Labels are floats, which needs num_labels=1; the model has {outputs}.")
+    if task == CLASSIFICATION and int(labels.max()) >= outputs:
+        raise ValueError(
+            f"Labels reach {int(labels.max())}, but the model has {outputs} classes: build it with "
+            f"num_labels={len(dataset.label_names)}."
+        )
 
 
 def check_class_order(dataset: EnvironmentDataset, config: Any) -> None:
@@ -173,6 +211,26 @@ def lacking_classes(dataset: EnvironmentDataset) -> list[str]:
     return said
 
 
+def lacking_labels(dataset: EnvironmentDataset) -> list[str]:
+    """What a training set of several labels a sample cannot teach: labels that none of its samples has, or
+    all have, and environments where that is so of some label."""
+    present = dataset.environments.unique()
+    sums = environment_sums(dataset.labels, dataset.environments, len(dataset.environment_names))[present]
+    counts = torch.bincount(dataset.environments)[present]
+    constant = (sums == 0) | (sums == counts[:, None])  # [environments, L]
+    whole = (sums.sum(0) == 0) | (sums.sum(0) == counts.sum())
+    names = dataset.label_names or [str(number) for number in range(len(whole))]
+    told = []
+    if whole.any():
+        absent = _first([name for name, is_so in zip(names, whole.tolist(), strict=True) if is_so])
+        told.append(f"Every or no training sample has the label {absent}: the model cannot learn it.")
+    poor = constant[:, ~whole].any(1)
+    if poor.any():
+        where = _first([dataset.environment_names[place] for place in present[poor].tolist()])
+        told.append(f"Some label is the same for all samples of {where}: there the environment tells it.")
+    return told
+
+
 def _first(names: Sequence[str]) -> str:
     """The first three names, and how many more there are."""
     return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
@@ -191,10 +249,10 @@ def check_mixing(mixing: Mixing, objective: Objective, dataset: EnvironmentDatas
             f"{mixing.name} takes weighted means of inputs, and there is nothing between two tokens "
             f"(input_ids): train without {mixing.name}, or on images."
         )
-    if mixing.needs_classes and dataset.labels.is_floating_point():
+    if mixing.needs_classes and dataset.has_labels and dataset.task != CLASSIFICATION:
         raise ValueError(
-            f"{mixing.name} pairs samples by their classes, and a regression has none: use mixup, which "
-            "mixes the targets."
+            f"{mixing.name} pairs samples by their classes, and a {said(dataset.task)} has none: use mixup, "
+            "which mixes the targets."
         )
     if objective.needs_classes:
         raise ValueError(

@@ -26,7 +26,7 @@ from ..engine import (
 )
 from ..engine.own_parameters import add_to_optimizer, build_networks
 from ..methods.averaging import Averaging
-from ..methods.losses import CrossEntropy, SampleLoss
+from ..methods.losses import CrossEntropy, SampleLoss, loss_for
 from ..methods.masking import FeatureTransform
 from ..methods.mixing import Mixing
 from ..methods.objectives import ERM, Objective, Outputs
@@ -68,7 +68,8 @@ class EnvironmentTrainer(EnvironmentEvaluation):
         mixing: what is done to a training batch before the forward pass, or None.
         update: how gradients become a step of the weights; None: the optimizer's step.
         averaging: what becomes of the weights that the training passes through; None: nothing.
-        loss: what a sample costs; cross-entropy (of a regression the squared error) if not given.
+        loss: what a sample costs; if not given cross-entropy, of a regression the squared error, of several
+            labels a sample the mean of their binary cross-entropies.
     What is given is copied: several trainers may share it.
 
     Example:
@@ -323,11 +324,13 @@ class EnvironmentTrainer(EnvironmentEvaluation):
         return without_environment(self._few_samples(self.training_rows))
 
     def _make_loss(self) -> SampleLoss:
-        """The loss of a sample: the one that was given, or cross-entropy with the arguments' smoothing."""
+        """The loss of a sample: the one that was given, or the usual of its labels with the arguments'
+        smoothing."""
         smoothing = self.args.label_smoothing_factor
-        loss = self.loss or CrossEntropy(label_smoothing=smoothing)
         rows = self.training_rows
-        return loss.prepare(rows.labels, self._num_classes()) if rows.has_labels else loss
+        if not rows.has_labels:
+            return self.loss or CrossEntropy(label_smoothing=smoothing)
+        return loss_for(rows.labels, self._num_classes(), self.loss, smoothing)
 
     def _num_classes(self) -> int:
         return getattr(getattr(self.model, "config", None), "num_labels", None) or len(
@@ -419,7 +422,8 @@ class EnvironmentTrainer(EnvironmentEvaluation):
             inputs = self.mixing(inputs, self._num_classes())
         labels, environments = inputs["labels"], inputs["environment"]
         # To the network, and to a feature transform in it, a mixed sample is of its largest share's class.
-        known = {**without_environment(inputs), "labels": largest_class(labels)}
+        shown = labels if self.sample_loss.multi_label else largest_class(labels)
+        known = {**without_environment(inputs), "labels": shown}
         with self.network.catching():
             network = self.forward(model, known)
         features, logits = self.network.features(), network.logits

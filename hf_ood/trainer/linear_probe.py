@@ -13,9 +13,10 @@ from transformers.modeling_outputs import ImageClassifierOutput
 
 from ..data import EnvironmentDataset, collate
 from ..data.environment_dataset import REPEATS
+from ..data.targets import MULTI_LABEL, PROBLEM_TYPES
 from ..engine import ExactStep
 from ..engine.own_parameters import rest
-from ..methods.losses import CrossEntropy, SampleLoss
+from ..methods.losses import BinaryCrossEntropy, SampleLoss, loss_for
 from ..methods.objectives import ERM, Objective, Outputs
 from ..methods.objectives.functional import at_least_float32, sample_losses
 from ..models import Penultimate
@@ -35,8 +36,11 @@ class Probe(nn.Module):
 
     def forward(self, pixel_values: Tensor, labels: Tensor | None = None) -> ImageClassifierOutput:
         logits = self.classifier(pixel_values.to(self.classifier.weight.dtype))
-        loss = None if labels is None else sample_losses(logits, labels).mean()
-        return ImageClassifierOutput(loss=loss, logits=logits)
+        if labels is None:
+            return ImageClassifierOutput(logits=logits)
+        several = getattr(self.config, "problem_type", None) == PROBLEM_TYPES[MULTI_LABEL]
+        losses = BinaryCrossEntropy()(logits, labels) if several else sample_losses(logits, labels)
+        return ImageClassifierOutput(loss=losses.mean(), logits=logits)
 
 
 @torch.no_grad()
@@ -116,7 +120,7 @@ def fit_head(
     seed: int = 0,
 ) -> nn.Linear:
     """Train `head` in place on cached features with any objective (default: ERM) of any loss of samples
-    (default: cross-entropy), and return it.
+    (default: the usual of the labels, `loss_for`), and return it.
 
     `batch_size`: rows drawn for each step, as many from every environment; None: all rows at every step.
     Adam, as `OODTrainer`. Raises `ValueError` for fewer environments than the objective compares, and for a
@@ -139,7 +143,7 @@ def fit_head(
         )
     objective.build(inputs.shape[1], head.out_features, present)
     objective.start(steps)
-    prepared = (loss or CrossEntropy()).prepare(labels, head.out_features)
+    prepared = loss_for(labels, head.out_features, loss)
 
     def forward(model: nn.Module, batch: Mapping[str, Tensor]) -> Outputs:
         seen = batch["pixel_values"]

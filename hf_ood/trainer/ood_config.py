@@ -61,7 +61,8 @@ class OODConfig(EnvironmentOptions, TrainingArguments):
     metric_for_best_model: str | None = option(
         None,
         "What chooses the checkpoint. Default: the mean over the training environments of the accuracy on "
-        "their held-out samples (eval_validation_mean_accuracy; of a regression the squared error). A metric "
+        "their held-out samples (eval_validation_mean_accuracy; of several labels a sample macro F1, of a "
+        "regression the squared error). A metric "
         "of eval_test_... is an oracle and is labelled so.",
     )
     greater_is_better: bool | None = option(

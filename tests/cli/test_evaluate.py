@@ -18,9 +18,10 @@ from PIL import Image
 from tiny_models import save_text_model
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor, ViTModel
 
-from hf_ood.cli.evaluate import main, model_labels
+from hf_ood.cli.evaluate import main
 from hf_ood.cli.train import main as train
 from hf_ood.errors import UsageError
+from hf_ood.evaluation.references import model_labels
 
 ROOT = Path(__file__).parents[2]
 HOSPITALS = ["north", "south"]

@@ -23,7 +23,7 @@ def test_a_regression_from_the_command_line(tmp_path: Path, capsys: pytest.Captu
     results = main([*FLAGS, *options, "--output_dir", str(folder)])
     assert results["mean_squared_error"] > 0 and results["hyperparameters"]["data"]["samples"] == 100
     assert {entry["split"] for entry in results["environments"].values()} == {"validation", "test"}
-    assert "squared error" in capsys.readouterr().out
+    assert "RMSE" in capsys.readouterr().out
     kept = {path.name for path in folder.iterdir()}
     assert {"results.json", "model.safetensors", "config.json"} <= kept
     assert not kept & {"README.md", "curves.png", "preprocessor_config.json"}

@@ -134,17 +134,18 @@ def test_a_result_that_is_not_a_number_is_never_written(tmp_path: Path) -> None:
 def test_labels_that_are_floats_are_measured_by_their_squared_error() -> None:
     predictions, targets = LOGITS[:, :1], np.array([1.0, 0.0, 2.0, -1.0, 5.0], dtype=np.float32)
     report = environment_report(predictions, targets, ENVIRONMENTS, ["a", "b", "c"])
-    assert report == {"a": {"squared_error": 0.5, "count": 2}, "c": {"squared_error": 2 / 3, "count": 3}}
+    errors = {"a": {"squared_error": 0.5, "rmse": 0.5**0.5, "mae": 0.5, "r2": -1.0}}
+    errors["c"] = {"squared_error": 2 / 3, "rmse": (2 / 3) ** 0.5, "mae": 2 / 3, "r2": 8 / 9}
+    for name, count in (("a", 2), ("c", 3)):
+        assert report[name] == pytest.approx({**errors[name], "count": count})
     results = summarize(report, report, report)
     assert results["mean_squared_error"] == results["train_squared_error"] == pytest.approx(7 / 12)
+    assert results["worst_rmse"] == pytest.approx((2 / 3) ** 0.5)
     assert not any("accuracy" in name for name in results)
     prediction = EvalPrediction(predictions=predictions, label_ids=(targets, ENVIRONMENTS))
     metrics = EnvironmentMetrics(["a", "b", "c"])(prediction)
-    assert metrics == pytest.approx(
-        {
-            "mean_squared_error": 7 / 12,
-            "worst_squared_error": 2 / 3,
-            "a_squared_error": 0.5,
-            "c_squared_error": 2 / 3,
-        }
-    )
+    own = {f"{name}_{measure}": value for name, entry in errors.items() for measure, value in entry.items()}
+    over = {"mean_squared_error": 7 / 12, "worst_squared_error": 2 / 3, "worst_mae": 2 / 3, "worst_r2": -1.0}
+    for measure in ("rmse", "mae", "r2"):
+        over[f"mean_{measure}"] = (own[f"a_{measure}"] + own[f"c_{measure}"]) / 2
+    assert metrics == pytest.approx({**own, **over, "worst_rmse": (2 / 3) ** 0.5})

@@ -13,7 +13,10 @@ from ...reporting.summaries import ERRORS
 from ..keyed_run import Run, read_run
 from .study import Study
 
-SUMMARIES = ("mean_accuracy", "worst_accuracy", "train_accuracy", "gap", "mean_squared_error")
+SUMMARIES = (
+    "mean_accuracy", "worst_accuracy", "train_accuracy", "gap", "mean_macro_f1", "worst_macro_f1",
+    "mean_squared_error", "mean_rmse", "worst_rmse",
+)  # fmt: skip
 COLUMNS = ["study", "arm", "seed", "measure", "value", "key", "cpu_seconds"]
 
 
@@ -26,7 +29,7 @@ def measure(results: dict[str, Any], name: str) -> float | None:
     """
     if name in SUMMARIES:
         return results.get(name)
-    if "mean_squared_error" in results:  # a regression has no accuracies
+    if "mean_squared_error" in results or "mean_macro_f1" in results:  # these tasks have no accuracies
         return None
     if name in ("digit_share", "digit_area"):
         return sum(entry[name] for entry in results["attribution"]) / len(results["attribution"])

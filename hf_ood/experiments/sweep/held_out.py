@@ -10,6 +10,7 @@ from datasets import DatasetDict
 from ...data.ids import numbered
 from ...data.split_names import with_canonical_names
 from ...data.splits import HELD_OUT
+from ...data.targets import CLASSIFICATION
 from ...runs.data import BUILT_IN, columns_of, load_splits, read, validation_share
 from ...runs.recipe import read_recipe
 
@@ -21,6 +22,11 @@ def environments_of(recipe: Path) -> tuple[dict[str, int], list[str]]:
     Of a table without a test split all environments are training ones, unless the recipe names the tested.
     """
     spec = read_recipe(recipe).spec()
+    if spec.data.task != CLASSIFICATION:
+        raise ValueError(
+            f"A sweep chooses by accuracy, which a {spec.data.task} has not: train with each value (hf-ood "
+            "train) and put the runs side by side (hf-ood compare)."
+        )
     if spec.data.dataset not in BUILT_IN and not (
         spec.data.test_environments or spec.data.train_environments
     ):

@@ -29,17 +29,20 @@ class SampleLoss(ABC):
     """
 
     name: ClassVar[str]
+    multi_label: ClassVar[bool] = False
+    """True: labels are 0 or 1 of each of L labels, float [B, L]; False: float [B, C] are shares of
+    classes."""
 
     def prepare(self, labels: Tensor, num_labels: int) -> SampleLoss:
-        """The loss that knows the training's labels, int64 [N] or a regression's float [N]; called once,
-        before training. The object itself stays as it is.
+        """The loss that knows the training's labels, int64 [N], a regression's float [N] or, where it is one
+        of several labels, float [N, L]; called once, before training. The object itself stays as it is.
         """
         return self
 
     @abstractmethod
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Logits [B, C] and labels -> losses [B]. Labels are int64 [B], float shares of classes [B, C] of
-        mixed samples, or a regression's float targets [B]."""
+        mixed samples, a regression's float targets [B], or 0 and 1 of L labels [B, L] (`multi_label`)."""
 
     def residuals(self, logits: Tensor, labels: Tensor) -> Tensor:
         """`dl_i / dz_i`, each sample's gradient in its own logits -> [B, C].

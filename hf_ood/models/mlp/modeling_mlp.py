@@ -92,14 +92,17 @@ class MLPForImageClassification(PreTrainedModel):
             features = feature_transform(features, self.forward_head, labels)
         logits = self.forward_head(features)
         return ImageClassifierOutputWithNoAttention(
-            loss=None if labels is None else mean_loss(logits.float(), labels),
+            loss=None if labels is None else mean_loss(logits.float(), labels, self.config.problem_type),
             logits=logits,
             hidden_states=(features,) if output_hidden_states else None,
         )
 
 
-def mean_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy for class ids [B] or their shares [B, C], squared error for floats [B] -> []."""
+def mean_loss(logits: Tensor, labels: Tensor, problem_type: str | None = None) -> Tensor:
+    """Cross-entropy for class ids [B] or their shares [B, C], squared error for floats [B] -> []; of several
+    labels a sample (the configuration's `problem_type` says so) binary cross-entropy for floats [B, C]."""
+    if problem_type == "multi_label_classification":
+        return F.binary_cross_entropy_with_logits(logits, labels)
     if labels.dim() == 1 and labels.is_floating_point():
         return F.mse_loss(logits[:, 0], labels)
     return F.cross_entropy(logits, labels)

@@ -18,14 +18,19 @@ MIN_COUNT = 30
 MEASURES = (
     "accuracy",
     "balanced_accuracy",
+    "label_accuracy",
+    "exact_match",
     "macro_f1",
     "auroc",
     "worst_group",
     "loss",
     "ece",
     "squared_error",
+    "rmse",
+    "mae",
+    "r2",
 )
-LOWER_IS_BETTER = ("loss", "ece", "squared_error")
+LOWER_IS_BETTER = ("loss", "ece", "squared_error", "rmse", "mae")
 
 
 def environment_measures(
