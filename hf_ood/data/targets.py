@@ -74,8 +74,8 @@ def read_targets(dataset: DatasetDict, columns: Sequence[str], task: str = CLASS
         return Targets(_column(dataset, columns[0], _number), list(columns))
     if _holds_lists(dataset, columns[0]):
         raise ValueError(
-            f"Column {columns[0]!r} holds lists, and a sample has one class: name another column, or predict "
-            f"several labels a sample (task {MULTI_LABEL})."
+            f"Column {columns[0]!r} holds lists, and a class is told by a name or a number, one a row: name "
+            f"another column, or predict several labels a sample (task {MULTI_LABEL})."
         )
     ids, names = numbered(dataset, columns, "label")
     return Targets(np.concatenate(list(ids.values())), names)

@@ -174,10 +174,13 @@ def test_other_tasks_are_not_compared() -> None:
         compare(["regression", "multi_label"])
 
 
-def test_a_list_column_trains_as_columns_do(folder: Path) -> None:
+def test_a_list_column_trains_as_columns_do(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = f"{DATA.replace('reports.csv', 'lists.jsonl')} {SMALL} --task multi_label --label_column found"
     results = train(shlex.split(f"{flags} --method irm --output_dir lists"))
     assert results["environments"] == results_of(folder, "multi_label/irm")["environments"]
+    counts = [int(pandas.read_csv(folder / "reports.csv")[name].sum()) for name in LABELS]
+    told = ", ".join(f"{name} {count}" for name, count in zip(LABELS, counts, strict=True))
+    assert f"120 rows; labels {told}; environments A" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
