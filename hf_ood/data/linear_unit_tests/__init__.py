@@ -5,6 +5,14 @@ in the test environments the spurious ones are shuffled over the samples, so the
 """
 
 from .builder import SPLITS, linear_unit_test_tensors
-from .examples import EXAMPLES, OPTIONS, LinearUnitTestConfig
+from .examples import CONFIGURATIONS, DEFAULT_CONFIGURATION, EXAMPLES, OPTIONS, LinearUnitTestConfig
 
-__all__ = ["EXAMPLES", "OPTIONS", "SPLITS", "LinearUnitTestConfig", "linear_unit_test_tensors"]
+__all__ = [
+    "CONFIGURATIONS",
+    "DEFAULT_CONFIGURATION",
+    "EXAMPLES",
+    "OPTIONS",
+    "SPLITS",
+    "LinearUnitTestConfig",
+    "linear_unit_test_tensors",
+]
