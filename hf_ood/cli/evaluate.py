@@ -58,8 +58,8 @@ class EvaluationArguments(Reading):
     )
     dataset: str | None = option(
         None,
-        f"{' or '.join(name for name, data in BUILT_IN.items() if data.dataset)} (built in), a Hub dataset, a "
-        f"local folder, or files as in train.py. Default: the run's, or {DEFAULT_DATASET}.",
+        f"{' or '.join(name for name, data in BUILT_IN.items() if data.dataset)} (built in), a Hub dataset, "
+        f"a local folder, or files as in train.py. Default: the run's, or {DEFAULT_DATASET}.",
     )
     dataset_config: str | None = option(None, "The dataset's configuration.")
     split: str | None = option(None, "The split that is measured. Default: the only one, or test.")
