@@ -160,7 +160,7 @@ def run(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
     encoded = arguments.encoder
     for name in names:
         splits = load(arguments, name)
-        if arguments.all and is_regression(splits):
+        if len(names) > 1 and not arguments.dataset_config and is_regression(splits):
             print(f"Left out: {name}, a regression. Shifts are measured between classes.")  # noqa: T201
             continue
         if are_vectors(splits):
@@ -216,7 +216,8 @@ def refuse_rows_on_both_sides(arguments: argparse.Namespace) -> None:
 
 
 def configurations(arguments: argparse.Namespace) -> list[str | None]:
-    """The configurations to measure; None is a dataset's only one."""
+    """The configurations to measure, of a built-in data set without a usual one all; None is a dataset's only
+    one."""
     if arguments.all and arguments.dataset_config:
         raise ValueError("Give --all or --dataset_config, not both.")
     if arguments.all:
@@ -225,7 +226,10 @@ def configurations(arguments: argparse.Namespace) -> list[str | None]:
         return list(get_dataset_config_names(arguments.dataset))
     if arguments.dataset_config:
         return list(arguments.dataset_config)
-    return [configuration_of(arguments.dataset)]
+    usual = configuration_of(arguments.dataset)
+    if usual is None and arguments.dataset in BUILT_IN:
+        return list(BUILT_IN[arguments.dataset].configurations)
+    return [usual]
 
 
 def load(arguments: argparse.Namespace, configuration: str | None) -> Mapping[str, Part]:

@@ -24,7 +24,8 @@ class BuiltIn:
     """A data set that is known by its name alone.
 
     `summary`: what it is, in a sentence. `configurations`: name -> what that one is; of a function that was
-    registered none are known. `default`: the configuration that is meant where none is named.
+    registered none are known. `default`: the configuration that is meant where none is named, if one
+    is the usual one.
     `options`: the dataclass of its options, each declared by `hf_ood.options.option`.
 
     `tensors(configuration, **options)`: its splits in memory, to train on and to measure shifts of; None
@@ -90,7 +91,7 @@ BUILT_IN: dict[str, BuiltIn] = {
             colored_mnist.colored_mnist_tensors,
             colored_mnist.CONFIGURATIONS,
             colored_mnist.DEFAULT_CONFIGURATION,
-            colored_mnist.ColoredMNISTConfig,
+            options=colored_mnist.ColoredMNISTConfig,
             dataset=colored_mnist.load_colored_mnist,
             write=colored_mnist.write_colored_mnist,
             check=make_config,
@@ -102,8 +103,7 @@ BUILT_IN: dict[str, BuiltIn] = {
             "Three problems of vectors with a known invariant solution (Aubin et al. 2021).",
             linear_unit_tests.linear_unit_test_tensors,
             linear_unit_tests.CONFIGURATIONS,
-            linear_unit_tests.DEFAULT_CONFIGURATION,
-            linear_unit_tests.LinearUnitTestConfig,
+            options=linear_unit_tests.LinearUnitTestConfig,
             shifted_test=True,
         ),
         BuiltIn(
@@ -112,7 +112,7 @@ BUILT_IN: dict[str, BuiltIn] = {
             None,
             punctuated_text.DESCRIPTIONS,
             "punctuation_shortcut",
-            punctuated_text.PunctuatedTextConfig,
+            options=punctuated_text.PunctuatedTextConfig,
             write=_write_punctuated_text,
             check=punctuated_text.check_options,
         ),

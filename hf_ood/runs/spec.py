@@ -34,7 +34,8 @@ class DataSpec(Reading):
         None,
         "Its configuration. "
         + "; ".join(
-            f"{name}: {', '.join(data.configurations)} (by default {data.default})"
+            f"{name}: {', '.join(data.configurations)}"
+            + (f"; by default {data.default}" if data.default else "")
             for name, data in _MADE_IN_MEMORY.items()
         )
         + ".",

@@ -130,7 +130,7 @@ def test_linear_unit_tests_are_measured_as_they_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = f"--dataset linear_unit_tests {SMALL} --output_dir {tmp_path}"
-    report = main([*flags.split(), "--all"])
+    report = main(flags.split())
     assert list(report["shifts"]) == ["example_2", "example_3"]
     assert report["encoder"] == "none, the inputs are vectors"
     assert "Left out: example_1, a regression" in capsys.readouterr().out

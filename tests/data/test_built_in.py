@@ -25,10 +25,10 @@ PACKAGE = Path(hf_ood.__file__).parent
 def test_an_entry_says_what_a_command_has_to_know(name: str) -> None:
     data = BUILT_IN[name]
     assert data.name == name and data.summary.endswith(".")
-    assert data.default in data.configurations and all(data.configurations.values())
+    assert data.default in (None, *data.configurations) and all(data.configurations.values())
     assert data.tensors or data.write
     assert data_options(data) and (name in sections()) == (data.tensors is not None)
-    assert DataSpec(dataset=name).configuration == data.default
+    assert DataSpec(dataset=name).configuration == (data.default or "default")
     assert (PACKAGE / "data" / name / "__init__.py").is_file()
 
 
@@ -50,7 +50,7 @@ def test_every_configuration_is_made_as_the_list_says() -> None:
     for example, split in (("example_1", "train"), ("example_3", "test")):
         small = BUILT_IN["linear_unit_tests"].tensors(example, samples=4)  # type: ignore[misc]
         assert len(small[split]) == 12
-    spec = RunSpec(DataSpec("linear_unit_tests"), options={"linear_unit_tests": {"samples": 4}})
+    spec = RunSpec(DataSpec("linear_unit_tests", "example_2"), options={"linear_unit_tests": {"samples": 4}})
     assert load_splits(spec)["train"].label_names == ["camel", "cow"]
 
 
@@ -71,7 +71,7 @@ def test_the_listing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     datasets.main(["--list"])
     told = capsys.readouterr().out
     for name, data in BUILT_IN.items():
-        assert f"{name}: {data.summary}" in told and f"{data.default} (default)" in told
+        assert f"{name}: {data.summary}" in told and (not data.default or f"{data.default} (default)" in told)
         assert all(configuration in told for configuration in data.configurations)
 
 

@@ -250,7 +250,7 @@ _shtab_hf_ood_train_options=(
   {--allow_outside_files,--allow-outside-files}"[A table may name files above its folder (..), in the working folder and by address (https\:\/\/).]:allow_outside_files:"
   {--ignore_splits,--ignore-splits}"[Splits that are left out, such as a test split without labels.]:ignore_splits:"
   {--dataset,--dataset_name}"[colored_mnist or linear_unit_tests (built in), a Hub dataset, a local folder, or files (also as a pattern, scans-\*.csv)\: .csv, .tsv, .json, .jsonl, .parquet, .arrow.]:dataset:"
-  {--dataset_config,--dataset-config}"[Its configuration. colored_mnist\: fixed_colors, random_colors, random_transforms, unseen_colors, background_shortcut, label_noise_shortcut (by default unseen_colors)\; linear_unit_tests\: example_1, example_2, example_3 (by default example_2).]:dataset_config:"
+  {--dataset_config,--dataset-config}"[Its configuration. colored_mnist\: fixed_colors, random_colors, random_transforms, unseen_colors, background_shortcut, label_noise_shortcut\; by default unseen_colors\; linear_unit_tests\: example_1, example_2, example_3.]:dataset_config:"
   {--image_column,--image-column}"[The column of images, or of names of image files in a table\; not needed when there is only one.]:image_column:"
   {--text_column,--text-column}"[Classify texts\: their column, or two columns for sentence pairs.]:text_column:"
   {--label_column,--label-column}"[The column of the true classes\: names or numbers\; or \@folder\: the folders of the files name them, before (above) those that name the environment where both do\: class\/domain\/file.]:label_column:"

@@ -5,11 +5,10 @@ in the test environments the spurious ones are shuffled over the samples, so the
 """
 
 from .builder import SPLITS, linear_unit_test_tensors
-from .examples import CONFIGURATIONS, DEFAULT_CONFIGURATION, EXAMPLES, OPTIONS, LinearUnitTestConfig
+from .examples import CONFIGURATIONS, EXAMPLES, OPTIONS, LinearUnitTestConfig
 
 __all__ = [
     "CONFIGURATIONS",
-    "DEFAULT_CONFIGURATION",
     "EXAMPLES",
     "OPTIONS",
     "SPLITS",

@@ -103,5 +103,4 @@ CONFIGURATIONS = {
     "example_2": "Classes told by a faint animal, and by a strong background that mostly fits it.",
     "example_3": "Classes a small margin apart, and far apart along a direction of each environment's own.",
 }
-DEFAULT_CONFIGURATION = "example_2"
 OPTIONS = [field.name for field in fields(LinearUnitTestConfig)]
