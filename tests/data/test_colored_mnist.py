@@ -274,6 +274,8 @@ def test_a_split_is_asked_for_as_of_load_dataset(tmp_path: Path) -> None:
     assert len(part("train+validation")) == len(whole["train"]) + len(whole["validation"])
     with pytest.raises(ValueError, match=r"Unknown split 'tset'\. Did you mean 'test'"):
         load_colored_mnist("unseen_colors", str(tmp_path / "other"), split="tset[:10]", **SMALL)
+    with pytest.raises(ValueError, match=r"split='train\[:x\]' cannot be read.*'train\[:100\]'"):
+        load_colored_mnist("unseen_colors", str(tmp_path / "other"), split="train[:x]", **SMALL)
     assert not (tmp_path / "other").exists()
 
 

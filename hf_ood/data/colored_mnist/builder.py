@@ -21,6 +21,7 @@ from datasets import (
     Features,
     Image,
     List,
+    ReadInstruction,
     Split,
     SplitGenerator,
     Value,
@@ -170,6 +171,14 @@ def _refuse_unknown_splits(split: Any) -> None:
         name = part.partition("[")[0].strip()
         if name not in (*SPLITS, "all"):
             raise ValueError(unknown_name("split", name, list(SPLITS)))
+    if isinstance(split, str):
+        try:
+            ReadInstruction.from_spec(split)
+        except ValueError as error:
+            raise ValueError(
+                f"split={split!r} cannot be read. Write it as for load_dataset: 'test', 'train[:100]', "
+                "'train[:10%]' or 'train+test'."
+            ) from error
 
 
 def colored_mnist_tensors(

@@ -4,8 +4,18 @@ Source: Aubin et al. 2021, arXiv:2102.10867. Every input is a vector of invarian
 in the test environments the spurious ones are shuffled over the samples, so they tell nothing.
 """
 
-from .builder import SPLITS, linear_unit_test_tensors
-from .examples import CONFIGURATIONS, EXAMPLES, OPTIONS, LinearUnitTestConfig
+from .builder import SPLITS, linear_unit_test_tensors, random_rotation
+from .examples import (
+    CONFIGURATIONS,
+    EXAMPLES,
+    OPTIONS,
+    LinearUnitTestConfig,
+    Sampler,
+    Samples,
+    cause_and_effect,
+    cows_and_camels,
+    small_margin,
+)
 
 __all__ = [
     "CONFIGURATIONS",
@@ -13,5 +23,11 @@ __all__ = [
     "OPTIONS",
     "SPLITS",
     "LinearUnitTestConfig",
+    "Sampler",
+    "Samples",
+    "cause_and_effect",
+    "cows_and_camels",
     "linear_unit_test_tensors",
+    "random_rotation",
+    "small_margin",
 ]
