@@ -17,10 +17,10 @@ from datasets import Dataset
 from transformers import HfArgumentParser
 from transformers.utils import logging
 
-from ..data import load_colored_mnist, read_dataset
+from ..data import read_dataset
 from ..data.accounting import counted, files_told
 from ..data.align import align
-from ..data.colored_mnist import DEFAULT_CONFIGURATION
+from ..data.built_in import BUILT_IN, DEFAULT_DATASET, refuse_made_in_memory, refuse_unwritten
 from ..data.columns import require_columns
 from ..data.folders import ENVIRONMENT, LABEL
 from ..data.ids import ids_of
@@ -58,8 +58,8 @@ class EvaluationArguments(Reading):
     )
     dataset: str | None = option(
         None,
-        "colored_mnist (built in), a Hub dataset, a local folder, or files as in train.py. Default: the "
-        "run's, or colored_mnist.",
+        f"{' or '.join(name for name, data in BUILT_IN.items() if data.dataset)} (built in), a Hub dataset, "
+        f"a local folder, or files as in train.py. Default: the run's, or {DEFAULT_DATASET}.",
     )
     dataset_config: str | None = option(None, "The dataset's configuration.")
     split: str | None = option(None, "The split that is measured. Default: the only one, or test.")
@@ -222,7 +222,7 @@ def with_defaults(arguments: EvaluationArguments) -> tuple[EvaluationArguments, 
     if (arguments.model is None) == (arguments.run is None):
         raise ValueError("Name either --model, or the folder of a finished run as --run.")
     if arguments.run is None:
-        return replace(arguments, dataset=arguments.dataset or "colored_mnist"), None
+        return replace(arguments, dataset=arguments.dataset or DEFAULT_DATASET), None
     finished = read_run(Path(arguments.run))
     trained, given = finished.data, arguments
     same = arguments.dataset in (None, trained.dataset)
@@ -259,17 +259,21 @@ def refuse_other_results(folder: Path, subject: dict[str, Any]) -> None:
 def load_split(
     arguments: EvaluationArguments, finished: FinishedRun | None = None
 ) -> tuple[Dataset, str, list[str]]:
-    """One split of the dataset, its name, and those of all; Colored MNIST as the run drew it.
+    """One split of the dataset, its name, and those of all; a built-in dataset as the run drew it.
 
     Raises `ValueError` naming the splits there are, or when it is empty.
     """
-    if arguments.dataset == "colored_mnist":
+    name = str(arguments.dataset)
+    built_in = BUILT_IN.get(name)
+    if built_in and built_in.dataset:
         options = finished.options if finished is not None and same_data(arguments, finished) else {}
-        loaded = load_colored_mnist(arguments.dataset_config or DEFAULT_CONFIGURATION, **options)
+        loaded = built_in.dataset(arguments.dataset_config or built_in.default, **options)
     else:
+        refuse_made_in_memory(name, "hf-ood evaluate")
+        refuse_unwritten(name)
         columns = arguments.environment_column or [ENVIRONMENT]
         loaded = read_dataset(
-            str(arguments.dataset),
+            name,
             arguments.dataset_config,
             Reading(**{name: getattr(arguments, name) for name in vars(Reading())}),
             Named(columns[0], arguments.label_column),

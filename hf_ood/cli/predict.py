@@ -13,6 +13,7 @@ import pandas as pd
 from accelerate import PartialState
 from transformers.utils import logging
 
+from ..data.built_in import refuse_made_in_memory, refuse_unwritten
 from ..data.measured_rows import input_columns, read_rows
 from ..data.reading import Reading
 from ..errors import UsageError
@@ -120,6 +121,8 @@ def run(
     reading = Reading(
         csv_separator=csv_separator, csv_encoding=csv_encoding, allow_outside_files=allow_outside_files
     )
+    refuse_made_in_memory(dataset, "hf-ood predict")
+    refuse_unwritten(dataset)
     rows, own = read_rows(dataset, dataset_config, split, reading)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     if feature_columns:

@@ -10,6 +10,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from ..data.built_in import BUILT_IN
 from ..data.splits import IN_DOMAIN
 from ..data.tables import table_format
 from ..discovery import INFERENCES
@@ -100,9 +101,9 @@ def is_local(dataset: str) -> bool:
 
 
 def hub_datasets(dataset: str) -> list[str] | None:
-    """The Hub data sets behind a run's: Colored MNIST is made of MNIST; local data have none."""
-    if dataset == "colored_mnist":
-        return ["ylecun/mnist"]
+    """The Hub data sets behind a run's: what a built-in one is made of; local data have none."""
+    if dataset in BUILT_IN:
+        return list(BUILT_IN[dataset].made_of) or None
     if re.fullmatch(r"[\w.-]+/[\w.-]+", dataset) and not is_local(dataset):
         return [dataset]
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,11 @@ from ..data import (
     Columns,
     EnvironmentDataset,
     Protocol,
-    colored_mnist_tensors,
     environment_datasets,
-    linear_unit_test_tensors,
     load_processor,
     read_dataset,
 )
+from ..data.built_in import BUILT_IN, refuse_unwritten
 from ..data.combinations import all_matching
 from ..data.folders import ENVIRONMENT, LABEL
 from ..data.images import Process
@@ -36,13 +35,6 @@ from .spec import DataSpec, RunSpec
 
 logger = logging.get_logger(__name__)
 IN_MEMORY = {"auto": None, "always": True, "never": False}
-
-BUILT_IN: dict[str, Callable[..., dict[str, EnvironmentDataset]]] = {
-    "colored_mnist": colored_mnist_tensors,
-    "linear_unit_tests": linear_unit_test_tensors,
-}
-
-SHIFTED_TEST = ("linear_unit_tests",)  # their test split shifts every environment: no row is in-domain
 
 DATA_FLAGS = (
     "text_column",
@@ -63,14 +55,15 @@ def load_splits(spec: RunSpec, configuration: str | None = None) -> dict[str, En
     configuration = configuration or spec.data.configuration
     processor = input_processor(spec)
     name, held_out = spec.data.dataset, spec.data.test_environments
-    if name in BUILT_IN:
-        datasets = BUILT_IN[name](str(configuration), **spec.options.get(name, {}))
+    built_in = BUILT_IN.get(name)
+    if built_in and built_in.tensors:
+        datasets = built_in.tensors(str(configuration), **spec.options.get(name, {}))
         if spec.data.validation is not None:
             raise ValueError(f"{name} has its own validation split: leave --validation out.")
         if held_out:
             others = set(datasets["test"].environment_counts()) - set(held_out)
             tested = tested_environments(datasets, held_out)
-            if others and name not in SHIFTED_TEST:
+            if others and not built_in.shifted_test:
                 datasets[IN_DOMAIN] = keep_environments(datasets["test"], sorted(others))
             datasets["test"] = tested
         if processor is None:
@@ -91,6 +84,7 @@ def load_splits(spec: RunSpec, configuration: str | None = None) -> dict[str, En
 
 def read(data: DataSpec, configuration: str | None = None) -> DatasetDict:
     """The dataset that is asked for, as its splits."""
+    refuse_unwritten(data.dataset)
     held_out = [
         name
         for asked in (data.train_environments, data.test_environments, data.validation)

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..data import AUGMENTATIONS
-from ..data.colored_mnist import CONFIGURATIONS, DEFAULT_CONFIGURATION
-from ..data.linear_unit_tests import EXAMPLES
+from ..data.built_in import BUILT_IN, DEFAULT_DATASET, configuration_of
 from ..data.reading import FROM_FILE, FROM_FOLDER, Reading
 from ..discovery import INFERENCES
 from ..methods.registry import METHODS
@@ -18,21 +17,28 @@ from ..options import Flag, option
 from ..resources import recipe_file
 from ..trainer import OODConfig
 
+_MADE_IN_MEMORY = {name: data for name, data in BUILT_IN.items() if data.tensors}
+
 
 @dataclass
 class DataSpec(Reading):
     """Which samples there are, and which of them are trained on, chosen by and tested on."""
 
     dataset: str = option(
-        "colored_mnist",
-        "colored_mnist or linear_unit_tests (built in), a Hub dataset, a local folder, or files (also as a "
+        DEFAULT_DATASET,
+        f"{' or '.join(_MADE_IN_MEMORY)} (built in), a Hub dataset, a local folder, or files (also as a "
         "pattern, scans-*.csv): .csv, .tsv, .json, .jsonl, .parquet, .arrow.",
         flag=Flag(stages=False, aliases=["dataset_name"]),
     )
     dataset_config: str | None = option(
         None,
-        f"Its configuration. Colored MNIST: {', '.join(CONFIGURATIONS)}; by default {DEFAULT_CONFIGURATION}; "
-        f"linear unit tests: {', '.join(EXAMPLES)}.",
+        "Its configuration. "
+        + "; ".join(
+            f"{name}: {', '.join(data.configurations)}"
+            + (f"; by default {data.default}" if data.default else "")
+            for name, data in _MADE_IN_MEMORY.items()
+        )
+        + ".",
         flag=Flag(stages=False),
     )
     image_column: str | None = option(
@@ -113,8 +119,7 @@ class DataSpec(Reading):
     @property
     def configuration(self) -> str:
         """The one that was asked for, or the data set's default."""
-        usual = DEFAULT_CONFIGURATION if self.dataset == "colored_mnist" else "default"
-        return self.dataset_config or usual
+        return configuration_of(self.dataset, self.dataset_config) or "default"
 
 
 @dataclass

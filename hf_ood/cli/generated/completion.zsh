@@ -12,7 +12,7 @@ _shtab_hf_ood_commands() {
   local _commands=(
     compare:'finished runs side by side: intervals, verdicts, cost, a plot'
     completion:'print the completion of a shell'
-    datasets:'write Colored MNIST as a dataset folder, and publish it'
+    datasets:'built-in data sets: list them, write one as a folder, publish it'
     evaluate:'evaluate a classifier in every environment of a dataset'
     explain:'where a finished run looks: Grad-CAM by environment'
     methods:'list the methods: what each is, needs, and comes from'
@@ -56,6 +56,8 @@ _shtab_hf_ood_completion_defaults_added=0
 
 _shtab_hf_ood_datasets_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--list[show what is built in]"
+  "--dataset[colored_mnist or punctuated_text\; default\: colored_mnist]:dataset:"
   {--dataset_config,--config}"[all, or some of fixed_colors, random_colors, random_transforms, unseen_colors, background_shortcut, label_noise_shortcut]:dataset_config:"
   "--output_dir[default\: colored_mnist]:output_dir:"
   "--push_to_hub[publish the folder as this dataset]:USER/NAME:"
@@ -81,6 +83,10 @@ _shtab_hf_ood_datasets_defaults_added=0
 
 _shtab_hf_ood_evaluate_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  {--csv_separator,--csv-separator}"[What separates the columns of .csv files, such as \'\;\'. Default\: a comma (.tsv\: a tab).]:csv_separator:"
+  {--csv_encoding,--csv-encoding}"[The encoding of .csv and .tsv files, such as latin-1 or utf-16.]:csv_encoding:"
+  {--allow_outside_files,--allow-outside-files}"[A table may name files above its folder (..), in the working folder and by address (https\:\/\/).]:allow_outside_files:"
+  {--ignore_splits,--ignore-splits}"[Splits that are left out, such as a test split without labels.]:ignore_splits:"
   "--model[A Hub id or a folder with a classifier and its processor.]:model:"
   "--run[Instead of --model\: the folder of a finished run. Its dataset, columns and length of texts are the defaults of the flags below, and the environments that it was trained on, validated on and never saw are measured apart.]:run:"
   "--dataset[colored_mnist (built in), a Hub dataset, a local folder, or files as in train.py. Default\: the run\'s, or colored_mnist.]:dataset:"
@@ -134,6 +140,9 @@ _shtab_hf_ood_predict_options=(
   "--num_workers[Processes that decode and prepare rows.]:num_workers:"
   "--revision[Branch, tag or commit of the model on the Hub.]:revision:"
   "--trust_remote_code[Run the code that the model\'s repository brings along.]"
+  "--csv_separator[What separates the columns of .csv files, such as \'\;\'. Default\: a comma (.tsv\: a tab).]:csv_separator:"
+  "--csv_encoding[The encoding of .csv and .tsv files, such as latin-1 or utf-16.]:csv_encoding:"
+  "--allow_outside_files[A table may name files above its folder (..), in the working folder and by address (https\:\/\/).]"
   ":A .csv, .tsv, .json, .jsonl or .parquet file, a folder of images, or a Hub dataset.:"
 )
 
@@ -183,7 +192,7 @@ _shtab_hf_ood_reproduce_defaults_added=0
 
 _shtab_hf_ood_shift_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--dataset[colored_mnist (built in, the default), a Hub dataset, a local folder, or files as in train.py]:dataset:"
+  "--dataset[colored_mnist or linear_unit_tests (built in\; the default is colored_mnist), a Hub dataset, a local folder, or files as in train.py]:dataset:"
   "--dataset_config[configurations\; one point each in the plot]:NAME:"
   "--all[all configurations of the dataset]"
   "--train_split[default\: train]:SPLIT:"
@@ -191,9 +200,12 @@ _shtab_hf_ood_shift_options=(
   "--train_environments[only these environments of the train split]:NAME:"
   "--test_environments[only these environments of the test split]:NAME:"
   "--pairs_of[instead\: compare every two environments of this split]:SPLIT:"
-  "--label_column[default\: label]:label_column:"
-  "--environment_column[default\: environment]:environment_column:"
+  "--label_column[default\: label\; \@folder\: the folders of the files name it\; \@file\: the name of each table does]:label_column:"
+  "--environment_column[default\: environment\; \@folder\: the folders of the files name it\; \@file\: the name of each table does]:environment_column:"
   "--image_column[not needed when there is only one column of images]:image_column:"
+  "--csv_separator[What separates the columns of .csv files, such as \'\;\'. Default\: a comma (.tsv\: a tab).]:csv_separator:"
+  "--csv_encoding[The encoding of .csv and .tsv files, such as latin-1 or utf-16.]:csv_encoding:"
+  "--allow_outside_files[A table may name files above its folder (..), in the working folder and by address (https\:\/\/).]"
   "--encoder[pixels (reduced to 7 x 7, the default), or a folder or Hub id of a trained network, whose last features are taken]:encoder:"
   "--revision[branch, tag or commit of the encoder on the Hub]:revision:"
   "--trust_remote_code[run the code that the encoder\'s repository brings]"
@@ -233,14 +245,19 @@ _shtab_hf_ood_sweep_defaults_added=0
 
 _shtab_hf_ood_train_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  {--csv_separator,--csv-separator}"[What separates the columns of .csv files, such as \'\;\'. Default\: a comma (.tsv\: a tab).]:csv_separator:"
+  {--csv_encoding,--csv-encoding}"[The encoding of .csv and .tsv files, such as latin-1 or utf-16.]:csv_encoding:"
+  {--allow_outside_files,--allow-outside-files}"[A table may name files above its folder (..), in the working folder and by address (https\:\/\/).]:allow_outside_files:"
+  {--ignore_splits,--ignore-splits}"[Splits that are left out, such as a test split without labels.]:ignore_splits:"
   {--dataset,--dataset_name}"[colored_mnist or linear_unit_tests (built in), a Hub dataset, a local folder, or files (also as a pattern, scans-\*.csv)\: .csv, .tsv, .json, .jsonl, .parquet, .arrow.]:dataset:"
-  {--dataset_config,--dataset-config}"[Its configuration. Colored MNIST\: fixed_colors, random_colors, random_transforms, unseen_colors, background_shortcut, label_noise_shortcut\; by default unseen_colors\; linear unit tests\: example_1, example_2, example_3.]:dataset_config:"
+  {--dataset_config,--dataset-config}"[Its configuration. colored_mnist\: fixed_colors, random_colors, random_transforms, unseen_colors, background_shortcut, label_noise_shortcut\; by default unseen_colors\; linear_unit_tests\: example_1, example_2, example_3.]:dataset_config:"
   {--image_column,--image-column}"[The column of images, or of names of image files in a table\; not needed when there is only one.]:image_column:"
   {--text_column,--text-column}"[Classify texts\: their column, or two columns for sentence pairs.]:text_column:"
-  {--label_column,--label-column}"[The column of the true classes\: names or numbers.]:label_column:"
-  {--environment_column,--environment-column}"[The column that tells the environment\: names or numbers. Several make one environment of each combination, named hospital\=A,scanner\=2.]:environment_column:"
+  {--label_column,--label-column}"[The column of the true classes\: names or numbers\; or \@folder\: the folders of the files name them, before (above) those that name the environment where both do\: class\/domain\/file.]:label_column:"
+  {--environment_column,--environment-column}"[The column that tells the environment\: names or numbers. Several make one environment of each combination, named hospital\=A,scanner\=2. \@folder\: the folders of the files name them, domain\/class\/file\; \@file\: the name of each table does.]:environment_column:"
   {--max_length,--max-length}"[Cut texts after this many tokens. Default\: what the model takes, at most 512.]:max_length:"
   {--in_memory,--in-memory}"[Keep decoded images in memory\; never\: decode batch by batch from the mapped Arrow file, in --dataloader_num_workers processes\; auto\: in memory if they fill at most a quarter of what is free.]:in_memory:(auto always never)"
+  {--skip_bad_rows,--skip-bad-rows}"[At most so many rows whose image cannot be read, or has another size than the others, are left out\; more are an error that names them, before training starts.]:skip_bad_rows:"
   {--also_test,--also-test}"[Measure the final weights on the test environments of these configurations too.]:also_test:"
   {--train_environments,--train-environments}"[Train on these environments only (names). Default\: on all that are not held out.]:train_environments:"
   {--test_environments,--test-environments}"[Hold these environments out as a whole and test on them (names), on their rows in the dataset\'s own test split or, if that has none, on all. Of several environment columns site\=fonts holds out every combination with it. Default\: the own test split\; without one, all environments that --train_environments leaves.]:test_environments:"
