@@ -13,6 +13,7 @@ import pandas as pd
 from accelerate import PartialState
 from transformers.utils import logging
 
+from ..data.features import FEATURES_FILE, features_file
 from ..data.measured_rows import input_columns, read_rows
 from ..data.reading import Reading
 from ..errors import UsageError
@@ -74,7 +75,8 @@ def make_parser() -> ArgumentParser:
         "--feature_columns",
         nargs="+",
         metavar="NAME",
-        help="For a model of vectors: the columns of their numbers, in order, or one column of lists.",
+        help="For a model of vectors that does not know its columns: those of their numbers, in order, or "
+        "one of lists.",
     )
     parser.add_argument("--max_length", type=int, help="Cut texts after this many tokens.")
     parser.add_argument("--prefix", default="", help="Before the names of the new columns.")
@@ -123,6 +125,11 @@ def run(
     rows, own = read_rows(dataset, dataset_config, split, reading)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     if feature_columns:
+        if features_file(model, **options):
+            raise ValueError(
+                f"{model} knows its columns, and how their numbers are standardised ({FEATURES_FILE}): leave "
+                "--feature_columns out."
+            )
         network, processor, columns = load_vector_model(model, **options), None, list(feature_columns)
     else:
         refuse_missing_processor(model)
@@ -158,7 +165,13 @@ def recorded_data(model: str) -> DataSpec | None:
 def refuse_missing_processor(model: str) -> None:
     """Raise `ValueError` for a folder whose model takes vectors, which have no processor."""
     folder = Path(model)
-    there = ("preprocessor_config.json", "processor_config.json", "tokenizer_config.json", "tokenizer.json")
+    there = (
+        FEATURES_FILE,
+        "preprocessor_config.json",
+        "processor_config.json",
+        "tokenizer_config.json",
+        "tokenizer.json",
+    )
     if (folder / "config.json").is_file() and not any((folder / file).is_file() for file in there):
         raise ValueError(
             f"{model} has no image processor or tokenizer. A model of vectors needs none: name the columns "

@@ -24,6 +24,7 @@ from .accounting import account
 from .columns import find_image_column, require_columns
 from .combinations import with_combinations
 from .environment_dataset import EXTRAS, Batch, EnvironmentDataset, Step
+from .features import feature_vectors, takes_features
 from .fingerprint import content_of, rows_of
 from .first_reading import FirstReading, refuse_bad_rows, without_rows
 from .ids import numbered
@@ -48,13 +49,15 @@ class Columns:
     """What a dataset's columns hold.
 
     `image`: None: the only column of images. `text`: one column, or two for sentence pairs; None: images.
-    `environment`: one column, or several whose combinations are the environments.
+    `environment`: one column, or several whose combinations are the environments. `features`: columns of
+    numbers, lists of numbers and categories, which together are vectors; None: images or texts.
     """
 
     label: str = "label"
     environment: Sequence[str] = ("environment",)
     image: str | None = None
     text: Sequence[str] | None = None
+    features: Sequence[str] | None = None
 
 
 def environment_datasets(
@@ -65,6 +68,7 @@ def environment_datasets(
     in_memory: bool | None = None,
     max_length: int | None = None,
     skip_bad_rows: int = 0,
+    impute: bool = False,
     tell: Callable[[str], None] = logger.info,
 ) -> dict[str, EnvironmentDataset]:
     """`train`, `validation` and `test`, divided by `protocol`, ready for `OODTrainer`; `in_domain_test` too,
@@ -77,9 +81,10 @@ def environment_datasets(
     `processor`: the model's tokenizer or image processor (`load_processor`); None: images as they are.
     `in_memory`: keep images decoded in memory, or decode them batch by batch; None: as there is room. Texts
     always stay on disk as tokens. `max_length`: tokens of a text. `skip_bad_rows`: at most so many rows whose
-    image cannot be read, or has another size than the others, are left out. Classes and environments of the
-    splits are matched by name. Raises `ValueError` for columns that are missing or do not fit, bad rows, and
-    as `divide` does, `TypeError` for a stream.
+    image cannot be read, or has another size than the others, are left out. `impute`: missing features are
+    the median, or the most frequent category, of the training rows; otherwise they are an error. Classes and
+    environments of the splits are matched by name. Raises `ValueError` for columns that are missing or do not
+    fit, bad rows, and as `divide` does, `TypeError` for a stream.
 
     Example: `environment_datasets(read_dataset("scans.csv"), Columns(text=["report"], environment=
     ["hospital"]), Protocol(test_environments=["C"]), load_processor("bert-base-uncased"))`
@@ -102,6 +107,22 @@ def environment_datasets(
     sizes = {split: len(data) for split, data in dataset.items()}
     asked = with_combinations(protocol, environment_names, columns.environment)
     roles = divide(sizes, environment_ids, environment_names, asked)
+    if columns.features is not None:
+        _check_features(columns, processor)
+        processor, vectors = feature_vectors(dataset, columns.features, roles["train"], impute, processor)
+        for line in account(dataset, labels, label_names, environments, environment_names, roles, {}):
+            tell(line)
+        return {
+            role: EnvironmentDataset(
+                torch.from_numpy(vectors[rows]),
+                torch.from_numpy(label_ids[rows]),
+                torch.from_numpy(environment_ids[rows]),
+                label_names,
+                environment_names,
+                processor=processor,
+            )
+            for role, rows in roles.items()
+        }
     table, read, finish, raw = _prepare(dataset, columns, processor, max_length)
     divided: dict[str, EnvironmentDataset] = {}
     for role, rows in roles.items():
@@ -126,6 +147,20 @@ def environment_datasets(
     for line in account(dataset, labels, label_names, environments, environment_names, roles, bad):
         tell(line)
     return divided
+
+
+def _check_features(columns: Columns, processor: Any) -> None:
+    """Raise `ValueError` for features with a model of something else, and for the label among them."""
+    features = list(columns.features or [])
+    if columns.text is not None or columns.image is not None:
+        raise ValueError("A sample is features in columns, or texts, or an image: name one of these.")
+    if processor is not None and not takes_features(processor):
+        raise ValueError(
+            f"Features in columns ({', '.join(features)}) need a model of vectors, such as mlp or linear: "
+            "the model has a tokenizer or processor for something else."
+        )
+    if columns.label in features:
+        raise ValueError(f"{columns.label!r} is the label: leave it out of the feature columns.")
 
 
 def used_splits(
@@ -259,6 +294,8 @@ def _prepare(
         require_texts(raw, columns.text, row_teller(dataset))
         tokens = tokenize(raw, processor, columns.text, max_length)
         return tokens, TokenReader(tuple(tokens.column_names)), Pad(processor), raw
+    if takes_features(processor):
+        raise ValueError("The model takes features in columns: name them (feature_columns).")
     if columns.text is not None:
         raise ValueError(
             f"Texts ({', '.join(columns.text)}) need a model that takes texts, with its tokenizer."

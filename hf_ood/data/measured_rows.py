@@ -11,6 +11,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 
 from ..errors import unknown_name
 from .columns import find_image_column, require_columns
+from .features import takes_features
 from .image_paths import open_images
 from .origins import Origin, with_origins
 from .processors import takes_text
@@ -43,10 +44,16 @@ def choose_split(splits: Sequence[str], wanted: str | None) -> str:
 def input_columns(
     rows: Dataset, processor: Any, image: str | None = None, text: Sequence[str] | None = None
 ) -> list[str]:
-    """The columns that a model with this processor reads: one of images, one of texts, or a sentence pair.
+    """The columns that a model with this processor reads: one of images, one of texts, a sentence pair, or
+    its features.
 
     Default: the only column of images, or of strings. Raises `ValueError` with the columns there are.
     """
+    if takes_features(processor):
+        if text or image:
+            raise ValueError("The model reads features: leave --text_column and --image_column out.")
+        require_columns(rows, *processor.columns)
+        return list(processor.columns)
     if not takes_text(processor):
         if text:
             raise ValueError("The model classifies images: leave --text_column out.")

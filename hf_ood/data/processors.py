@@ -1,4 +1,4 @@
-"""What a model's repository says about its input: a tokenizer, an image processor, or nothing."""
+"""What a model's repository says about its input: a tokenizer, an image processor, features, or nothing."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import Any
 from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 
+from .features import FeatureProcessor, features_file
+
 
 def load_processor(model_name_or_path: str | None, **options: Any) -> Any:
-    """The tokenizer of a model that can classify texts, the image processor of any other.
+    """The tokenizer of a model that can classify texts, the `FeatureProcessor` of one of vectors that was
+    saved with one, the image processor of any other.
 
     None for no model: the networks of this package take images as they are. `options` as for
     `from_pretrained`. Raises `ValueError` when the tokenizer cannot pad.
@@ -17,6 +20,8 @@ def load_processor(model_name_or_path: str | None, **options: Any) -> Any:
     if model_name_or_path is None:
         return None
     config = AutoConfig.from_pretrained(model_name_or_path, **options)
+    if getattr(config, "num_features", None) is not None and features_file(model_name_or_path, **options):
+        return FeatureProcessor.from_pretrained(model_name_or_path, **options)
     if config.model_type not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
         return AutoImageProcessor.from_pretrained(model_name_or_path, **options)
     tokenizer = AutoTokenizer.from_pretrained(model_name_or_path, **options)

@@ -41,6 +41,11 @@ def explain_run(
     spec = recorded_spec(folder)
     if spec.data.text_column:
         raise ValueError(f"Grad-CAM looks at images; the run of {folder} reads texts.")
+    if spec.data.feature_columns:
+        raise ValueError(
+            f"Grad-CAM looks at images; the run of {folder} reads features in columns "
+            f"({', '.join(spec.data.feature_columns)})."
+        )
     model = AutoModelForImageClassification.from_pretrained(folder).to(PartialState().device)
     if layer:
         find_layer(model, layer)  # a mistake shows before the data are loaded

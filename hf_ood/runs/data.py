@@ -31,7 +31,7 @@ from ..data.images import Process
 from ..data.reading import Named, Reading, column_of
 from ..data.splits import IN_DOMAIN
 from ..errors import unknown_name
-from .network import backbone
+from .network import VECTOR_MODELS, backbone
 from .spec import DataSpec, RunSpec
 
 logger = logging.get_logger(__name__)
@@ -47,6 +47,8 @@ SHIFTED_TEST = ("linear_unit_tests",)  # their test split shifts every environme
 DATA_FLAGS = (
     "text_column",
     "image_column",
+    "feature_columns",
+    "impute",
     "label_column",
     "environment_column",
     "test_environments",
@@ -61,6 +63,7 @@ def load_splits(spec: RunSpec, configuration: str | None = None) -> dict[str, En
     """`train`, `validation` and `test` for the network of the run, and `in_domain_test` where there are such
     rows; of another configuration, if one is given."""
     configuration = configuration or spec.data.configuration
+    check_inputs(spec)
     processor = input_processor(spec)
     name, held_out = spec.data.dataset, spec.data.test_environments
     if name in BUILT_IN:
@@ -85,8 +88,25 @@ def load_splits(spec: RunSpec, configuration: str | None = None) -> dict[str, En
         IN_MEMORY[spec.data.in_memory],
         spec.data.max_length,
         spec.data.skip_bad_rows,
+        spec.data.impute,
         tell=print if PartialState().is_main_process and not spec.quiet else logger.info,
     )
+
+
+def check_inputs(spec: RunSpec) -> None:
+    """Raise `ValueError` for features with what they do not go with, before anything is read."""
+    data = spec.data
+    if data.feature_columns is None:
+        if data.impute:
+            raise ValueError("--impute fills features in: name --feature_columns, or leave it out.")
+        return
+    if data.dataset in BUILT_IN:
+        raise ValueError(f"{data.dataset} has inputs of its own: leave --feature_columns out.")
+    if backbone(spec.network) is not None or spec.network.model not in VECTOR_MODELS:
+        raise ValueError(
+            f"Features in columns are vectors, which --model {' and '.join(VECTOR_MODELS)} take, not "
+            f"{backbone(spec.network) or spec.network.model}."
+        )
 
 
 def read(data: DataSpec, configuration: str | None = None) -> DatasetDict:
@@ -112,6 +132,7 @@ def columns_of(data: DataSpec) -> Columns:
         [column_of(column, ENVIRONMENT) for column in data.environment_column],
         data.image_column,
         data.text_column,
+        data.feature_columns,
     )
 
 
@@ -145,6 +166,9 @@ def input_processor(spec: RunSpec) -> Any:
     None: images go in as they are, as this package's networks and networks from scratch take them.
     """
     name = spec.network.processor_name or backbone(spec.network)
+    start = spec.network.start_from
+    if name is None and spec.data.feature_columns and start not in ("scratch", "previous"):
+        name = start  # its weights go with its way of making vectors
     if name is None or (
         spec.network.from_scratch and not spec.network.processor_name and not spec.data.text_column
     ):
@@ -219,8 +243,9 @@ def training_datasets(
     if spec.data.augmentation != "none":
         if spec.data.augmentation not in AUGMENTATIONS:
             raise ValueError(unknown_name("augmentation", spec.data.augmentation, ["none", *AUGMENTATIONS]))
-        if spec.data.text_column:
-            raise ValueError("--augmentation changes images, not texts: leave it out.")
+        if spec.data.text_column or spec.data.feature_columns:
+            what = "texts" if spec.data.text_column else "features"
+            raise ValueError(f"--augmentation changes images, not {what}: leave it out.")
         train = train.with_transform(
             BatchAugmentation(AUGMENTATIONS[spec.data.augmentation](), spec.training.seed)
         )

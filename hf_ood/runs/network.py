@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from .spec import NetworkSpec, RunSpec
 
 logger = logging.get_logger(__name__)
 MODEL_CONFIG = "model_config"  # the section of a configuration's fields
+VECTOR_MODELS = ("mlp", "linear")  # of this package's, those that take vectors
 AUTO_CLASSES = (
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
@@ -59,8 +61,11 @@ def backbone(network: NetworkSpec) -> str | None:
     return network.config_name or (None if own else network.model)
 
 
-def build_model(spec: RunSpec, label_names: Sequence[str]) -> PreTrainedModel:
-    """The network, with one output for every label. Raises `ValueError`, or `OSError` for an unknown id."""
+def build_model(
+    spec: RunSpec, label_names: Sequence[str], shape: Sequence[int] | None = None
+) -> PreTrainedModel:
+    """The network, with one output for every label. `shape`: of a sample, where it is known: a network of
+    vectors gets its number of inputs from it. Raises `ValueError`, or `OSError` for an unknown id."""
     network = spec.network
     options = spec.options.get(model_section(network), {})
     labels: dict[str, Any] = {
@@ -69,7 +74,7 @@ def build_model(spec: RunSpec, label_names: Sequence[str]) -> PreTrainedModel:
     }
     if (name := backbone(network)) is None:
         config_class, model_class = MODELS[network.model]
-        return model_class(config_class(**options, **labels))
+        return model_class(config_class(**options | input_size(network.model, options, shape) | labels))
     config = load_config(network, name, options | labels | {"problem_type": "single_label_classification"})
     auto_class = find_auto_class(config)
     if network.from_scratch:
@@ -91,6 +96,34 @@ def build_model(spec: RunSpec, label_names: Sequence[str]) -> PreTrainedModel:
         )
     match_classes(model, class_names(load_config(network, name, {})), label_names, name, network)
     return model
+
+
+def input_size(name: str, options: Mapping[str, Any], shape: Sequence[int] | None) -> dict[str, Any]:
+    """The number of inputs, as the data have it, of a network of vectors called `name`; nothing for others.
+
+    `options`: what was asked of the network; `shape`: of a sample. Raises `ValueError` for vectors with a
+    network of images, and for options that do not fit them.
+    """
+    if not shape:
+        return {}
+    is_vector = len(shape) == 1
+    if is_vector and name not in VECTOR_MODELS:
+        raise ValueError(
+            f"The data are vectors of {shape[0]} numbers, which {name} does not take: --model "
+            f"{' or '.join(VECTOR_MODELS)} does."
+        )
+    if name not in VECTOR_MODELS or (name == "mlp" and not is_vector):
+        return {}
+    numbers, asked = math.prod(shape), options.get("num_features")
+    if asked is not None and asked != numbers:
+        raise ValueError(
+            f"--{name}.num_features {asked} does not fit: a sample holds {numbers} numbers. Leave it out, it "
+            "is read from the data."
+        )
+    images = sorted({"num_channels", "image_size", "stride", "grayscale"} & {*options})
+    if images and is_vector:
+        raise ValueError(f"--{name}.{images[0]} is for images, and the data are vectors: leave it out.")
+    return {} if asked is not None else {"num_features": numbers}
 
 
 def match_classes(

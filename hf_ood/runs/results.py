@@ -148,5 +148,10 @@ def write_run(
 
 def image_size(dataset: EnvironmentDataset) -> tuple[int, ...]:
     """Height and width of the images that the network takes; empty where it takes no images."""
+    return sample_shape(dataset)[1:]
+
+
+def sample_shape(dataset: EnvironmentDataset) -> tuple[int, ...]:
+    """The shape of one sample as the network takes it, an image or a vector; empty for texts."""
     pixels = dataset.__getitems__([0]).get("pixel_values")
-    return () if pixels is None else tuple(pixels.shape[2:])
+    return () if pixels is None else tuple(pixels.shape[1:])

@@ -43,6 +43,17 @@ class DataSpec(Reading):
     text_column: list[str] | None = option(
         None, "Classify texts: their column, or two columns for sentence pairs.", flag=Flag(stages=False)
     )
+    feature_columns: list[str] | None = option(
+        None,
+        "Classify vectors, with --model mlp or linear: the columns of their numbers, lists of numbers, and "
+        "categories. Numbers are standardised on the training rows, categories one-hot; both are saved.",
+        flag=Flag(stages=False),
+    )
+    impute: bool = option(
+        False,
+        "Fill missing features in: the median, or the most frequent category, of the training rows.",
+        flag=Flag(stages=False),
+    )
     label_column: str = option(
         "label",
         f"The column of the true classes: names or numbers; or {FROM_FOLDER}: the folders of the files name "
