@@ -16,6 +16,7 @@ from transformers.utils import logging
 from ..data.features import FEATURES_FILE, features_file
 from ..data.measured_rows import input_columns, read_rows
 from ..data.reading import Reading
+from ..data.sounds import with_length
 from ..errors import UsageError
 from ..evaluation.prediction import load_classifier
 from ..evaluation.predictions import load_vector_model, predict_table
@@ -78,6 +79,12 @@ def make_parser() -> ArgumentParser:
         help="For a model of vectors that does not know its columns: those of their numbers, in order, or "
         "one of lists.",
     )
+    parser.add_argument("--audio_column", help="The column of sounds; not needed when there is only one.")
+    parser.add_argument(
+        "--max_seconds",
+        type=float,
+        help="Cut sounds after so many seconds, and fill shorter ones up. Default: as the model was trained.",
+    )
     parser.add_argument("--max_length", type=int, help="Cut texts after this many tokens.")
     parser.add_argument("--prefix", default="", help="Before the names of the new columns.")
     parser.add_argument("--batch_size", type=int, default=64, help="Rows per forward pass.")
@@ -101,6 +108,8 @@ def run(
     image_column: str | None = None,
     text_column: Sequence[str] | None = None,
     feature_columns: Sequence[str] | None = None,
+    audio_column: str | None = None,
+    max_seconds: float | None = None,
     max_length: int | None = None,
     prefix: str = "",
     batch_size: int = 64,
@@ -139,7 +148,8 @@ def run(
         if not text_column and noted and set(noted) <= set(rows.column_names):
             text_column = noted
         max_length = max_length or (trained.max_length if trained else None)
-        columns = input_columns(rows, processor, image_column, text_column)
+        columns = input_columns(rows, processor, image_column, text_column, audio_column)
+        processor = with_length(processor, max_seconds)
     table = predict_table(
         network.to(PartialState().device),
         processor,

@@ -22,7 +22,8 @@ TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
 DESCRIBED: dict[str, Any] = {**METHODS, **INFERENCES}
 FAILURE = 0.1  # a test environment this far below the training environments' accuracy is named as a failure
 CARD_MEASURES = ("accuracy", "macro_f1", "loss", "ece")
-KINDS = {"text_column": "text", "feature_columns": "tabular"}  # what a run reads, if not images
+# what a run reads, if not images
+KINDS = {"text_column": "text", "feature_columns": "tabular", "audio_column": "audio"}
 Results = Mapping[str, Any]
 
 

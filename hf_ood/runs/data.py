@@ -26,8 +26,10 @@ from ..data import (
     read_dataset,
 )
 from ..data.combinations import all_matching
+from ..data.features import FeatureProcessor
 from ..data.folders import ENVIRONMENT, LABEL
 from ..data.images import Process
+from ..data.processors import takes_audio
 from ..data.reading import Named, Reading, column_of
 from ..data.splits import IN_DOMAIN
 from ..errors import unknown_name
@@ -49,6 +51,8 @@ DATA_FLAGS = (
     "image_column",
     "feature_columns",
     "impute",
+    "audio_column",
+    "max_seconds",
     "label_column",
     "environment_column",
     "test_environments",
@@ -89,6 +93,7 @@ def load_splits(spec: RunSpec, configuration: str | None = None) -> dict[str, En
         spec.data.max_length,
         spec.data.skip_bad_rows,
         spec.data.impute,
+        spec.data.max_seconds,
         tell=print if PartialState().is_main_process and not spec.quiet else logger.info,
     )
 
@@ -133,6 +138,7 @@ def columns_of(data: DataSpec) -> Columns:
         data.image_column,
         data.text_column,
         data.feature_columns,
+        data.audio_column,
     )
 
 
@@ -168,10 +174,9 @@ def input_processor(spec: RunSpec) -> Any:
     name = spec.network.processor_name or backbone(spec.network)
     start = spec.network.start_from
     if name is None and spec.data.feature_columns and start not in ("scratch", "previous"):
-        name = start  # its weights go with its way of making vectors
-    if name is None or (
-        spec.network.from_scratch and not spec.network.processor_name and not spec.data.text_column
-    ):
+        return FeatureProcessor.from_pretrained(start)  # its weights go with its way of making vectors
+    needed = spec.network.processor_name or spec.data.text_column or spec.data.audio_column
+    if name is None or (spec.network.from_scratch and not needed):
         return None
     if (
         name == spec.network.config_name
@@ -180,8 +185,8 @@ def input_processor(spec: RunSpec) -> Any:
         and not Path(name).is_dir()
     ):
         raise ValueError(
-            f"--config_name {name} names a kind of network, which has no tokenizer: add --processor_name "
-            "with the Hub id or folder of one."
+            f"--config_name {name} names a kind of network, which has no tokenizer or feature extractor: add "
+            "--processor_name with the Hub id or folder of one."
         )
     return load_processor(
         name, revision=spec.network.revision, trust_remote_code=spec.network.trust_remote_code
@@ -243,14 +248,21 @@ def training_datasets(
     if spec.data.augmentation != "none":
         if spec.data.augmentation not in AUGMENTATIONS:
             raise ValueError(unknown_name("augmentation", spec.data.augmentation, ["none", *AUGMENTATIONS]))
-        if spec.data.text_column or spec.data.feature_columns:
-            what = "texts" if spec.data.text_column else "features"
+        what = not_images(spec.data, datasets["train"].processor)
+        if what:
             raise ValueError(f"--augmentation changes images, not {what}: leave it out.")
         train = train.with_transform(
             BatchAugmentation(AUGMENTATIONS[spec.data.augmentation](), spec.training.seed)
         )
     others = {split: data for split, data in datasets.items() if split != IN_DOMAIN}
     return {**others, "train": train, "validation": validation, **in_domain_test(datasets, train)}
+
+
+def not_images(data: DataSpec, processor: Any) -> str | None:
+    """What is classified, where it is no images."""
+    if takes_audio(processor):
+        return "sounds"
+    return "texts" if data.text_column else "features" if data.feature_columns else None
 
 
 def in_domain_test(

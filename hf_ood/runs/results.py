@@ -11,6 +11,7 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from ..data import EnvironmentDataset
+from ..data.processors import takes_audio
 from ..data.splits import IN_DOMAIN
 from ..evaluation import environment_report, save_results, summarize
 from ..evaluation.metrics import EnvironmentReport, mean_measure
@@ -76,7 +77,11 @@ def collect_results(
             **recorded_inference(spec),
             **recorded_lora(spec),
             **recorded_loss(spec),
-            "data": {**describe_data(spec), **recorded_options(spec)},
+            "data": {
+                **describe_data(spec),
+                **described_sounds(spec, datasets["train"]),
+                **recorded_options(spec),
+            },
             "training": {
                 "learning_rate": training.learning_rate,
                 "batch_size": batch,
@@ -100,6 +105,12 @@ def collect_results(
         "versions": versions(),
         "command": spec.command,
     }
+
+
+def described_sounds(spec: RunSpec, train: EnvironmentDataset) -> dict[str, str]:
+    """That the run is on sounds, which no flag needs to say."""
+    named = spec.data.audio_column or "the only one"
+    return {"audio_column": named} if takes_audio(train.processor) else {}
 
 
 def recorded_loss(spec: RunSpec) -> dict[str, dict[str, Any]]:
@@ -152,6 +163,6 @@ def image_size(dataset: EnvironmentDataset) -> tuple[int, ...]:
 
 
 def sample_shape(dataset: EnvironmentDataset) -> tuple[int, ...]:
-    """The shape of one sample as the network takes it, an image or a vector; empty for texts."""
+    """The shape of one sample as the network takes it, an image or a vector; empty for texts and sounds."""
     pixels = dataset.__getitems__([0]).get("pixel_values")
     return () if pixels is None else tuple(pixels.shape[1:])

@@ -43,6 +43,18 @@ class DataSpec(Reading):
     text_column: list[str] | None = option(
         None, "Classify texts: their column, or two columns for sentence pairs.", flag=Flag(stages=False)
     )
+    audio_column: str | None = option(
+        None,
+        "The column of sounds, or of names of sound files in a table; not needed when there is only one and "
+        "the model takes sounds.",
+        flag=Flag(stages=False),
+    )
+    max_seconds: float | None = option(
+        None,
+        "Cut sounds after this many seconds, and fill shorter ones up to them. Default: the length that the "
+        "model's feature extractor gives.",
+        flag=Flag(stages=False),
+    )
     feature_columns: list[str] | None = option(
         None,
         "Classify vectors, with --model mlp or linear: the columns of their numbers, lists of numbers, and "
@@ -81,7 +93,8 @@ class DataSpec(Reading):
     )
     skip_bad_rows: int = option(
         0,
-        "At most so many rows whose image cannot be read, or has another size than the others, are left out; "
+        "At most so many rows whose image or sound cannot be read, or whose image has another size than the "
+        "others, are left out; "
         "more are an error that names them, before training starts.",
         flag=Flag(stages=False),
     )

@@ -17,6 +17,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModel
 from ...data import EnvironmentDataset
 from ...data.columns import find_image_column
 from ...data.features import takes_features
+from ...data.processors import classifies_sounds
 from ...data.reading_images import as_rgb
 from ...models import Penultimate
 from ..prediction import load_classifier, placed
@@ -50,7 +51,13 @@ class CheckpointEncoder:
     """
 
     def __init__(self, checkpoint: str, **options: Any):
-        architectures = AutoConfig.from_pretrained(checkpoint, **options).architectures or []
+        config = AutoConfig.from_pretrained(checkpoint, **options)
+        if classifies_sounds(config):
+            raise ValueError(
+                f"{checkpoint} hears sounds, and shifts are measured on images or features: give "
+                "measure_shift pairs (features [N, D], labels [N]) of your own."
+            )
+        architectures = config.architectures or []
         self.penultimate: Penultimate | None = None
         if any(name.endswith("ForImageClassification") for name in architectures):
             self.model, self.processor = load_classifier(checkpoint, **options)
