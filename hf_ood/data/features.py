@@ -7,18 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict, LargeList, List, Value
-from sklearn.impute import SimpleImputer
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from transformers.utils import cached_file, logging
 
 from .align import in_order, listed
 from .columns import require_columns
 from .ids import MISSING_WORDS
 from .origins import shown, where
+
+if TYPE_CHECKING:  # a second of importing, which only runs on features need
+    from sklearn.impute import SimpleImputer
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 logger = logging.get_logger(__name__)
 FEATURES_FILE = "features.json"  # beside the weights
@@ -74,7 +76,7 @@ class FeatureProcessor:
         parts, numbers, categories = [], cells.numbers, cells.categories
         if self.numbers:
             if self.median is not None:
-                numbers = SimpleImputer(strategy="median").fit([self.median]).transform(numbers)
+                numbers = _number_imputer().fit([self.median]).transform(numbers)
             parts.append(self._scaler().transform(numbers))
         if self.categories:
             if self.most_frequent is not None:
@@ -91,12 +93,16 @@ class FeatureProcessor:
         return self(self.read(data, tell or (lambda row: where(data, row))))
 
     def _scaler(self) -> StandardScaler:
+        from sklearn.preprocessing import StandardScaler
+
         scaler = StandardScaler()
         scaler.mean_, scaler.scale_ = np.array(self.mean), np.array(self.scale)
         scaler.var_, scaler.n_features_in_ = scaler.scale_**2, len(self.mean)
         return scaler
 
     def _encoder(self) -> OneHotEncoder:
+        from sklearn.preprocessing import OneHotEncoder
+
         names = [_objects(own) for own in self.categories.values()]
         encoder = OneHotEncoder(categories=names, handle_unknown="ignore", sparse_output=False)
         return encoder.fit(_objects([[own[0] for own in names]]))
@@ -200,12 +206,14 @@ def _fit(
     if impute:
         fitted |= {"median": [], "most_frequent": []}
         if numbers:
-            imputer = SimpleImputer(strategy="median").fit(values)
+            imputer = _number_imputer().fit(values)
             values, fitted["median"] = imputer.transform(values), imputer.statistics_.tolist()
         if categories:
             imputer = _category_imputer().fit(names)
             names, fitted["most_frequent"] = imputer.transform(names), imputer.statistics_.tolist()
     if numbers:
+        from sklearn.preprocessing import StandardScaler
+
         scaler = StandardScaler().fit(values)
         fitted |= {"mean": scaler.mean_.tolist(), "scale": scaler.scale_.tolist()}
     known = {column: in_order(sorted({*own})) for column, own in zip(categories, names.T, strict=True)}
@@ -360,7 +368,15 @@ def _say_unknown(column: str, known: Sequence[str], values: np.ndarray) -> None:
         )
 
 
+def _number_imputer() -> SimpleImputer:
+    from sklearn.impute import SimpleImputer
+
+    return SimpleImputer(strategy="median")
+
+
 def _category_imputer() -> SimpleImputer:
+    from sklearn.impute import SimpleImputer
+
     return SimpleImputer(missing_values=None, strategy="most_frequent")
 
 

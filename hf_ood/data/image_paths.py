@@ -89,12 +89,11 @@ def located(data: Dataset, column: str, folder: Path, outside: bool) -> list[str
         return None
     if lost:
         kinds = {names[row] for row in lost}
+        what = "sound" if isinstance(media_kind(names), Audio) else "image"
         raise ValueError(
-            f"{len(kinds)} of the {len({*named})} files of column {column!r} are not there, the first "
-            "is "
-            f"{names[lost[0]]} ({rows_told(data, lost)}): {why_not(names[lost[0]], folder)} Correct the "
-            "cell, "
-            "or leave the row out."
+            f"{len(kinds)} of the {len({*named})} {what} files of column {column!r} are not there, the "
+            f"first is {names[lost[0]]} ({rows_told(data, lost)}): {why_not(names[lost[0]], folder)} Correct "
+            "the cell, or leave the row out."
         )
     return files
 

@@ -14,13 +14,11 @@ from typing import Any
 import fsspec
 import numpy as np
 from datasets import Audio, Dataset
-from scipy.signal import resample_poly
 from torch import Tensor
 
 from .environment_dataset import Batch
 from .origins import where
 from .processors import takes_audio
-
 
 REMOTE = ("http://", "https://", "hf://")
 
@@ -120,6 +118,8 @@ def read_sound(cell: Any, rate: int) -> np.ndarray:
         raise ValueError(f"the sound {name} holds samples that are not finite")
     mono = samples.mean(1)
     if own != rate:
+        from scipy.signal import resample_poly
+
         shared = math.gcd(own, rate)
         mono = resample_poly(mono, rate // shared, own // shared).astype(np.float32)
     return mono

@@ -34,7 +34,7 @@ def load_classifier(model: str, **options: Any) -> tuple[PreTrainedModel, Any]:
     `from_pretrained` would make them up.
     """
     processor = load_processor(model, **options)
-    auto_class = AutoModelForImageClassification
+    auto_class: Any = AutoModelForImageClassification
     if takes_text(processor):
         auto_class = AutoModelForSequenceClassification
     elif takes_audio(processor):

@@ -26,7 +26,7 @@ from ..data import (
     read_dataset,
 )
 from ..data.combinations import all_matching
-from ..data.features import FeatureProcessor
+from ..data.features import FEATURES_FILE, FeatureProcessor
 from ..data.folders import ENVIRONMENT, LABEL
 from ..data.images import Process
 from ..data.processors import takes_audio
@@ -99,14 +99,15 @@ def load_splits(spec: RunSpec, configuration: str | None = None) -> dict[str, En
 
 
 def check_inputs(spec: RunSpec) -> None:
-    """Raise `ValueError` for features with what they do not go with, before anything is read."""
+    """Raise `ValueError` for features and sounds with what they do not go with, before anything is read."""
     data = spec.data
+    for flag in ("feature_columns", "audio_column", "max_seconds"):
+        if data.dataset in BUILT_IN and getattr(data, flag) is not None:
+            raise ValueError(f"{data.dataset} has inputs of its own: leave --{flag} out.")
     if data.feature_columns is None:
         if data.impute:
             raise ValueError("--impute fills features in: name --feature_columns, or leave it out.")
         return
-    if data.dataset in BUILT_IN:
-        raise ValueError(f"{data.dataset} has inputs of its own: leave --feature_columns out.")
     if backbone(spec.network) is not None or spec.network.model not in VECTOR_MODELS:
         raise ValueError(
             f"Features in columns are vectors, which --model {' and '.join(VECTOR_MODELS)} take, not "
@@ -172,9 +173,8 @@ def input_processor(spec: RunSpec) -> Any:
     None: images go in as they are, as this package's networks and networks from scratch take them.
     """
     name = spec.network.processor_name or backbone(spec.network)
-    start = spec.network.start_from
-    if name is None and spec.data.feature_columns and start not in ("scratch", "previous"):
-        return FeatureProcessor.from_pretrained(start)  # its weights go with its way of making vectors
+    if name is None and spec.data.feature_columns:
+        return starting_processor(spec)
     needed = spec.network.processor_name or spec.data.text_column or spec.data.audio_column
     if name is None or (spec.network.from_scratch and not needed):
         return None
@@ -191,6 +191,23 @@ def input_processor(spec: RunSpec) -> Any:
     return load_processor(
         name, revision=spec.network.revision, trust_remote_code=spec.network.trust_remote_code
     )
+
+
+def starting_processor(spec: RunSpec) -> FeatureProcessor | None:
+    """What made the vectors of the weights that the run, or a stage, starts from: they go together. None
+    where it starts from none.
+
+    Raises `ValueError` for starting weights of several ways, `FileNotFoundError` for some without one.
+    """
+    starts = {each.network.start_from for each in (spec, *spec.stages.values())} - {"scratch", "previous"}
+    found = {start: FeatureProcessor.from_pretrained(start) for start in sorted(starts)}
+    first, *others = found.values() or [None]
+    if any(other != first for other in others):
+        raise ValueError(
+            f"The checkpoints {', '.join(found)} were trained on vectors that were made in different ways "
+            f"({FEATURES_FILE}): start from one of them."
+        )
+    return first
 
 
 def protocol(spec: RunSpec) -> Protocol:

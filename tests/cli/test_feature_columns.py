@@ -19,7 +19,9 @@ from hf_ood.data import load_processor, read_dataset
 from hf_ood.data.features import FEATURES_FILE
 from hf_ood.errors import UsageError
 from hf_ood.evaluation.shift.encoders import CheckpointEncoder, encode
+from hf_ood.hub.push import published_files
 from hf_ood.runs.attribution import explain_run
+from hf_ood.runs.network import input_size
 
 QUIET = (
     "--max_steps 6 --per_device_train_batch_size 24 --eval_strategy no --save_strategy no --num_threads 1 "
@@ -135,6 +137,17 @@ def test_shift_is_measured_in_what_the_network_sees(folder: Path, patients: Path
     with torch.no_grad():
         vectors = torch.from_numpy(load_processor(str(folder)).vectors(rows))
         np.testing.assert_allclose(encode(rows, encoder), model.forward_features(vectors), atol=1e-5)
+
+
+def test_it_is_published_with_its_columns(folder: Path) -> None:
+    assert FEATURES_FILE in {file.name for file in published_files(folder)}
+
+
+def test_a_network_of_vectors_fits_its_data() -> None:
+    assert input_size("linear", {}, (3, 8, 8)) == {"num_features": 192}
+    assert input_size("mlp", {}, (3, 8, 8)) == {} == input_size("lenet", {}, (3, 8, 8))
+    with pytest.raises(ValueError, match="vectors of 5 numbers, which lenet does not take: --model mlp or"):
+        input_size("lenet", {}, (5,))
 
 
 def test_explain_refuses_by_name(folder: Path) -> None:
