@@ -268,9 +268,9 @@ def _require_categories(data: Dataset, column: str) -> None:
     kinds = {cell for cell in cells if not _is_missing(cell)}
     if len(kinds) <= MANY_CATEGORIES:
         return
-    strange = [kind for kind in kinds if _as_number(kind) is None]
+    strange = {kind for kind in kinds if _as_number(kind) is None}
     if len(strange) < len(kinds) / 2:
-        wrong = [row for row, cell in enumerate(cells) if cell in {*strange}]
+        wrong = [row for row, cell in enumerate(cells) if cell in strange]
         if wrong:
             raise ValueError(
                 f"Column {column!r} holds numbers, and {shown(cells[wrong[0]])} in {where(data, wrong[0])}: "
@@ -359,7 +359,8 @@ def _refuse_missing(missing: Any, column: str, tell: Teller, may_miss: bool) -> 
 
 
 def _say_unknown(column: str, known: Sequence[str], values: np.ndarray) -> None:
-    strange = [name for name in values if name not in {*known}]
+    names = {*known}
+    strange = [name for name in values if name not in names]
     if strange:
         logger.warning(
             f"Column {column!r} holds categories that no training row had: "
