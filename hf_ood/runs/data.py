@@ -29,11 +29,11 @@ from ..data.combinations import all_matching
 from ..data.features import FEATURES_FILE, FeatureProcessor
 from ..data.folders import ENVIRONMENT, LABEL
 from ..data.images import Process
-from ..data.processors import takes_audio
+from ..data.processors import classifies_sounds, takes_audio
 from ..data.reading import Named, Reading, column_of
 from ..data.splits import IN_DOMAIN
 from ..errors import unknown_name
-from .network import VECTOR_MODELS, backbone
+from .network import VECTOR_MODELS, backbone, load_config
 from .spec import DataSpec, RunSpec
 
 logger = logging.get_logger(__name__)
@@ -63,12 +63,15 @@ DATA_FLAGS = (
 )
 
 
-def load_splits(spec: RunSpec, configuration: str | None = None) -> dict[str, EnvironmentDataset]:
+def load_splits(
+    spec: RunSpec, configuration: str | None = None, processor: Any = None
+) -> dict[str, EnvironmentDataset]:
     """`train`, `validation` and `test` for the network of the run, and `in_domain_test` where there are such
-    rows; of another configuration, if one is given."""
+    rows; of another configuration, if one is given, with the run's `processor`: features are made into
+    vectors as the run's own training rows say."""
     configuration = configuration or spec.data.configuration
     check_inputs(spec)
-    processor = input_processor(spec)
+    processor = processor or input_processor(spec)
     name, held_out = spec.data.dataset, spec.data.test_environments
     if name in BUILT_IN:
         datasets = BUILT_IN[name](str(configuration), **spec.options.get(name, {}))
@@ -175,8 +178,13 @@ def input_processor(spec: RunSpec) -> Any:
     name = spec.network.processor_name or backbone(spec.network)
     if name is None and spec.data.feature_columns:
         return starting_processor(spec)
-    needed = spec.network.processor_name or spec.data.text_column or spec.data.audio_column
-    if name is None or (spec.network.from_scratch and not needed):
+    if name is None:
+        return None
+    if spec.network.from_scratch and not (
+        spec.network.processor_name
+        or spec.data.text_column
+        or classifies_sounds(load_config(spec.network, name, {}))
+    ):
         return None
     if (
         name == spec.network.config_name

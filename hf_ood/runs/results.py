@@ -68,7 +68,8 @@ def collect_results(
         "also_test": {
             name: {"environments": report, **mean_measure(report)}
             for name in spec.data.also_test or []
-            for report in [predict_report(trainer, prepare(load_splits(spec, name)["test"]))]
+            for other in [load_splits(spec, name, datasets["train"].processor)["test"]]
+            for report in [predict_report(trainer, prepare(other))]
         },
         "history": history(trainer.state.log_history),
         "hyperparameters": {

@@ -115,6 +115,24 @@ def test_the_cards_sample_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     exec(card.split("```python\n")[1].split("```")[0], {})
 
 
+@pytest.mark.parametrize("flags", ["--cache_features true", "--from_scratch true"])
+def test_a_run_on_sounds_is_told_as_one(flags: str, sounds: Path, tmp_path: Path) -> None:
+    model = str(save_spectrogram_model(tmp_path / "model"))
+    train(
+        [
+            "--dataset",
+            str(sounds),
+            "--model",
+            model,
+            *flags.split(),
+            *FLAGS,
+            "--output_dir",
+            str(tmp_path / "r"),
+        ]
+    )
+    assert "pipeline_tag: audio-classification" in (tmp_path / "r" / "README.md").read_text()
+
+
 def test_what_looks_at_images_refuses_by_name(folder: Path) -> None:
     with pytest.raises(ValueError, match="hears sounds"):
         explain_run(folder)
@@ -128,6 +146,7 @@ def test_what_looks_at_images_refuses_by_name(folder: Path) -> None:
         ("", "name the seconds after which they are cut"),
         ("--max_seconds 0.1 --augmentation random_color", "changes images, not sounds"),
         ("--max_seconds -1", "must be more than 0"),
+        ("--max_seconds 0.0005", "pass a longer --max_seconds"),
         ("--max_seconds 0.1 --text_column label", "takes sounds"),
     ],
 )

@@ -150,6 +150,28 @@ def test_a_network_of_vectors_fits_its_data() -> None:
         input_size("lenet", {}, (5,))
 
 
+def test_another_configuration_is_read_as_the_runs_own(tmp_path: Path) -> None:
+    """Its own training rows would hide the shift between the two."""
+    configs = []
+    for name, shift in (("near", 0), ("far", 100)):
+        for split in ("train", "test"):
+            file = tmp_path / "data" / name / f"{split}.parquet"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            x = np.arange(40) + shift
+            pd.DataFrame({"x": x, "label": x % 2, "environment": [*"AB"] * 20}).to_parquet(file)
+        files = "".join(f"  - split: {s}\n    path: {name}/{s}.parquet\n" for s in ("train", "test"))
+        configs.append(f"- config_name: {name}\n  data_files:\n{files}")
+    (tmp_path / "data" / "README.md").write_text(f"---\nconfigs:\n{''.join(configs)}---\n")
+    flags = f"--dataset {tmp_path / 'data'} --dataset_config near --also_test far --feature_columns x".split()
+    run = tmp_path / "run"
+    trained = train([*flags, "--model", "linear", *QUIET, "--output_dir", str(run)])["also_test"]["far"]
+    flags = f"--model {run} --dataset {tmp_path / 'data'} --dataset_config far".split()
+    found = evaluate([*flags, "--output_dir", str(tmp_path / "evaluation")])
+    for name in "AB":
+        measured = found["environments"][name]["loss"]
+        assert trained["environments"][name]["loss"] == pytest.approx(measured, rel=1e-4)
+
+
 def test_explain_refuses_by_name(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"reads features in columns \(age, bmi, sex\)"):
         explain_run(folder)
