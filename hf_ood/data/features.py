@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
+import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, LargeList, List, Value
 from transformers.utils import cached_file, logging
 
@@ -64,6 +66,17 @@ class FeatureProcessor:
     @property
     def imputes(self) -> bool:
         return self.median is not None
+
+    def told(self) -> str:
+        """What each column is read as: a slip among numbers in a text file makes their column categories."""
+        numbers = [
+            name if width is None else f"{name} ({width} each)" for name, width in self.numbers.items()
+        ]
+        names = [f"{column} ({listed(own)})" for column, own in self.categories.items()]
+        kinds = {"numbers": listed(numbers), "categories": "; ".join(names)}
+        size = len(self.mean) + sum(map(len, self.categories.values()))
+        parts = [f"{kind} {columns}" for kind, columns in kinds.items() if columns]
+        return f"features: {'; '.join([*parts, f'vectors of {size}'])}"
 
     def read(self, data: Dataset, tell: Teller) -> Cells:
         """The cells of these columns. Raises `ValueError` for a column that is missing, a cell that is not
@@ -236,13 +249,15 @@ def read_cells(
     plain = data.with_format(None)
     read_numbers, read_names = [], []
     for column, width in columns.items():
-        cells = plain[column][:]
         if column in categories:
-            names = _names(cells, data.features[column])
+            names = _names(plain[column][:], data.features[column])
             _refuse_missing([name is None for name in names], column, tell, may_miss)
             read_names.append(_objects(names))
         else:
-            values = _numbers(cells, width, column, tell)
+            if width is None and _is_stored_number(data.features[column]):
+                values = _stored_numbers(data, column, tell)
+            else:
+                values = _numbers(plain[column][:], width, column, tell)
             _refuse_missing(np.isnan(values).any(1), column, tell, may_miss)
             read_numbers.append(values)
     count = len(data)
@@ -287,8 +302,7 @@ def _width(data: Dataset, column: str) -> int | None:
     """How many numbers the lists of a column hold; None: it holds numbers. Raises `ValueError` for others."""
     feature = data.features[column]
     inner = feature.feature if isinstance(feature, List | LargeList) else feature
-    kind = getattr(inner, "dtype", "")
-    if not isinstance(inner, Value) or not kind.startswith(("int", "uint", "float", "decimal")):
+    if not _is_stored_number(inner):
         raise ValueError(
             f"Column {column!r} holds {shown(feature)}: a feature is a number, a list of numbers, or a "
             "category (a string, a bool or a ClassLabel). Leave it out, or write it as one of these."
@@ -297,6 +311,26 @@ def _width(data: Dataset, column: str) -> int | None:
         return None
     cells = data.with_format(None)[column]
     return next((len(cell) for cell in cells if cell), 0)
+
+
+def _is_stored_number(feature: Any) -> bool:
+    return isinstance(feature, Value) and feature.dtype.startswith(("int", "uint", "float", "decimal"))
+
+
+def _stored_numbers(data: Dataset, column: str, tell: Teller) -> np.ndarray:
+    """float64 [N, 1] of a column whose cells are numbers, not lists or texts; NaN where there is nothing."""
+    cells = data.with_format("arrow").select_columns([column])[:][column]
+    values = pc.cast(cells, "float64", safe=False).to_numpy()
+    for row in np.flatnonzero(np.isinf(values))[:1]:
+        _refuse_number(values[row].item(), column, tell(int(row)))
+    return values[:, None]
+
+
+def _refuse_number(cell: Any, column: str, place: str) -> NoReturn:
+    raise ValueError(
+        f"Column {column!r} holds {shown(cell)} in {place}, which is no finite number: correct it, or leave "
+        "the row out."
+    )
 
 
 def _numbers(cells: Sequence[Any], width: int | None, column: str, tell: Teller) -> np.ndarray:
@@ -316,18 +350,15 @@ def _numbers(cells: Sequence[Any], width: int | None, column: str, tell: Teller)
                 "has one length in all rows."
             )
         found = [np.nan if _is_missing(value) else _as_number(value) for value in own]
-        if None in found or np.isinf(np.array(found, float)).any():
-            raise ValueError(
-                f"Column {column!r} holds {shown(cell)} in {tell(row)}, which is no finite number: correct "
-                "it, or leave the row out."
-            )
+        if any(value is None or math.isinf(value) for value in found):
+            _refuse_number(cell, column, tell(row))
         rows.append(found)
     return np.array(rows, float).reshape(len(cells), 1 if width is None else width)
 
 
 def _as_number(cell: Any) -> float | None:
     try:
-        return None if isinstance(cell, bool) else float(cell)
+        return None if isinstance(cell, bool) or "_" in str(cell) else float(cell)  # 1_000 is no number
     except (TypeError, ValueError):
         return None
 

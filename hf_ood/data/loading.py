@@ -82,7 +82,8 @@ def environment_datasets(
     A split called `val`, `dev` or the like is the one that it means. Other splits than these three are pooled
     where there is no `train`, and left alone where there is one; a test split without any label is left
     alone where environments are held out for testing. `tell` is called with a line for each split: its rows,
-    classes and environments, and the rows that have no part in it, and why.
+    classes and environments, and the rows that have no part in it, and why; and with one for features: which
+    columns are numbers and which categories.
     `processor`: the model's tokenizer, feature extractor or image processor (`load_processor`); None: images
     as they are.
     `in_memory`: keep images decoded in memory, or decode them batch by batch; None: as there is room. Texts
@@ -120,6 +121,7 @@ def environment_datasets(
         processor, vectors = feature_vectors(dataset, columns.features, roles["train"], impute, processor)
         for line in account(dataset, labels, label_names, environments, environment_names, roles, {}):
             tell(line)
+        tell(processor.told())
         return {
             role: EnvironmentDataset(
                 torch.from_numpy(vectors[rows]),

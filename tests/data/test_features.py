@@ -47,6 +47,30 @@ def test_numbers_are_standardised_on_the_training_rows_and_categories_one_hot() 
     assert processor.categories == {"sex": ["f", "m"], "smoker": ["False", "True"], "grade": ["high", "low"]}
 
 
+def test_numbers_and_categories_are_told_apart_in_words() -> None:
+    lines: list[str] = []
+    environment_datasets(table(), Columns(features=COLUMNS), Protocol(["A"], ["C"], ["B"]), tell=lines.append)
+    assert lines[-1] == (
+        "features: numbers age, signal (2 each); categories sex (f); smoker (True); grade (high, low); "
+        "vectors of 7"
+    )
+
+
+def test_a_stored_infinity_and_a_written_one_are_refused_alike(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("age\n1\ninf\n2_0\n")
+    written = read_dataset(str(tmp_path / "t.csv"))
+    stored = Dataset.from_dict({"age": [1.0, float("-inf"), None]})
+    processor = FeatureProcessor(["age"], {"age": None}, {}, [0.0], [1.0])
+    with pytest.raises(ValueError, match=r"'age' holds -inf in row 1 .*, which is no finite number"):
+        processor.vectors(stored)
+    with pytest.raises(
+        ValueError, match=r"'age' holds 'inf' in row 2 of t.csv .*, which is no finite number"
+    ):
+        processor.vectors(written["train"])
+    with pytest.raises(ValueError, match="'age' holds '2_0'"):
+        processor.vectors(written["train"].select([0, 2]))
+
+
 def test_a_category_that_no_training_row_had_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr("hf_ood.data.features.logger.warning", said.append)
