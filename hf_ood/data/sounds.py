@@ -20,6 +20,7 @@ from .environment_dataset import Batch
 from .origins import where
 from .processors import takes_audio
 
+UNTAKEN = (ValueError, RuntimeError, IndexError, AssertionError)  # for sounds shorter than a window
 REMOTE = ("http://", "https://", "hf://")
 
 
@@ -42,8 +43,15 @@ class SoundReader:
         return (self.column,)
 
     def __call__(self, rows: dict[str, list[Any]]) -> Batch:
-        sounds = [read_sound(cell, self.extractor.sampling_rate)[: self.length] for cell in rows[self.column]]
-        return extracted(self.extractor, sounds, self.frames)
+        rate = self.extractor.sampling_rate
+        sounds = [read_sound(cell, rate, self.length) for cell in rows[self.column]]
+        try:
+            return extracted(self.extractor, sounds, self.frames)
+        except UNTAKEN as error:
+            raise ValueError(
+                f"{type(self.extractor).__name__} makes nothing of a sound of "
+                f"{min(map(len, sounds)) / rate:g} seconds, which may be too short ({error})"
+            ) from error
 
 
 def sound_reader(column: str, extractor: Any) -> SoundReader:
@@ -95,10 +103,11 @@ def _frames(extractor: Any, length: int) -> int:
     return next(values for name, values in found.items() if name != "attention_mask").shape[1]
 
 
-def read_sound(cell: Any, rate: int) -> np.ndarray:
+def read_sound(cell: Any, rate: int, length: int | None = None) -> np.ndarray:
     """A cell of `Audio(decode=False)` as float32 [T] at this rate, the mean over its channels.
 
-    Raises `ValueError` for none, a file that cannot be read, an empty one and samples that are not finite.
+    `length`: samples after which it is cut; what comes later is not read. Raises `ValueError` for none, a
+    file that cannot be read, an empty one and samples that are not finite.
     """
     import soundfile
 
@@ -106,8 +115,11 @@ def read_sound(cell: Any, rate: int) -> np.ndarray:
         raise ValueError("there is no sound")
     name = Path(cell["path"] or "of the cell").name
     try:
-        with opened(cell) as file:
-            samples, own = soundfile.read(file, dtype="float32", always_2d=True)
+        with opened(cell) as file, soundfile.SoundFile(file) as sound:
+            own = sound.samplerate
+            # A second more, which the filter that resamples sees.
+            frames = -1 if length is None else math.ceil(length * own / rate) + own
+            samples = sound.read(frames, dtype="float32", always_2d=True)
     except Exception as error:  # soundfile and fsspec raise many kinds
         raise ValueError(
             f"the sound {name} cannot be read ({error}); wav, flac, ogg and mp3 can be"
@@ -122,7 +134,7 @@ def read_sound(cell: Any, rate: int) -> np.ndarray:
 
         shared = math.gcd(own, rate)
         mono = resample_poly(mono, rate // shared, own // shared).astype(np.float32)
-    return mono
+    return mono[:length]
 
 
 def opened(cell: Mapping[str, Any]) -> Any:

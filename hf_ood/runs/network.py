@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub.errors import StrictDataclassError
+from torch import Tensor
 from transformers import (
     CONFIG_MAPPING,
     AutoConfig,
@@ -25,6 +27,7 @@ from ..data.align import align, listed
 from ..errors import unknown_name
 from ..models import MODELS, image_processor
 from ..models.classes import class_names, renew_classes, with_class_order
+from ..models.modes import evaluation_mode
 from .spec import NetworkSpec, RunSpec
 
 logger = logging.get_logger(__name__)
@@ -211,6 +214,20 @@ def input_processor(model: PreTrainedModel, height: int, width: int) -> Any:
     if type(model) in {model_class for _, model_class in MODELS.values()}:
         return image_processor(height, width)
     return ViTImageProcessorPil(size={"height": height, "width": width}, do_normalize=False)
+
+
+def check_sound(model: PreTrainedModel, batch: Mapping[str, Tensor], seconds: float) -> None:
+    """Raise `ValueError` when the network makes nothing of a batch of sounds that are so many `seconds` long:
+    its windows are longer."""
+    inputs = {name: values for name, values in batch.items() if name not in ("labels", "environment")}
+    with torch.no_grad(), evaluation_mode(model):
+        try:
+            model(**inputs)
+        except RuntimeError as error:
+            raise ValueError(
+                f"{type(model).__name__} makes nothing of sounds of {seconds:g} seconds ({error}): pass a "
+                "longer --max_seconds."
+            ) from error
 
 
 def check_image_size(model: PreTrainedModel, name: str, size: tuple[int, ...]) -> None:

@@ -15,7 +15,7 @@ from accelerate import PartialState
 from torch import nn
 from transformers import PreTrainedModel, set_seed
 
-from ..data import EnvironmentDataset
+from ..data import EnvironmentDataset, collate
 from ..data.splits import IN_DOMAIN
 from ..evaluation.results import RESULTS_FILE, load_results
 from ..methods.losses import CrossEntropy
@@ -35,7 +35,7 @@ from .folder import (
     released_when_unused,
 )
 from .interpolation_with_start import check_line, interpolate_and_choose, selection_on_line
-from .network import backbone, build_model, check_image_size
+from .network import backbone, build_model, check_image_size, check_sound
 from .output import choose_output, say_less
 from .publication import take_publication
 from .published_command import run_command
@@ -191,6 +191,8 @@ def build_network(spec: RunSpec, datasets: dict[str, EnvironmentDataset], previo
     model = build_model(spec, datasets["train"].label_names, sample_shape(datasets["train"]))
     if backbone(spec.network) is None:
         check_image_size(model, spec.network.model, image_size(datasets["train"]))
+    if spec.data.max_seconds is not None:
+        check_sound(model, collate(datasets["train"].__getitems__([0])), spec.data.max_seconds)
     source = {"scratch": None, "previous": previous}.get(
         spec.network.start_from, Path(spec.network.start_from)
     )

@@ -55,6 +55,13 @@ def test_a_tone_is_resampled_to_the_same_tone(own: int, tmp_path: Path) -> None:
     np.testing.assert_allclose(found[40:-40], tone(300)[40 : len(found) - 40], atol=0.02)
 
 
+@pytest.mark.parametrize("own", [RATE, 16000, 44100])
+def test_what_is_cut_off_is_not_read_and_changes_nothing(own: int, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(300, 3, own), own, subtype="FLOAT")
+    whole = read_sound(cell(tmp_path / "a.wav"), RATE)
+    np.testing.assert_allclose(read_sound(cell(tmp_path / "a.wav"), RATE, 400), whole[:400], atol=1e-6)
+
+
 def test_bytes_are_read_like_files(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", tone(300), RATE)
     inside = {"path": None, "bytes": (tmp_path / "a.wav").read_bytes()}
@@ -93,6 +100,13 @@ def test_an_extractor_with_a_length_of_its_own_needs_none(tmp_path: Path) -> Non
         32,
         16,
     )
+
+
+def test_a_sound_shorter_than_a_window_is_refused(tmp_path: Path) -> None:
+    extractor = load_processor(str(save_spectrogram_model(tmp_path)))
+    soundfile.write(tmp_path / "a.wav", np.ones(10), 16000)
+    with pytest.raises(ValueError, match=r"ASTFeatureExtractor makes nothing of a sound of 0.000625 seconds"):
+        sound_reader("s", extractor)({"s": [cell(tmp_path / "a.wav")]})
 
 
 def test_an_extractor_without_one_asks_for_it(extractor: object) -> None:
