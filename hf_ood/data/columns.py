@@ -14,6 +14,7 @@ from torch import Tensor
 from .image_paths import is_image_name, not_an_image
 
 FILES = "A column that names image files counts when they are there, beside the table or by their whole path."
+FEATURES = " Numbers and categories are features, for hf-ood train --feature_columns."
 
 
 def require_columns(dataset: Dataset, *columns: str) -> None:
@@ -49,7 +50,7 @@ def find_image_column(dataset: Dataset, name: str | None = None) -> str:
         )
         raise ValueError(
             f"Name the image column: the dataset has {len(images)} of them ({', '.join(images) or 'none'}) "
-            f"among {', '.join(dataset.column_names)}. {FILES}{told}"
+            f"among {', '.join(dataset.column_names)}. {FILES}{told}{'' if images else FEATURES}"
         )
     return images[0]
 

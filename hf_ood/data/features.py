@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +26,7 @@ if TYPE_CHECKING:  # a second of importing, which only runs on features need
 logger = logging.get_logger(__name__)
 FEATURES_FILE = "features.json"  # beside the weights
 MANY_CATEGORIES = 20  # more texts than these that hardly repeat, or are mostly numbers, are no categories
+LARGEST = float(np.finfo(np.float32).max)
 Teller = Callable[[int], str]  # where a row is, as the user counts
 
 
@@ -302,6 +302,8 @@ def _width(data: Dataset, column: str) -> int | None:
     """How many numbers the lists of a column hold; None: it holds numbers. Raises `ValueError` for others."""
     feature = data.features[column]
     inner = feature.feature if isinstance(feature, List | LargeList) else feature
+    if getattr(inner, "dtype", "") == "null":
+        raise ValueError(f"Column {column!r} has no value in any row: leave it out.")
     if not _is_stored_number(inner):
         raise ValueError(
             f"Column {column!r} holds {shown(feature)}: a feature is a number, a list of numbers, or a "
@@ -321,15 +323,15 @@ def _stored_numbers(data: Dataset, column: str, tell: Teller) -> np.ndarray:
     """float64 [N, 1] of a column whose cells are numbers, not lists or texts; NaN where there is nothing."""
     cells = data.with_format("arrow").select_columns([column])[:][column]
     values = pc.cast(cells, "float64", safe=False).to_numpy()
-    for row in np.flatnonzero(np.isinf(values))[:1]:
+    for row in np.flatnonzero(np.abs(values) > LARGEST)[:1]:
         _refuse_number(values[row].item(), column, tell(int(row)))
     return values[:, None]
 
 
 def _refuse_number(cell: Any, column: str, place: str) -> NoReturn:
     raise ValueError(
-        f"Column {column!r} holds {shown(cell)} in {place}, which is no finite number: correct it, or leave "
-        "the row out."
+        f"Column {column!r} holds {shown(cell)} in {place}, which is no finite number of 32 bits: correct "
+        "it, or leave the row out."
     )
 
 
@@ -350,7 +352,7 @@ def _numbers(cells: Sequence[Any], width: int | None, column: str, tell: Teller)
                 "has one length in all rows."
             )
         found = [np.nan if _is_missing(value) else _as_number(value) for value in own]
-        if any(value is None or math.isinf(value) for value in found):
+        if any(value is None or abs(value) > LARGEST for value in found):
             _refuse_number(cell, column, tell(row))
         rows.append(found)
     return np.array(rows, float).reshape(len(cells), 1 if width is None else width)

@@ -111,6 +111,8 @@ def test_missing_values_are_the_training_rows_median_and_most_frequent(tmp_path:
         ({"signal": [[1.0], [1.0], [1.0, 2.0], [1.0]]}, "lists of 1 numbers, and 2 numbers in row 2"),
         ({"signal": [["a"], ["b"], ["c"], ["d"]]}, "'signal' holds List.*a feature is a number"),
         ({"sex": [{"a": 1}] * 4}, "'sex' holds"),
+        ({"age": [1, 2, 3, 1e300]}, "'age' holds 1e\\+300 in row 3"),
+        ({"age": [None] * 4}, "'age' has no value in any row"),
     ],
 )
 def test_what_is_no_feature_is_refused_with_its_row(changes: dict[str, list[Any]], message: str) -> None:
