@@ -21,6 +21,7 @@ from .origins import where
 from .processors import takes_audio
 
 UNTAKEN = (ValueError, RuntimeError, IndexError, AssertionError)  # for sounds shorter than a window
+MOST_STACKED = 8
 REMOTE = ("http://", "https://", "hf://")
 
 
@@ -72,7 +73,7 @@ def sound_reader(column: str, extractor: Any) -> SoundReader:
             "they are cut, and to which shorter ones are filled up (--max_seconds)."
         )
     length = None if seconds is None else max(1, round(seconds * rate))
-    return SoundReader(column, extractor, length, None if has_own_length else _frames(extractor, length or 1))
+    return SoundReader(column, extractor, length, None if has_own_length else _filled(extractor, length or 1))
 
 
 def with_length(extractor: Any, max_seconds: float | None) -> Any:
@@ -97,9 +98,22 @@ def extracted(extractor: Any, sounds: Sequence[np.ndarray], frames: int | None) 
     )
 
 
-def _frames(extractor: Any, length: int) -> int:
-    """How long the extractor's output is for a sound of this many samples."""
-    found = extracted(extractor, [np.zeros(length, np.float32)], None)
+def _filled(extractor: Any, length: int) -> int:
+    """The `max_length` up to which the extractor fills shorter sounds so that they become as long as one of so
+    many samples: samples or frames, which some extractors count before they stack them.
+
+    Raises `ValueError` where there is none.
+    """
+    natural = _frames(extractor, length)
+    for stacked in range(1, MOST_STACKED + 1):
+        if _frames(extractor, length, natural * stacked) == natural:
+            return natural * stacked
+    raise ValueError(f"{type(extractor).__name__} does not fill sounds up to one length: choose another model.")
+
+
+def _frames(extractor: Any, length: int, filled: int | None = None) -> int:
+    """How long the extractor's output is for a sound of this many samples, filled up to so many."""
+    found = extracted(extractor, [np.zeros(length, np.float32)], filled)
     return next(values for name, values in found.items() if name != "attention_mask").shape[1]
 
 

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 from datasets import Audio, Dataset, DatasetDict
 from tiny_models import save_sound_model, save_spectrogram_model
+from transformers import SeamlessM4TFeatureExtractor
 
 from hf_ood.data import Columns, Protocol, environment_datasets, load_processor, read_dataset
 from hf_ood.data.fingerprint import fingerprint
@@ -90,6 +91,17 @@ def test_the_length_is_saved_with_the_extractor(extractor: object, tmp_path: Pat
     with_length(extractor, 0.2).save_pretrained(tmp_path)
     assert sound_reader("sound", load_processor(str(tmp_path))).length == 800
     assert not hasattr(extractor, "max_seconds")
+
+
+def test_an_extractor_that_stacks_frames_keeps_all_of_them(tmp_path: Path) -> None:
+    """wav2vec 2.0 BERT's fills up single frames, and gives pairs of them."""
+    extractor = SeamlessM4TFeatureExtractor()
+    soundfile.write(tmp_path / "a.wav", tone(300, 0.5, 16000), 16000, subtype="FLOAT")
+    read = sound_reader("s", with_length(extractor, 0.3))
+    found = read({"s": [cell(tmp_path / "a.wav")]})["input_features"]
+    samples = tone(300, 0.5, 16000)[:4800]
+    own = extractor(samples, sampling_rate=16000, return_tensors="pt")["input_features"]
+    np.testing.assert_allclose(found, own, atol=1e-4)
 
 
 def test_an_extractor_with_a_length_of_its_own_needs_none(tmp_path: Path) -> None:
