@@ -53,6 +53,7 @@ class FeatureProcessor:
 
     A vector holds the standardised numbers, then a 0 or 1 for each category; a category that no training row
     had is all zeros. Saved as JSON beside the model, from which scikit-learn's transformers are built again.
+    Raises `ValueError` for statistics that are not those of the columns.
     """
 
     columns: Sequence[str]
@@ -62,6 +63,21 @@ class FeatureProcessor:
     scale: Sequence[float]
     median: Sequence[float] | None = None
     most_frequent: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        counted = sum(1 if width is None else width for width in self.numbers.values())
+        statistics = {"mean": self.mean, "scale": self.scale, "median": self.median}
+        for name, values in statistics.items():
+            if values is not None and not (len(values) == counted and np.isfinite(values).all()):
+                raise ValueError(f"{name} must hold a finite value for each of {counted} numbers.")
+        if {*self.columns} != {*self.numbers} | {*self.categories}:
+            raise ValueError("numbers and categories must be the columns.")
+        if not all(self.categories.values()):
+            raise ValueError("a column of categories must have some.")
+        if (self.median is None) != (self.most_frequent is None) or (
+            self.most_frequent is not None and len(self.most_frequent) != len(self.categories)
+        ):
+            raise ValueError("most_frequent must hold a value for each column of categories, beside median.")
 
     @property
     def imputes(self) -> bool:
@@ -134,7 +150,7 @@ class FeatureProcessor:
             raise FileNotFoundError(f"{name} has no {FEATURES_FILE}.")
         try:
             return cls(**json.loads(Path(file).read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"{FEATURES_FILE} of {name} cannot be read: {error}") from error
 
 
@@ -173,6 +189,8 @@ def feature_vectors(
             f"The processor reads the columns {listed(processor.columns)}, and {listed(columns)} are asked "
             "for: ask for the same, in that order."
         )
+    if processor is not None and impute and not processor.imputes:
+        raise ValueError("The processor of the starting weights fills nothing in: leave --impute out.")
     twice = sorted({column for column in columns if list(columns).count(column) > 1})
     if twice or not columns:
         raise ValueError(f"Name each feature column once{f', not {listed(twice)} twice' if twice else ''}.")

@@ -302,6 +302,8 @@ def _prepare(
             raise ValueError(
                 f"The model takes texts: name the text column, one of {', '.join(first.column_names)}."
             )
+        if columns.audio is not None:
+            raise ValueError("The model takes texts: leave the column of sounds out.")
         require_columns(first, *columns.text)
         raw = together(dataset, columns.text)
         require_texts(raw, columns.text, row_teller(dataset))

@@ -99,8 +99,8 @@ def extracted(extractor: Any, sounds: Sequence[np.ndarray], frames: int | None) 
 
 
 def _filled(extractor: Any, length: int) -> int:
-    """The `max_length` up to which the extractor fills shorter sounds so that they become as long as one of so
-    many samples: samples or frames, which some extractors count before they stack them.
+    """The `max_length` up to which the extractor fills shorter sounds so that they become as long as one of
+    `length` samples: samples or frames, which some extractors count before they stack them.
 
     Raises `ValueError` where there is none.
     """
@@ -108,7 +108,9 @@ def _filled(extractor: Any, length: int) -> int:
     for stacked in range(1, MOST_STACKED + 1):
         if _frames(extractor, length, natural * stacked) == natural:
             return natural * stacked
-    raise ValueError(f"{type(extractor).__name__} does not fill sounds up to one length: choose another model.")
+    raise ValueError(
+        f"{type(extractor).__name__} does not fill sounds up to one length: choose another model."
+    )
 
 
 def _frames(extractor: Any, length: int, filled: int | None = None) -> int:

@@ -71,6 +71,26 @@ def test_a_stored_infinity_and_a_written_one_are_refused_alike(tmp_path: Path) -
         processor.vectors(written["train"].select([0, 2]))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mean": [1.0]}, "mean must hold a finite value for each of 3 numbers"),
+        ({"scale": [1.0, 1.0, None]}, "cannot be read"),
+        ({"columns": ["age"]}, "must be the columns"),
+        ({"categories": 7}, "cannot be read"),
+        ({"categories": {"sex": [], "smoker": ["a"], "grade": ["b"]}}, "must have some"),
+        ({"median": [0.0, 0.0, 0.0]}, "beside median"),
+        ({"other": 1}, "cannot be read"),
+    ],
+)
+def test_a_file_that_is_no_processor_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    feature_vectors(table(), COLUMNS, TRAIN)[0].save_pretrained(tmp_path)
+    file = tmp_path / FEATURES_FILE
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    with pytest.raises(ValueError, match=message):
+        FeatureProcessor.from_pretrained(tmp_path)
+
+
 def test_a_category_that_no_training_row_had_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr("hf_ood.data.features.logger.warning", said.append)
@@ -178,5 +198,7 @@ def test_a_processor_that_is_given_keeps_its_categories() -> None:
     processor, vectors = feature_vectors(table(), COLUMNS, TRAIN)
     other, again = feature_vectors(table(), COLUMNS, np.array([3]), processor=processor)
     assert other is processor and np.array_equal(again, vectors)
+    with pytest.raises(ValueError, match="leave --impute out"):
+        feature_vectors(table(), COLUMNS, TRAIN, impute=True, processor=processor)
     with pytest.raises(ValueError, match="The processor reads the columns age, sex"):
         feature_vectors(table(), ["age"], TRAIN, processor=processor)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from datasets import Audio, Dataset, DatasetDict
-from tiny_models import save_sound_model, save_spectrogram_model
+from tiny_models import save_sound_model, save_spectrogram_model, save_text_model
 from transformers import SeamlessM4TFeatureExtractor
 
 from hf_ood.data import Columns, Protocol, environment_datasets, load_processor, read_dataset
@@ -208,9 +208,13 @@ def test_columns_that_hold_no_sounds_are_refused(
         )
 
 
-def test_sounds_need_a_model_that_takes_them(table: Path) -> None:
+def test_sounds_need_a_model_that_takes_them(table: Path, tmp_path: Path) -> None:
     data = DatasetDict(train=Dataset.from_dict({"label": [0, 1], "environment": ["A", "B"]}))
     with pytest.raises(ValueError, match="need a model that takes sounds"):
         environment_datasets(data, Columns(audio="x"), Protocol(test_environments=["B"]))
+    with pytest.raises(ValueError, match="takes texts: leave the column of sounds out"):
+        tokenizer = load_processor(str(save_text_model(tmp_path / "texts")))
+        read = Columns(text=["label"], audio="file", environment=["site"])
+        environment_datasets(read_dataset(str(table)), read, Protocol(test_environments=["C"]), tokenizer)
     with pytest.raises(ValueError, match="leave it out"):
         environment_datasets(data, None, Protocol(test_environments=["B"]), max_seconds=1.0)
