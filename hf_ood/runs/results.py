@@ -165,5 +165,7 @@ def image_size(dataset: EnvironmentDataset) -> tuple[int, ...]:
 
 def sample_shape(dataset: EnvironmentDataset) -> tuple[int, ...]:
     """The shape of one sample as the network takes it, an image or a vector; empty for texts and sounds."""
-    pixels = dataset.__getitems__([0]).get("pixel_values")
+    # An augmentation keeps the shape, or is refused later by name.
+    sample = dataset.with_transform(None).__getitems__([0])
+    pixels = sample.get("pixel_values")
     return () if pixels is None else tuple(pixels.shape[1:])
