@@ -1,4 +1,4 @@
-"""`trainers/evaluate.py`: any classifier of images or texts on any dataset with environments."""
+"""`trainers/evaluate.py`: any classifier on any dataset with environments."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from ..data.ids import ids_of
 from ..data.measured_rows import choose_split, input_columns
 from ..data.processors import takes_text
 from ..data.reading import Named, Reading, column_of
+from ..data.sounds import with_length
 from ..errors import UsageError, unknown_name
 from ..evaluation import environment_report, load_results, save_results
 from ..evaluation.modules.environment_report.environment_measures import (
@@ -70,10 +71,14 @@ class EvaluationArguments(Reading):
     )
     label_column: str | None = option(None, "The column of the true classes. Default: label.")
     image_column: str | None = option(None, "The column of images; not needed when there is only one.")
+    audio_column: str | None = option(None, "The column of sounds; not needed when there is only one.")
     text_column: list[str] | None = option(
         None, "The column of texts, or two for sentence pairs; not needed when there is only one of strings."
     )
     max_length: int | None = option(None, "Cut texts after this many tokens. Default: what the model takes.")
+    max_seconds: float | None = option(
+        None, "Cut sounds after so many seconds, and fill shorter ones up. Default: as the model was trained."
+    )
     output_dir: str | None = option(
         None, "Folder of results and plots. Default: evaluations/<model>-on-<dataset>-<config>-<split>."
     )
@@ -124,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 def make_parser() -> ArgumentParser:
     return _Parser(
         EvaluationArguments,  # type: ignore[arg-type]
-        description="Evaluate a classifier of images or texts in every environment of a dataset.\n\n"
+        description="Evaluate a classifier in every environment of a dataset.\n\n"
         "  %(prog)s --model user/scan-vit --dataset user/scans --environment_column hospital\n"
         "  %(prog)s --model runs/mine --dataset scans.csv --environment_column hospital\n"
         "  %(prog)s --run runs/mine\n\n"
@@ -153,7 +158,8 @@ def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
     refuse_other_results(folder, subject)
     require_columns(dataset, *environment_column, label_column)
     environments, names = ids_of(dataset, environment_column, "environment")
-    inputs = arguments.text_column or (arguments.image_column and [arguments.image_column]) or []
+    named = [arguments.image_column, arguments.audio_column]
+    inputs = arguments.text_column or [column for column in named if column]
     require_columns(dataset, *inputs)
     told = [*files_told(dataset.info.description), f"{len(dataset):,} rows"]
     print(f"{split}: {'; '.join([*told, 'environments ' + counted(environments, names)])}")  # noqa: T201
@@ -169,7 +175,9 @@ def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
         processor,
         arguments.image_column,
         arguments.text_column,
+        arguments.audio_column,
     )
+    processor = with_length(processor, arguments.max_seconds)
     id2label = {int(number): str(name) for number, name in (model.config.id2label or {}).items()}
     references, mapping = model_labels(dataset, label_column, id2label)
     samples = Samples(dataset, references, environments, names)
@@ -236,6 +244,7 @@ def with_defaults(arguments: EvaluationArguments) -> tuple[EvaluationArguments, 
         label_column=given.label_column or trained.label_column,
         image_column=given.image_column or trained.image_column,
         text_column=given.text_column or trained.text_column,
+        audio_column=given.audio_column or trained.audio_column,
         max_length=given.max_length or trained.max_length,
         **({name: getattr(trained, name) for name in vars(Reading())} if same else {}),
     ), finished

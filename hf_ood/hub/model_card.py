@@ -23,6 +23,8 @@ TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
 DESCRIBED: dict[str, Any] = {**METHODS, **INFERENCES}
 FAILURE = 0.1  # a test environment this far below the training environments' accuracy is named as a failure
 CARD_MEASURES = ("accuracy", "macro_f1", "loss", "ece")
+# what a run reads, if not images
+KINDS = {"text_column": "text", "feature_columns": "tabular", "audio_column": "audio"}
 Results = Mapping[str, Any]
 
 
@@ -42,8 +44,10 @@ def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelC
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"A seed is there twice: {seeds}.")
     network = results["hyperparameters"]["model"]["name"]
-    texts = "text_column" in results["hyperparameters"].get("data", {})
-    task = f"{'text' if texts else 'image'}-classification"
+    inputs = next(
+        (kind for flag, kind in KINDS.items() if flag in results["hyperparameters"].get("data", {})), "image"
+    )
+    task = f"{inputs}-classification"
     name = f"{network}-{results['config']}-{results['method']}".replace("+", "-")
     data = ModelCardData(
         model_name=name,

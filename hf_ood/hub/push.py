@@ -10,6 +10,7 @@ import safetensors
 from huggingface_hub import get_token
 from transformers.dynamic_module_utils import get_relative_import_files
 
+from ..data.features import FEATURES_FILE
 from ..evaluation.results import RESULTS_FILE
 from ..uploads import push_files
 
@@ -22,6 +23,7 @@ PUBLISHED = (
     "model*.safetensors",
     "model.safetensors.index.json",
     "preprocessor_config.json",
+    FEATURES_FILE,
     "tokenizer*.json",
     *(
         "special_tokens_map.json",

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from transformers import AutoModelForImageClassification
+from transformers import AutoConfig, AutoModelForImageClassification
 
 from ..data import collate
 from ..data.align import with_classes_of
+from ..data.processors import classifies_sounds
 from ..evaluation.results import RESULTS_FILE
 from ..explain import attribute, default_layer, find_layer, summarize
 from ..files import all_or_nothing
@@ -41,6 +42,13 @@ def explain_run(
     spec = recorded_spec(folder)
     if spec.data.text_column:
         raise ValueError(f"Grad-CAM looks at images; the run of {folder} reads texts.")
+    if classifies_sounds(AutoConfig.from_pretrained(folder)):
+        raise ValueError(f"Grad-CAM looks at images; the run of {folder} hears sounds.")
+    if spec.data.feature_columns:
+        raise ValueError(
+            f"Grad-CAM looks at images; the run of {folder} reads features in columns "
+            f"({', '.join(spec.data.feature_columns)})."
+        )
     model = AutoModelForImageClassification.from_pretrained(folder).to(PartialState().device)
     if layer:
         find_layer(model, layer)  # a mistake shows before the data are loaded

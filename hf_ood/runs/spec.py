@@ -49,6 +49,29 @@ class DataSpec(Reading):
     text_column: list[str] | None = option(
         None, "Classify texts: their column, or two columns for sentence pairs.", flag=Flag(stages=False)
     )
+    audio_column: str | None = option(
+        None,
+        "The column of sounds, or of names of sound files in a table; not needed when there is only one and "
+        "the model takes sounds.",
+        flag=Flag(stages=False),
+    )
+    max_seconds: float | None = option(
+        None,
+        "Cut sounds after this many seconds, and fill shorter ones up to them. Default: the length that the "
+        "model's feature extractor gives.",
+        flag=Flag(stages=False),
+    )
+    feature_columns: list[str] | None = option(
+        None,
+        "Classify vectors, with --model mlp or linear: the columns of their numbers, lists of numbers, and "
+        "categories. Numbers are standardised on the training rows, categories one-hot; both are saved.",
+        flag=Flag(stages=False),
+    )
+    impute: bool = option(
+        False,
+        "Fill missing features in: the median, or the most frequent category, of the training rows.",
+        flag=Flag(stages=False),
+    )
     label_column: str = option(
         "label",
         f"The column of the true classes: names or numbers; or {FROM_FOLDER}: the folders of the files name "
@@ -76,7 +99,8 @@ class DataSpec(Reading):
     )
     skip_bad_rows: int = option(
         0,
-        "At most so many rows whose image cannot be read, or has another size than the others, are left out; "
+        "At most so many rows whose image or sound cannot be read, or whose image has another size than the "
+        "others, are left out; "
         "more are an error that names them, before training starts.",
         flag=Flag(stages=False),
     )
