@@ -202,8 +202,8 @@ def _refuse_others_as_shards(
                 file.relative_to(folder)
             ):
                 raise ValueError(
-                    f"{file} is not a file of an earlier build, and would be read as part of a split: move it "
-                    "away, or choose another folder."
+                    f"{file} is not a file of an earlier build, and would be read as part of a split: move "
+                    "it away, or choose another folder."
                 )
 
 

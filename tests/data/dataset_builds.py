@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+import json
 import os
 import signal
 import sys
@@ -13,6 +16,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, disable_
 from hf_ood.data import CardText
 from hf_ood.data.publish import write_dataset_folder
 
+OLD, NEW = ["x", "y"], ["p", "q", "r", "s"]
 STEPS = ("open", "os.rename", "os.mkdir", "os.link", "os.remove", "os.rmdir", "shutil.rmtree", "ctypes.dlsym")
 
 
@@ -30,8 +34,19 @@ def build(folder: Path, texts: list[str], configurations: tuple[str, ...], **opt
     )
 
 
-def build_until(folder: Path, texts: list[str], configurations: tuple[str, ...], killed_at: int) -> None:
-    """Build, and die of `kill -9` at this many steps into files beside or in the folder; -1: say how many."""
+def content(folder: Path) -> dict[str, str]:
+    """The folder's files by their paths in it: digests, or where links lead."""
+    return {
+        file.relative_to(folder).as_posix(): os.readlink(file)
+        if file.is_symlink()
+        else hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.rglob("*"))
+        if file.is_symlink() or file.is_file()
+    }
+
+
+def build_until(folder: Path, killed_at: int) -> None:
+    """Build, and die of `kill -9` at this many steps into files beside or in the folder."""
     steps = 0
 
     def count(event: str, arguments: tuple[Any, ...]) -> None:
@@ -43,5 +58,22 @@ def build_until(folder: Path, texts: list[str], configurations: tuple[str, ...],
             steps += 1
 
     sys.addaudithook(count)
-    build(folder, texts, configurations)
-    (folder.parent / "steps").write_text(str(steps))
+    build(folder, NEW, ("one", "two"))
+
+
+def main(folder: Path) -> None:
+    """Builds that are killed at their first step, at their second, ... until one ends; after each, a line with
+    the exit status and what is in the folder. Each is forked from this process, which has imported all."""
+    for step in itertools.count():
+        child = os.fork()
+        if child == 0:
+            build_until(folder, step)
+            os._exit(0)
+        status = os.waitpid(child, 0)[1]
+        print(json.dumps([os.waitstatus_to_exitcode(status), content(folder)]), flush=True)
+        if not os.WIFSIGNALED(status):
+            return
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
