@@ -26,10 +26,15 @@ def visible(name: object) -> str:
     break as `\n`). A name that looks empty, or has spaces around it, is put in quotes.
     """
     text = str(name)
-    shown = "".join(_escaped(character) for character in text)
+    shown = one_line(text)
     if not any(unicodedata.category(character)[0] in "LNPS" for character in text):
         return ascii(text)
     return shown if shown == shown.strip() else f"'{shown}'"
+
+
+def one_line(sentence: str) -> str:
+    """A sentence with names in it, without control characters and those that reverse what follows."""
+    return "".join(map(_escaped, sentence))
 
 
 def _escaped(character: str) -> str:

@@ -30,8 +30,8 @@ def without_metadata(content: bytes) -> bytes:
     JPEG, PNG, GIF and WebP keep their coded pixels: only segments are left out, those about colours stay
     (ICC, Adobe, gamma). A picture that EXIF turns or mirrors is saved as it is seen, and so is one in any
     other format but BMP, which has no metadata: as PNG, or, where PNG lacks the kind of pixels (CMYK, 32
-    bits), as TIFF; both without loss, animations by their first frame. Returns `content` itself where there was nothing
-    to take out.
+    bits), as TIFF; both without loss, animations by their first frame. Returns `content` itself where there
+    was nothing to take out.
 
     Raises `ValueError` when this is no picture that can be read.
     """

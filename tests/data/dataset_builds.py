@@ -62,15 +62,15 @@ def build_until(folder: Path, killed_at: int) -> None:
 
 
 def main(folder: Path) -> None:
-    """Builds that are killed at their first step, at their second, ... until one ends; after each, a line with
-    the exit status and what is in the folder. Each is forked from this process, which has imported all."""
+    """Builds that are killed at their first step, at their second, ... until one ends; after each, a line
+    with the exit status and what is in the folder. Each is forked from this process."""
     for step in itertools.count():
         child = os.fork()
         if child == 0:
             build_until(folder, step)
             os._exit(0)
         status = os.waitpid(child, 0)[1]
-        print(json.dumps([os.waitstatus_to_exitcode(status), content(folder)]), flush=True)
+        print(json.dumps([os.waitstatus_to_exitcode(status), content(folder)]), flush=True)  # noqa: T201
         if not os.WIFSIGNALED(status):
             return
 
