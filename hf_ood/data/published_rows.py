@@ -13,8 +13,8 @@ from datasets import Dataset, Image
 from datasets.table import embed_table_storage
 
 from ..local_paths import base_name, is_absolute
+from .folders import IMAGES
 from .image_metadata import without_metadata
-from .image_paths import SUFFIXES
 
 FILE = {"bytes", "path"}  # what a cell with a file in it has
 _SUSPECT = r"^(/|~|[A-Za-z]:[\\/]|\\\\|file:)|(^|[\\/])\.\.[\\/]"
@@ -116,7 +116,7 @@ def _refuse_paths(cells: pa.ChunkedArray, feature: Any, place: str, rows: list[i
         return
     for row, text in _suspects(cells, rows):
         inside = ".." not in re.split(r"[\\/]", text)
-        there = os.path.exists(text) or text.lower().endswith(SUFFIXES)
+        there = os.path.exists(text) or text.lower().endswith(IMAGES)
         if there and (is_absolute(text) or not inside):
             raise ValueError(
                 f"{place}, row {row}: {base_name(text)!r} is given with its path on this machine, or with "
