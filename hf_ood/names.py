@@ -51,9 +51,19 @@ def markdown(name: object) -> str:
 def markdown_code(name: object) -> str:
     """The name as code in Markdown, outside tables."""
     text = visible(name)
-    fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    fence = _fence(text, 1)
     padding = " " if "`" in text else ""
     return f"{fence}{padding}{text}{padding}{fence}"
+
+
+def markdown_block(code: str, language: str) -> str:
+    """Lines of code in Markdown; none of them ends the block."""
+    fence = _fence(code, 3)
+    return f"{fence}{language}\n{code}\n{fence}"
+
+
+def _fence(text: str, least: int) -> str:
+    return "`" * max(least, *(1 + len(run) for run in re.findall("`+", text)), 0)
 
 
 def python_string(name: object) -> str:

@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None, default_folder: Path = Path("colored
             print(f"Published: {address}")  # noqa: T201
     except ConnectionError as error:
         raise UsageError(f"{error}\nTo go on, run the same command again.") from error
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise UsageError(str(error)) from error
     where = f'"{repo_id or folder}", "{names[0]}"' + (f', revision="{revision}"' if revision else "")
     print(f"Read it with: datasets.load_dataset({where})")  # noqa: T201

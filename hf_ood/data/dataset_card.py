@@ -14,7 +14,7 @@ import pandas as pd
 from datasets import ClassLabel, Dataset, DatasetDict
 
 from ..local_paths import without_local_paths
-from ..names import markdown, python_string
+from ..names import markdown, markdown_block, python_string
 from . import coloring
 from .configurations import CONFIGURATIONS
 
@@ -131,7 +131,7 @@ def render_text(
     splits = configurations[default]
     first_split = "train" if "train" in splits else next(iter(splits))
     environment = jinja2.Environment(keep_trailing_newline=True)
-    environment.filters |= {"name": markdown, "python": python_string}
+    environment.filters |= {"name": markdown, "python": python_string, "block": markdown_block}
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         text=text,
         cleaned=cleaned,

@@ -17,7 +17,7 @@ from ..evaluation.results import told
 from ..evaluation.verdicts import interval
 from ..methods.registry import METHODS
 from ..models import MODELS
-from ..names import markdown, markdown_code
+from ..names import markdown, markdown_block, markdown_code
 from ..reporting.many_environments import MOST_ROWS, from_worst, shortened, summary_note, summary_rows
 
 TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
@@ -64,6 +64,7 @@ def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelC
             **results,
             "cell": markdown,
             "code": markdown_code,
+            "block": markdown_block,
             "name": name,
             "task": task,
             "remote_code": network in MODELS and "source" not in results["hyperparameters"]["model"],

@@ -11,10 +11,15 @@ import pytest
 from data.test_image_metadata import SECRET, exif, saved, seen
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value, load_dataset
 from datasets import Image as ImageFeature
+from hostile_names import HOSTILE
+from huggingface_hub import DatasetCard
+from markdown_it import MarkdownIt
 from PIL import Image
+from reporting.test_hostile_names import Cells
 
 from hf_ood.data import CardText
 from hf_ood.data.publish import write_dataset_folder
+from hf_ood.names import python_string, visible
 
 NAMES = ClassLabel(names=["a", "b"])
 
@@ -135,4 +140,19 @@ def test_the_card_tells_no_path_of_this_machine(tmp_path: Path) -> None:
     )
     card = (folder / "README.md").read_text()
     assert str(tmp_path) not in card and 'load_dataset(".", "one")' in card
-    assert "From 'a.csv' and b.csv, see https://example.org/tmp/x or a/b." in card
+    assert "Made from 'a.csv' and b.csv, see https://example.org/tmp/x or a/b." in card
+
+
+def test_the_card_holds_names_as_they_are(tmp_path: Path) -> None:
+    names = ClassLabel(names=HOSTILE)
+    rows = {"label": range(len(HOSTILE)), "environment": range(len(HOSTILE))}
+    data = Dataset.from_dict(rows, features=Features({"label": names, "environment": names}))
+    folder = written(tmp_path, data)
+    card = DatasetCard.load(folder / "README.md")
+    page = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(card.text)
+    assert {*map(visible, HOSTILE)} <= {*Cells(page).cells} and not Cells(page).tags & {"script", "b", "s"}
+    read = load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "cache"))
+    assert read.features["environment"].names == HOSTILE
+    code = card.text.split("```python\n")[1].split("\n```")[0]
+    compile(code, "card", "exec")
+    assert f"== {python_string(HOSTILE[0])}" in code

@@ -17,7 +17,16 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from hf_ood.hub import write_model_card
-from hf_ood.names import file_name, markdown, markdown_code, one_line, plot_text, python_string, visible
+from hf_ood.names import (
+    file_name,
+    markdown,
+    markdown_block,
+    markdown_code,
+    one_line,
+    plot_text,
+    python_string,
+    visible,
+)
 from hf_ood.reporting.confusion_figure import draw_confusion
 from hf_ood.reporting.curves import draw_curves
 from hf_ood.reporting.panels import panels
@@ -67,6 +76,8 @@ def test_a_cell_of_markdown_holds_the_name_and_nothing_else(name: str) -> None:
     assert found.tags == {"table", "thead", "tbody", "tr", "th", "td"}
     code = Cells(MarkdownIt().render(f"| on {markdown_code(name)} |"))
     assert code.tags == {"p", "code"}
+    block = markdown_block(f"a\n```\n{name}\n````\nb", "bash")
+    assert Cells(MarkdownIt().render(block)).tags == {"pre", "code"}
     assert eval(python_string(name)) == name and "\n" not in python_string(name)
 
 
