@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCard, DatasetCardData, HfApi
 from huggingface_hub.errors import EntryNotFoundError
 from transformers.utils import logging
-from yaml import YAMLError
 
 from ..errors import unknown_name
 from ..files import replaced_folder
@@ -26,13 +25,18 @@ from .colored_mnist import DEFAULT_CONFIGURATION, load_colored_mnist
 from .common_names import with_common_names
 from .configurations import CONFIGURATIONS
 from .dataset_card import CardText, colored_mnist_text, render_text
+from .earlier_build import (
+    CARD_FILE,
+    SAMPLES_FOLDER,
+    TAG,
+    built_configurations,
+    card_configurations,
+    of_earlier_build,
+    refuse_others_as_shards,
+)
 from .published_rows import published_rows
 
-CARD_FILE = "README.md"
-SAMPLES_FOLDER = "samples"
 MAX_SHARD_BYTES = 500 * 10**6
-TAG = "hf_ood"
-SHARD = re.compile(r".+-\d{5}-of-\d{5}\.parquet")
 HERE = "."  # what a card loads that lies in a folder without a repository
 logger = logging.get_logger(__name__)
 
@@ -113,9 +117,9 @@ def write_dataset_folder(
     folder, samples = Path(folder), samples or {}
     default = _checked_names(configurations, default, samples)
     common = {name: with_common_names(splits) for name, splits in configurations.items()}
-    before = _card_configurations(folder / CARD_FILE) if _is_ours(folder / CARD_FILE) else set()
-    is_ours = _of_earlier_build(folder, before)
-    _refuse_others_as_shards(folder, common, is_ours)
+    before = built_configurations(folder)
+    is_ours = of_earlier_build(folder, before)
+    refuse_others_as_shards(folder, common, is_ours)
     with replaced_folder(folder, is_ours) as new:
         infos = {}
         cleaned = 0
@@ -161,50 +165,6 @@ def _checked_names(
         if name not in configurations:
             raise ValueError(unknown_name("configuration", name, list(configurations)))
     return default or next(iter(configurations))
-
-
-def _is_ours(card: Path) -> bool:
-    """Whether a build wrote this card."""
-    if not card.is_file():
-        return False
-    try:
-        data = DatasetCard.load(card, ignore_metadata_errors=True).data.to_dict()
-    except (ValueError, OSError, YAMLError):
-        return False
-    return TAG in (data.get("tags") or []) and bool(data.get("configs"))
-
-
-def _of_earlier_build(folder: Path, configurations: set[str]) -> Callable[[Path], bool]:
-    """Which files of the folder its card describes."""
-    ours = _is_ours(folder / CARD_FILE)
-    pictures = {f"{name}.png" for name in configurations}
-
-    def is_ours(file: Path) -> bool:
-        if len(file.parts) == 1:
-            return ours and file.name == CARD_FILE
-        place, *inner = file.parts
-        if len(inner) > 1:
-            return False
-        if place in configurations and SHARD.fullmatch(file.name):
-            return True
-        return place == SAMPLES_FOLDER and file.name in pictures
-
-    return is_ours
-
-
-def _refuse_others_as_shards(
-    folder: Path, configurations: Mapping[str, DatasetDict], is_ours: Callable[[Path], bool]
-) -> None:
-    """Raise `ValueError` for a file that `load_dataset` would read as part of a split, and is none."""
-    for name, splits in configurations.items():
-        for file in sorted((folder / name).glob("*")):
-            if file.name.startswith(tuple(f"{split}-" for split in splits)) and not is_ours(
-                file.relative_to(folder)
-            ):
-                raise ValueError(
-                    f"{file} is not a file of an earlier build, and would be read as part of a split: move "
-                    "it away, or choose another folder."
-                )
 
 
 def _write_configuration(
@@ -282,7 +242,7 @@ def push_dataset_folder(
     that this push would drop.
     """
     folder = Path(folder)
-    configurations = _card_configurations(folder / CARD_FILE)
+    configurations = card_configurations(folder / CARD_FILE)
 
     def refuse_to_drop(api: HfApi, head: str) -> None:
         lost = _published_configurations(api, repo_id, head) - configurations
@@ -314,12 +274,8 @@ def push_dataset_folder(
 
 def _published_configurations(api: HfApi, repo_id: str, revision: str | None) -> set[str]:
     try:
-        return _card_configurations(
+        return card_configurations(
             api.hf_hub_download(repo_id, CARD_FILE, repo_type="dataset", revision=revision)
         )
     except EntryNotFoundError:
         return set()
-
-
-def _card_configurations(file: str | Path) -> set[str]:
-    return {entry["config_name"] for entry in DatasetCard.load(file).data.to_dict().get("configs", [])}
