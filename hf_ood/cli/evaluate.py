@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 import time
 from argparse import ArgumentParser
@@ -236,7 +237,7 @@ def with_defaults(arguments: EvaluationArguments) -> tuple[EvaluationArguments, 
 def default_output_dir(arguments: EvaluationArguments, split: str) -> str:
     model = str(arguments.model)
     parts = [Path(str(arguments.dataset)).name, arguments.dataset_config, split]
-    model = Path(model).resolve().name if Path(model).exists() else model
+    model = Path(model).resolve().name if os.path.exists(model) else model
     whole = f"{model.replace('/', '--')}-on-{'-'.join(part for part in parts if part)}"
     return f"evaluations/{file_name(whole)}"
 

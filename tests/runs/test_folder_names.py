@@ -14,7 +14,7 @@ from hf_ood.runs.settings import spec_from_settings
 
 
 @pytest.mark.parametrize("name", [*HOSTILE, "../../x", "/etc"])
-def test_a_folder_is_one_name_inside_its_place(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_is_inside_its_place(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     spec = spec_from_settings({"dataset": "scans", "dataset_config": name, "method": "irm+rsc"})
     arguments = EvaluationArguments(model=name, dataset="scans", dataset_config=name)
