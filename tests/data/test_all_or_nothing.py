@@ -87,3 +87,13 @@ def test_names_that_are_no_folders_are_refused(tmp_path: Path, name: str) -> Non
     splits = DatasetDict({"x/../../y": small_dataset(NEW)["train"]})
     with pytest.raises(ValueError, match="A split cannot be called"):
         write_dataset_folder(tmp_path / "data", {"one": splits}, CardText("Texts", "mit"))
+
+
+def test_a_file_system_that_cannot_exchange_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hf_ood.files._exchange", lambda one, other: False)
+    own = with_own_files(tmp_path / "data")
+    fresh = content(build(tmp_path / "fresh", NEW, ("one",)))
+    assert content(build(tmp_path / "data", NEW, ("one",))) == {**fresh, **own}
+    (tmp_path / "data").rename(tmp_path / ".data.old-build")  # killed between its two moves
+    assert content(build(tmp_path / "data", OLD, ("one",))).keys() == {**fresh, **own}.keys()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["data", "fresh"]
