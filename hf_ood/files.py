@@ -58,11 +58,9 @@ def replaced_folder(folder: Path, is_ours: Callable[[Path], bool]) -> Iterator[P
         raise ValueError(f"{folder} is the working folder, or around it: run this from outside it.")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file, not a folder: choose another name.")
-    short = os.fsdecode(os.fsencode(folder.name)[:200])
-    new, old = (folder.with_name(f".{short}.{part}-build") for part in ("new", "old"))
+    new, old = _beside(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    if old.exists() and not folder.exists():  # killed between two moves
-        os.replace(old, folder)
+    put_right(folder)
     for left in (new, old):
         shutil.rmtree(left, ignore_errors=True)
     new.mkdir()
@@ -82,6 +80,20 @@ def replaced_folder(folder: Path, is_ours: Callable[[Path], bool]) -> Iterator[P
     finally:
         for left in (new, old):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def put_right(folder: Path) -> None:
+    """Bring back the folder that `replaced_folder` had moved away when it was killed, on a file system where
+    that takes two moves."""
+    _, old = _beside(folder.resolve())
+    if old.exists() and not folder.exists():
+        os.replace(old, folder)
+
+
+def _beside(folder: Path) -> tuple[Path, Path]:
+    """Where the new folder is written, and where the old one waits."""
+    short = os.fsdecode(os.fsencode(folder.name)[:200])
+    return folder.with_name(f".{short}.new-build"), folder.with_name(f".{short}.old-build")
 
 
 def _keep_others(source: Path, target: Path, is_ours: Callable[[Path], bool], refuse: bool = False) -> None:

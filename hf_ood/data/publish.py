@@ -18,7 +18,7 @@ from huggingface_hub.errors import EntryNotFoundError
 from transformers.utils import logging
 
 from ..errors import unknown_name
-from ..files import replaced_folder
+from ..files import put_right, replaced_folder
 from ..names import python_string
 from ..uploads import push_files
 from .colored_mnist import DEFAULT_CONFIGURATION, load_colored_mnist
@@ -117,6 +117,7 @@ def write_dataset_folder(
     folder, samples = Path(folder), samples or {}
     default = _checked_names(configurations, default, samples)
     common = {name: with_common_names(splits) for name, splits in configurations.items()}
+    put_right(folder)
     before = built_configurations(folder)
     is_ours = of_earlier_build(folder, before)
     refuse_others_as_shards(folder, common, is_ours)
