@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import sys
 import time
 from argparse import ArgumentParser
@@ -34,7 +37,8 @@ from ..evaluation.modules.environment_report.environment_measures import (
     MIN_COUNT,
 )
 from ..evaluation.prediction import load_classifier, predict_logits
-from ..evaluation.results import RESULTS_FILE, versions
+from ..evaluation.results import RESULTS_FILE, told, versions
+from ..names import file_name
 from ..options import option
 from ..reporting.evaluation_figures import draw_evaluation
 from ..reporting.tables import print_evaluation
@@ -43,6 +47,7 @@ from ..runs.published_command import command_line
 from .parser import HelpFormatter
 
 SUBJECT = ("model", "revision", "dataset", "config", "split")  # what an evaluation is of
+DIGEST = "subject"
 logger = logging.get_logger(__name__)
 
 
@@ -196,6 +201,7 @@ def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
     report = environment_report(logits, references, samples.environments, samples.environment_names, classes)
     results = {
         **subject,
+        DIGEST: digest_of(subject),
         "label_mapping": mapping,
         **measured(report, split, finished, arguments.min_count),
         "notes": notes(
@@ -253,15 +259,22 @@ def with_defaults(arguments: EvaluationArguments) -> tuple[EvaluationArguments, 
 def default_output_dir(arguments: EvaluationArguments, split: str) -> str:
     model = str(arguments.model)
     parts = [Path(str(arguments.dataset)).name, arguments.dataset_config, split]
-    model = Path(model).resolve().name if Path(model).exists() else model
-    return f"evaluations/{model.replace('/', '--')}-on-{'-'.join(part for part in parts if part)}"
+    model = Path(model).resolve().name if os.path.exists(model) else model
+    whole = f"{model.replace('/', '--')}-on-{'-'.join(part for part in parts if part)}"
+    return f"evaluations/{file_name(whole)}"
+
+
+def digest_of(subject: dict[str, Any]) -> str:
+    """Tells subjects apart whose paths, which results leave out, are all that differs."""
+    return hashlib.sha256(json.dumps([subject[key] for key in SUBJECT]).encode()).hexdigest()[:16]
 
 
 def refuse_other_results(folder: Path, subject: dict[str, Any]) -> None:
     """Raise `ValueError` when the folder holds the results of a training run, or of another evaluation."""
     if (folder / RESULTS_FILE).exists():
-        there = load_results(folder)
-        if {key: there.get(key) for key in SUBJECT} != subject:
+        there, ours = load_results(folder), told(subject)
+        same = {key: there.get(key) for key in SUBJECT} == {key: ours[key] for key in SUBJECT}
+        if not same or there.get(DIGEST, digest_of(subject)) != digest_of(subject):
             raise ValueError(f"{folder} holds other results ({RESULTS_FILE}). Choose another --output_dir.")
 
 

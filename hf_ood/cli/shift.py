@@ -28,7 +28,10 @@ from ..evaluation.results import versions
 from ..evaluation.shift import ESTIMATORS, CheckpointEncoder, Encoder, PixelEncoder
 from ..evaluation.shift.measure import FEWEST_PERMUTATIONS
 from ..files import all_or_nothing
+from ..local_paths import without_local_paths
+from ..names import file_name
 from ..reporting.shift import REPORT_FILE, SHIFT_FILE, draw_shifts
+from ..reporting.terminal import plain, say
 from ..runs.data import keep_environments
 from ..runs.published_command import command_line
 from .parser import add_reading, reading_of
@@ -174,17 +177,20 @@ def run(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
         found = compare(splits, arguments, {**options, "encoder": encoder})
         prefix = f"{name}: " if len(names) > 1 else ""
         shifts |= {
-            prefix + pair if pair else name or arguments.dataset: shift for pair, shift in found.items()
+            prefix + pair if pair else name or without_local_paths(arguments.dataset): shift
+            for pair, shift in found.items()
         }
     report = {
-        "dataset": arguments.dataset,
-        "encoder": encoded,
+        "dataset": without_local_paths(arguments.dataset),
+        "encoder": without_local_paths(encoded),
         **options,
         "shifts": {name: shift.to_dict() for name, shift in shifts.items()},
         "versions": {**versions(), "scikit-learn": version("scikit-learn")},
-        "command": command,
+        "command": without_local_paths(command),
     }
-    folder = arguments.output_dir or Path("evaluations") / f"shift-of-{Path(arguments.dataset).name}"
+    folder = arguments.output_dir or Path("evaluations") / file_name(
+        f"shift-of-{Path(arguments.dataset).name}"
+    )
     write(report, folder)
     print_report(report, folder)
     return report
@@ -313,7 +319,7 @@ def write(report: Mapping[str, Any], folder: Path) -> None:
 
 def print_report(report: Mapping[str, Any], folder: Path) -> None:
     title = f"Shifts of {report['dataset']}, encoder {report['encoder']}"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table = Table(title=plain(title), title_justify="left", box=None, pad_edge=False)
     table.add_column("", overflow="fold")
     table.add_column("kind")
     for column in ("diversity (null)", "correlation (null)", "labels"):
@@ -321,8 +327,8 @@ def print_report(report: Mapping[str, Any], folder: Path) -> None:
     for name, shift in report["shifts"].items():
         found = [shift["measures"][measure] for measure in ("diversity", "correlation")]
         cells = [f"{entry['value']:.3f} ({entry['null']:.3f})" for entry in found]
-        table.add_row(name, shift["kind"], *cells, f"{shift['label_shift']:.3f}")
+        table.add_row(plain(name), shift["kind"], *cells, f"{shift['label_shift']:.3f}")
     console = Console()
     console.print(table)
     for what, file in (("report", REPORT_FILE), ("table", TABLE_FILE), ("plot", SHIFT_FILE)):
-        console.print(f"{what + ':':7s} {folder / file}", highlight=False, soft_wrap=True)
+        say(console, f"{what + ':':7s} {folder / file}")

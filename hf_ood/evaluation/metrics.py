@@ -10,6 +10,11 @@ from transformers import EvalPrediction
 
 from .auroc import auroc, classes_present
 from .measures import POOLED, over_environments
+from .modules.environment_report.environment_inputs import (
+    class_ids,
+    require_named,
+    require_same_length,
+)
 from .modules.environment_report.environment_measures import (
     by_group,
     by_name,
@@ -43,15 +48,22 @@ def environment_report(
     is ever predicted. What is not defined, such as `auroc` where there is one class, is left out.
 
     Labels that are floats are a regression's: the entries are `squared_error`, its mean for logits [N, 1],
-    and `count`. Raises `ValueError` when an environment id has no name.
+    and `count`. Raises `ValueError` when an environment id has no name, a name
+    stands twice, a label is no column of the logits or NaN, or rows are missing on one side.
     """
-    if len(environments) and environments.max() >= len(names):
-        raise ValueError(f"Environment id {environments.max()} has no name; there are {len(names)}.")
+    require_same_length({"logits": logits, "labels": labels, "environments": environments})
+    require_named(environments, len(names))
     if np.issubdtype(labels.dtype, np.floating):
+        if np.isnan(labels).any():
+            raise ValueError(
+                f"{int(np.isnan(labels).sum()):,} of {len(labels):,} labels are NaN (the first in row "
+                f"{int(np.isnan(labels).argmax())}): leave out the rows without a label."
+            )
         count = np.bincount(environments, minlength=len(names))
         errors = np.bincount(environments, (logits[:, 0] - labels) ** 2, len(names))
         return by_name({"squared_error": errors / np.maximum(count, 1), "count": count}, names)
     number, classes = len(names), logits.shape[1]
+    labels = class_ids(labels, "labels", classes)
     predictions = logits.argmax(1)
     measures = _class_measures(log_softmax(logits), predictions, labels, environments, number)
     predicted = np.bincount(environments * classes + predictions, minlength=number * classes)

@@ -14,9 +14,11 @@ from ..data.built_in import BUILT_IN
 from ..data.splits import IN_DOMAIN
 from ..data.tables import table_format
 from ..discovery import INFERENCES
+from ..evaluation.results import told
 from ..evaluation.verdicts import interval
 from ..methods.registry import METHODS
 from ..models import MODELS
+from ..names import markdown, markdown_block, markdown_code
 from ..reporting.many_environments import MOST_ROWS, from_worst, shortened, summary_note, summary_rows
 
 TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
@@ -36,6 +38,7 @@ def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelC
     The loading code is for the run's folder. Raises `ValueError` when another run differs in more than its
     seed.
     """
+    results, others = told(results), [told(other) for other in others]
     for other in others:
         for key, value in _what_is_run(results).items():
             if (found := _what_is_run(other)[key]) != value:
@@ -64,6 +67,9 @@ def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelC
         template_path=str(TEMPLATE),
         **{
             **results,
+            "cell": markdown,
+            "code": markdown_code,
+            "block": markdown_block,
             "name": name,
             "task": task,
             "remote_code": network in MODELS and "source" not in results["hyperparameters"]["model"],
@@ -143,7 +149,9 @@ def _limits(results: Results) -> dict[str, Any]:
         "in_distribution": in_distribution,
         "seen": "new samples from its training environments" if known else "the samples it was trained on",
         "worst_environment": min(test, key=lambda name: test[name]["accuracy"]),
-        "failures": failures if len(failures) <= MOST_ROWS else [shortened(worst_first)],
+        "failures": [markdown(name) for name in failures]
+        if len(failures) <= MOST_ROWS
+        else [shortened(list(map(markdown, worst_first)))],
         "failure_points": round(100 * FAILURE),
     }
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from ..data.splits import IN_DOMAIN
+from ..names import plot_text
 from .colors import COLORS
 
 CURVES_FILE = "curves.png"
@@ -40,7 +41,7 @@ def draw_curves(results: Mapping[str, Any], file: Path) -> None:
     _draw_accuracies(accuracies, results["history"], results["environments"])
     for axes in (losses, accuracies):
         _finish(axes, results["history"])
-    figure.suptitle(f"{results['method']} on {results['config']}, seed {results['seed']}")
+    figure.suptitle(f"{results['method']} on {plot_text(results['config'])}, seed {results['seed']}")
     figure.savefig(file, dpi=120)
 
 
@@ -83,7 +84,7 @@ def _draw_accuracies(axes: Axes, history: History, environments: Mapping[str, Ma
                 linewidth=2 if split == "test" else 1.2,
                 marker="o" if split == "test" else "s",
                 markersize=4,
-                label=f"{_own_name(name, split)} ({split.replace('_', ' ')})",
+                label=f"{plot_text(_own_name(name, split))} ({split.replace('_', ' ')})",
             )
             drawn += 1
     axes.set_ylabel("accuracy (%)")
