@@ -25,7 +25,7 @@ COMMANDS = {
     "reproduce": "carry out studies: arms, seeds, intervals, one page",
     "sweep": "methods, held-out environments, hyper-parameters, honest choice",
     "publish": "publish a finished run on the Hub",
-    "datasets": "write Colored MNIST as a dataset folder, and publish it",
+    "datasets": "built-in data sets: list them, write one as a folder, publish it",
     "methods": "list the methods: what each is, needs, and comes from",
     "recipes": "list recipes, studies and launch files, or print where one is",
 }

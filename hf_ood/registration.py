@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel
 
+from .data.built_in import BUILT_IN, BuiltIn
 from .methods.registry import add_method
 from .models import MODELS
-from .runs.data import BUILT_IN
 
 Added = TypeVar("Added", bound=Callable[..., Any])
 
@@ -30,7 +30,8 @@ def register(added: Added) -> Added:
             return {"train": train, "validation": validation, "test": test}
     """
     if not isinstance(added, type):
-        _add_named(BUILT_IN, getattr(added, "__name__", ""), added, "data set")
+        name = getattr(added, "__name__", "")
+        _add_named(BUILT_IN, name, BuiltIn.from_function(added), "data set")
     elif issubclass(added, PreTrainedModel):
         config: Any = added.config_class
         if config is None:

@@ -1,50 +1,65 @@
-"""`dataset_scripts/colored_mnist/build.py`: from options to a folder, and from there to the Hub."""
+"""`hf-ood datasets`: a built-in data set, from options to a folder, and from there to the Hub."""
 
 from __future__ import annotations
 
 import argparse
 import io
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from datasets import DatasetDict, disable_progress_bars
+from rich.console import Console
+from rich.table import Table
 
-from ..data import EnvironmentDataset, load_colored_mnist
-from ..data.colored_mnist import CONFIGURATIONS, write_colored_mnist
-from ..data.colored_mnist.configurations import make_config
+from ..data import EnvironmentDataset
+from ..data.built_in import BUILT_IN, DEFAULT_DATASET, BuiltIn
 from ..data.publish import push_dataset_folder
-from ..errors import UsageError
+from ..errors import UsageError, unknown_name
 from ..reporting.samples import draw_samples
-from .parser import add_options, sections
+from ..runs.sections import data_options
+from .parser import add_options
 
 COLUMNS = 12  # sample images of each environment
 
 
 DESCRIPTION = """\
-Write Colored MNIST as parquet and a card, for `datasets.load_dataset` on a folder, and publish it.
+Write a built-in data set as parquet and a card, for `datasets.load_dataset` on a folder, and publish it.
 
+  %(prog)s --list                         what is built in
   %(prog)s --dataset_config unseen_colors background_shortcut
   %(prog)s --dataset_config all --output_dir /path/to/folder --seed 1
-  %(prog)s --dataset_config all --push_to_hub user/colored-mnist [--private] [--revision v2]"""
+  %(prog)s --dataset_config all --push_to_hub user/colored-mnist [--private] [--revision v2]
+  %(prog)s --dataset punctuated_text --help   the options of another one"""
 
 
-def make_parser(default_folder: Path = Path("colored_mnist")) -> argparse.ArgumentParser:
+def make_parser(
+    default_folder: Path | None = None, dataset: str = DEFAULT_DATASET
+) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    folder, data = default_folder or Path(dataset), BUILT_IN[dataset]
+    parser.add_argument("--list", action="store_true", help="show what is built in")
+    parser.add_argument(
+        "--dataset",
+        default=dataset,
+        help=f"{' or '.join(writable())}; default: {DEFAULT_DATASET}",
     )
     parser.add_argument(
         "--dataset_config",
         "--config",
         nargs="+",
         default=["all"],
-        help=f"all, or some of {', '.join(CONFIGURATIONS)}",
+        help=f"all, or some of {', '.join(data.configurations)}",
     )
-    parser.add_argument("--output_dir", type=Path, default=default_folder, help=f"default: {default_folder}")
+    parser.add_argument("--output_dir", type=Path, default=folder, help=f"default: {folder}")
     parser.add_argument("--push_to_hub", metavar="USER/NAME", help="publish the folder as this dataset")
     parser.add_argument("--private", action="store_true", help="a new repository is private")
     parser.add_argument("--revision", help="push to this branch (default: main)")
-    group = parser.add_argument_group("what the data are")
-    add_options(group, sections()["colored_mnist"])
+    group = parser.add_argument_group(f"what the data of {dataset} are")
+    add_options(group, data_options(data))
     for action in group._group_actions:
         action.default = (
             argparse.SUPPRESS
@@ -52,29 +67,81 @@ def make_parser(default_folder: Path = Path("colored_mnist")) -> argparse.Argume
     return parser
 
 
-def main(argv: Sequence[str] | None = None, default_folder: Path = Path("colored_mnist")) -> None:
+def writable() -> list[str]:
+    return [name for name, data in BUILT_IN.items() if data.write]
+
+
+def asked_dataset(flags: Sequence[str]) -> str:
+    """The data set whose options the other flags are. Raises `UsageError` for one that cannot be written."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--dataset", default=DEFAULT_DATASET)
+    name = first.parse_known_args(flags)[0].dataset
+    if name not in BUILT_IN:
+        raise UsageError(f"{unknown_name('built-in data set', name, list(BUILT_IN))} --list shows them.")
+    if BUILT_IN[name].write is None:
+        raise UsageError(
+            f"{name} is made in memory whenever it is named, in a second: there is no folder to write. "
+            f"Train on it with hf-ood train --dataset {name}."
+        )
+    return name
+
+
+def main(argv: Sequence[str] | None = None, default_folder: Path | None = None) -> None:
     """Parse the command line, build, and push if asked to. A mistake is printed without a traceback."""
-    options = vars(make_parser(default_folder).parse_args(argv))
+    flags = list(sys.argv[1:] if argv is None else argv)
+    dataset = asked_dataset(flags)
+    options = vars(make_parser(default_folder, dataset).parse_args(flags))
+    if options.pop("list"):
+        return print_list()
+    data = BUILT_IN[options.pop("dataset")]
     names = options.pop("dataset_config")
-    names = list(CONFIGURATIONS) if names == ["all"] else names
+    names = list(data.configurations) if names == ["all"] else names
     folder, repo_id = options.pop("output_dir"), options.pop("push_to_hub")
     private, revision = options.pop("private"), options.pop("revision")
     disable_progress_bars()
     try:
-        for name in names:
-            make_config(name, **options)
-        samples = {name: sample_grid(load_colored_mnist(name, **options)) for name in names}
-        write_colored_mnist(folder, names, samples, repo_id, **options)
+        write(data, folder, names, repo_id, options)
         print(f"Wrote {', '.join(names)} to {folder}.")  # noqa: T201
         if repo_id:
             address = push_dataset_folder(folder, repo_id, private=private, revision=revision)
             print(f"Published: {address}")  # noqa: T201
     except ConnectionError as error:
         raise UsageError(f"{error}\nTo go on, run the same command again.") from error
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise UsageError(str(error)) from error
     where = f'"{repo_id or folder}", "{names[0]}"' + (f', revision="{revision}"' if revision else "")
     print(f"Read it with: datasets.load_dataset({where})")  # noqa: T201
+
+
+def write(
+    data: BuiltIn, folder: Path, names: Sequence[str], repo_id: str | None, options: dict[str, Any]
+) -> None:
+    """The folder, with a picture of each configuration of images."""
+    assert data.check is not None and data.write is not None
+    for name in names:
+        data.check(name, **options)
+    samples = {}
+    if data.dataset is not None:
+        samples = {name: sample_grid(data.dataset(name, **options)) for name in names}
+    data.write(folder, names, samples, repo_id, **options)
+
+
+def print_list() -> None:
+    """Every built-in data set, its configurations, and what they are."""
+    console = Console()
+    for name, data in BUILT_IN.items():
+        table = Table(title=f"{name}: {data.summary}", title_justify="left", expand=False)
+        for column in ("configuration", "what"):
+            table.add_column(column, overflow="fold")
+        for configuration, what in data.configurations.items():
+            default = " (default)" if configuration == data.default else ""
+            table.add_row(configuration + default, what)
+        console.print(table)
+    made = [name for name, data in BUILT_IN.items() if data.tensors]
+    console.print(
+        f"Train on {' or '.join(made)} by name: hf-ood train --dataset {made[0]} --dataset_config NAME."
+    )
+    console.print(f"Write {' or '.join(writable())} as a folder: hf-ood datasets --dataset {writable()[-1]}.")
 
 
 def sample_grid(splits: DatasetDict, columns: int = COLUMNS) -> bytes:

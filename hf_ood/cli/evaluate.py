@@ -1,7 +1,10 @@
-"""`trainers/evaluate.py`: any classifier of images or texts on any dataset with environments."""
+"""`trainers/evaluate.py`: any classifier on any dataset with environments."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import sys
 import time
 from argparse import ArgumentParser
@@ -17,15 +20,16 @@ from datasets import Dataset
 from transformers import HfArgumentParser
 from transformers.utils import logging
 
-from ..data import load_colored_mnist, read_dataset
+from ..data import read_dataset
 from ..data.accounting import counted, files_told
-from ..data.colored_mnist import DEFAULT_CONFIGURATION
+from ..data.built_in import BUILT_IN, DEFAULT_DATASET, refuse_made_in_memory, refuse_unwritten
 from ..data.columns import require_columns
 from ..data.folders import ENVIRONMENT, LABEL
 from ..data.ids import ids_of
 from ..data.measured_rows import choose_split, input_columns
 from ..data.processors import takes_text
 from ..data.reading import Named, Reading, column_of
+from ..data.sounds import with_length
 from ..data.targets import CLASSIFICATION
 from ..errors import UsageError, unknown_name
 from ..evaluation import environment_report, load_results, save_results
@@ -34,7 +38,8 @@ from ..evaluation.modules.environment_report.environment_measures import (
 )
 from ..evaluation.prediction import load_classifier, predict_logits
 from ..evaluation.references import model_task, references_of
-from ..evaluation.results import RESULTS_FILE, versions
+from ..evaluation.results import RESULTS_FILE, told, versions
+from ..names import file_name
 from ..options import option
 from ..reporting.evaluation_figures import draw_evaluation
 from ..reporting.tables import print_evaluation
@@ -43,6 +48,7 @@ from ..runs.published_command import command_line
 from .parser import HelpFormatter
 
 SUBJECT = ("model", "revision", "dataset", "config", "split")  # what an evaluation is of
+DIGEST = "subject"
 logger = logging.get_logger(__name__)
 
 
@@ -59,8 +65,8 @@ class EvaluationArguments(Reading):
     )
     dataset: str | None = option(
         None,
-        "colored_mnist (built in), a Hub dataset, a local folder, or files as in train.py. Default: the "
-        "run's, or colored_mnist.",
+        f"{' or '.join(name for name, data in BUILT_IN.items() if data.dataset)} (built in), a Hub dataset, "
+        f"a local folder, or files as in train.py. Default: the run's, or {DEFAULT_DATASET}.",
     )
     dataset_config: str | None = option(None, "The dataset's configuration.")
     split: str | None = option(None, "The split that is measured. Default: the only one, or test.")
@@ -80,10 +86,14 @@ class EvaluationArguments(Reading):
         "of lists. Default: label.",
     )
     image_column: str | None = option(None, "The column of images; not needed when there is only one.")
+    audio_column: str | None = option(None, "The column of sounds; not needed when there is only one.")
     text_column: list[str] | None = option(
         None, "The column of texts, or two for sentence pairs; not needed when there is only one of strings."
     )
     max_length: int | None = option(None, "Cut texts after this many tokens. Default: what the model takes.")
+    max_seconds: float | None = option(
+        None, "Cut sounds after so many seconds, and fill shorter ones up. Default: as the model was trained."
+    )
     output_dir: str | None = option(
         None, "Folder of results and plots. Default: evaluations/<model>-on-<dataset>-<config>-<split>."
     )
@@ -135,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 def make_parser() -> ArgumentParser:
     return _Parser(
         EvaluationArguments,  # type: ignore[arg-type]
-        description="Evaluate a classifier of images or texts in every environment of a dataset.\n\n"
+        description="Evaluate a classifier in every environment of a dataset.\n\n"
         "  %(prog)s --model user/scan-vit --dataset user/scans --environment_column hospital\n"
         "  %(prog)s --model runs/mine --dataset scans.csv --environment_column hospital\n"
         "  %(prog)s --run runs/mine\n\n"
@@ -164,7 +174,8 @@ def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
     refuse_other_results(folder, subject)
     require_columns(dataset, *environment_column, *label_columns)
     environments, names = ids_of(dataset, environment_column, "environment")
-    inputs = arguments.text_column or (arguments.image_column and [arguments.image_column]) or []
+    named = [arguments.image_column, arguments.audio_column]
+    inputs = arguments.text_column or [column for column in named if column]
     require_columns(dataset, *inputs)
     told = [*files_told(dataset.info.description), f"{len(dataset):,} rows"]
     print(f"{split}: {'; '.join([*told, 'environments ' + counted(environments, names)])}")  # noqa: T201
@@ -181,7 +192,9 @@ def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
         processor,
         arguments.image_column,
         arguments.text_column,
+        arguments.audio_column,
     )
+    processor = with_length(processor, arguments.max_seconds)
     id2label = {int(number): str(name) for number, name in (model.config.id2label or {}).items()}
     references, mapping = references_of(dataset, label_columns, id2label, task)
     samples = Samples(dataset, references, environments, names)
@@ -200,6 +213,7 @@ def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
     report = environment_report(logits, references, samples.environments, samples.environment_names, classes)
     results = {
         **subject,
+        DIGEST: digest_of(subject),
         "label_mapping": mapping,
         **measured(report, split, finished, arguments.min_count),
         "notes": notes(
@@ -235,7 +249,7 @@ def with_defaults(arguments: EvaluationArguments) -> tuple[EvaluationArguments, 
     if (arguments.model is None) == (arguments.run is None):
         raise ValueError("Name either --model, or the folder of a finished run as --run.")
     if arguments.run is None:
-        return replace(arguments, dataset=arguments.dataset or "colored_mnist"), None
+        return replace(arguments, dataset=arguments.dataset or DEFAULT_DATASET), None
     finished = read_run(Path(arguments.run))
     trained, given = finished.data, arguments
     same = arguments.dataset in (None, trained.dataset)
@@ -250,6 +264,7 @@ def with_defaults(arguments: EvaluationArguments) -> tuple[EvaluationArguments, 
         label_column=given.label_column or list(trained.label_column),
         image_column=given.image_column or trained.image_column,
         text_column=given.text_column or trained.text_column,
+        audio_column=given.audio_column or trained.audio_column,
         max_length=given.max_length or trained.max_length,
         **({name: getattr(trained, name) for name in vars(Reading())} if same else {}),
     ), finished
@@ -258,32 +273,43 @@ def with_defaults(arguments: EvaluationArguments) -> tuple[EvaluationArguments, 
 def default_output_dir(arguments: EvaluationArguments, split: str) -> str:
     model = str(arguments.model)
     parts = [Path(str(arguments.dataset)).name, arguments.dataset_config, split]
-    model = Path(model).resolve().name if Path(model).exists() else model
-    return f"evaluations/{model.replace('/', '--')}-on-{'-'.join(part for part in parts if part)}"
+    model = Path(model).resolve().name if os.path.exists(model) else model
+    whole = f"{model.replace('/', '--')}-on-{'-'.join(part for part in parts if part)}"
+    return f"evaluations/{file_name(whole)}"
+
+
+def digest_of(subject: dict[str, Any]) -> str:
+    """Tells subjects apart whose paths, which results leave out, are all that differs."""
+    return hashlib.sha256(json.dumps([subject[key] for key in SUBJECT]).encode()).hexdigest()[:16]
 
 
 def refuse_other_results(folder: Path, subject: dict[str, Any]) -> None:
     """Raise `ValueError` when the folder holds the results of a training run, or of another evaluation."""
     if (folder / RESULTS_FILE).exists():
-        there = load_results(folder)
-        if {key: there.get(key) for key in SUBJECT} != subject:
+        there, ours = load_results(folder), told(subject)
+        same = {key: there.get(key) for key in SUBJECT} == {key: ours[key] for key in SUBJECT}
+        if not same or there.get(DIGEST, digest_of(subject)) != digest_of(subject):
             raise ValueError(f"{folder} holds other results ({RESULTS_FILE}). Choose another --output_dir.")
 
 
 def load_split(
     arguments: EvaluationArguments, finished: FinishedRun | None = None
 ) -> tuple[Dataset, str, list[str]]:
-    """One split of the dataset, its name, and those of all; Colored MNIST as the run drew it.
+    """One split of the dataset, its name, and those of all; a built-in dataset as the run drew it.
 
     Raises `ValueError` naming the splits there are, or when it is empty.
     """
-    if arguments.dataset == "colored_mnist":
+    name = str(arguments.dataset)
+    built_in = BUILT_IN.get(name)
+    if built_in and built_in.dataset:
         options = finished.options if finished is not None and same_data(arguments, finished) else {}
-        loaded = load_colored_mnist(arguments.dataset_config or DEFAULT_CONFIGURATION, **options)
+        loaded = built_in.dataset(arguments.dataset_config or built_in.default, **options)
     else:
+        refuse_made_in_memory(name, "hf-ood evaluate")
+        refuse_unwritten(name)
         columns = arguments.environment_column or [ENVIRONMENT]
         loaded = read_dataset(
-            str(arguments.dataset),
+            name,
             arguments.dataset_config,
             Reading(**{name: getattr(arguments, name) for name in vars(Reading())}),
             Named(columns[0], (arguments.label_column or [LABEL])[0]),

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from ..errors import UsageError
 from ..reporting.attributions import ATTRIBUTIONS_FILE
+from ..reporting.terminal import plain, say
 from ..runs.attribution import REPORT_FILE, explain_run
 from .parser import HelpFormatter
 
@@ -52,15 +53,15 @@ def _print_report(report: dict[str, Any], folder: Path) -> None:
     title = (
         f"Share of Grad-CAM on the digit, layer {report['layer']}" if shown else f"Layer {report['layer']}"
     )
-    table = Table(title=title, title_justify="left")
-    table.add_column("environment")
+    table = Table(title=plain(title), title_justify="left")
+    table.add_column("environment", overflow="fold")
     for column in (*shown, "count"):
         table.add_column(column, justify="right")
     for name, entry in entries.items():
         shares = [entry[key] for key in shown.values()]
         cells = ["-" if share is None else f"{share:.1%}" for share in shares]
-        table.add_row(name, *cells, f"{entry['count']:,}")
+        table.add_row(plain(name), *cells, f"{entry['count']:,}")
     console = Console()
     console.print(table)
     for what, file in (("report", REPORT_FILE), ("figure", ATTRIBUTIONS_FILE)):
-        console.print(f"{what + ':':7s} {folder / file}", highlight=False, soft_wrap=True)
+        say(console, f"{what + ':':7s} {folder / file}")

@@ -10,8 +10,8 @@ from .parser import make_parser
 ALL = "all"
 USUAL = {
     "data": (
-        "dataset dataset_config environment_column label_column image_column text_column test_environments "
-        "validation"
+        "dataset dataset_config environment_column label_column image_column text_column audio_column "
+        "feature_columns test_environments validation"
     ),
     "network": "model from_scratch",
     "method": "method",

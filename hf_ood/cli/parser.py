@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from copy import copy
 from dataclasses import Field, fields
 from types import MappingProxyType
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
@@ -137,7 +137,8 @@ def add_options(group: Any, options: Mapping[str, Option], prefix: str = "") -> 
     for name, option in options.items():
         default = option.default
         many = isinstance(default, (list, tuple))
-        kind_of = type(default[0]) if many else type(default)
+        example = default[0] if many else default
+        kind_of = get_args(option.hint)[0] if example is None else type(example)  # int | None
         group.add_argument(
             f"--{prefix}{name}",
             default=default,

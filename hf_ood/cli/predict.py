@@ -14,8 +14,11 @@ import pandas as pd
 from accelerate import PartialState
 from transformers.utils import logging
 
+from ..data.built_in import refuse_made_in_memory, refuse_unwritten
+from ..data.features import FEATURES_FILE, features_file
 from ..data.measured_rows import input_columns, read_rows
 from ..data.reading import Reading
+from ..data.sounds import with_length
 from ..errors import UsageError
 from ..evaluation.prediction import load_classifier
 from ..evaluation.predictions import load_vector_model, predict_table
@@ -76,7 +79,14 @@ def make_parser() -> ArgumentParser:
         "--feature_columns",
         nargs="+",
         metavar="NAME",
-        help="For a model of vectors: the columns of their numbers, in order, or one column of lists.",
+        help="For a model of vectors that does not know its columns: those of their numbers, in order, or "
+        "one of lists.",
+    )
+    parser.add_argument("--audio_column", help="The column of sounds; not needed when there is only one.")
+    parser.add_argument(
+        "--max_seconds",
+        type=float,
+        help="Cut sounds after so many seconds, and fill shorter ones up. Default: as the model was trained.",
     )
     parser.add_argument("--max_length", type=int, help="Cut texts after this many tokens.")
     parser.add_argument("--prefix", default="", help="Before the names of the new columns.")
@@ -101,6 +111,8 @@ def run(
     image_column: str | None = None,
     text_column: Sequence[str] | None = None,
     feature_columns: Sequence[str] | None = None,
+    audio_column: str | None = None,
+    max_seconds: float | None = None,
     max_length: int | None = None,
     prefix: str = "",
     batch_size: int = 64,
@@ -122,9 +134,16 @@ def run(
     reading = Reading(
         csv_separator=csv_separator, csv_encoding=csv_encoding, allow_outside_files=allow_outside_files
     )
+    refuse_made_in_memory(dataset, "hf-ood predict")
+    refuse_unwritten(dataset)
     rows, own = read_rows(dataset, dataset_config, split, reading)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     if feature_columns:
+        if features_file(model, **options):
+            raise ValueError(
+                f"{model} knows its columns, and how their numbers are standardised ({FEATURES_FILE}): leave "
+                "--feature_columns out."
+            )
         network, processor, columns = load_vector_model(model, **options), None, list(feature_columns)
     else:
         refuse_missing_processor(model)
@@ -134,7 +153,8 @@ def run(
         if not text_column and noted and set(noted) <= set(rows.column_names):
             text_column = noted
         max_length = max_length or (trained.max_length if trained else None)
-        columns = input_columns(rows, processor, image_column, text_column)
+        columns = input_columns(rows, processor, image_column, text_column, audio_column)
+        processor = with_length(processor, max_seconds)
     table = predict_table(
         network.to(PartialState().device),
         processor,
@@ -160,7 +180,13 @@ def recorded_data(model: str) -> DataSpec | None:
 def refuse_missing_processor(model: str) -> None:
     """Raise `ValueError` for a folder whose model takes vectors, which have no processor."""
     folder = Path(model)
-    there = ("preprocessor_config.json", "processor_config.json", "tokenizer_config.json", "tokenizer.json")
+    there = (
+        FEATURES_FILE,
+        "preprocessor_config.json",
+        "processor_config.json",
+        "tokenizer_config.json",
+        "tokenizer.json",
+    )
     if (folder / "config.json").is_file() and not any((folder / file).is_file() for file in there):
         raise ValueError(
             f"{model} has no image processor or tokenizer. A model of vectors needs none: name the columns "

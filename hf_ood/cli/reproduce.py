@@ -17,6 +17,7 @@ from ..experiments.progress import duration, follow
 from ..experiments.study.kept import keep, show, write_cards
 from ..experiments.study.study import BUDGETS, Study, load_study, study_files
 from ..experiments.time_estimate import estimate, kind, makespan
+from ..reporting.terminal import say
 from ..resources import RECIPES
 from ..runs.cores import cores
 
@@ -115,9 +116,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--address goes with --executor ray.")
     if arguments.list:
         for study in studies:
-            console.print(f"[bold]{study.name}[/]  {study.title}")
+            console.print(f"[bold]{escape(study.name)}[/]  {escape(study.title)}")
             for arm in study.arms:
-                console.print(f"    {arm}")
+                say(console, f"    {arm}")
         return 0
     failed: list[str] = []
     if not arguments.from_results:
@@ -146,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             keep(study, plans[study.name], arguments.runs_dir, arguments.results_dir / arguments.budget)
             write_cards(study, plans[study.name], arguments.runs_dir, arguments.cards_dir, arguments.budget)
     page = show(everything, arguments.results_dir, arguments.readme)
-    console.print(f"page: {page}\ntables: {page.with_suffix('.md')}")
+    say(console, f"page: {page}\ntables: {page.with_suffix('.md')}")
     for message in failed:
         console.print(f"[red]failed[/] {escape(message)}")
     return 1 if failed else 0
@@ -169,7 +170,7 @@ def unfinished(runs: Sequence[Run], root: Path, console: Console) -> list[Run]:
         try:
             done = finished(run, root)
         except ValueError as error:
-            console.print(f"[yellow]run again:[/] {error}")
+            console.print(f"[yellow]run again:[/] {escape(str(error))}")
             done = False
         if not done:
             left[run.folder(root)] = run

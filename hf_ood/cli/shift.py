@@ -16,22 +16,28 @@ from datasets import Dataset, get_dataset_config_names
 from rich.console import Console
 from rich.table import Table
 
-from ..data import EnvironmentDataset, colored_mnist_tensors
-from ..data.colored_mnist import CONFIGURATIONS, DEFAULT_CONFIGURATION
+from ..data import EnvironmentDataset
+from ..data.built_in import BUILT_IN, DEFAULT_DATASET, configuration_of, refuse_unwritten
 from ..data.columns import require_columns
+from ..data.folders import ENVIRONMENT, LABEL
 from ..data.ids import ids_of
-from ..data.reading import read_dataset
+from ..data.reading import FROM_FILE, FROM_FOLDER, Named, column_of, read_dataset
 from ..errors import UsageError, unknown_name
 from ..evaluation import Shift, measure_environment_shifts, measure_shift
 from ..evaluation.results import versions
 from ..evaluation.shift import ESTIMATORS, CheckpointEncoder, Encoder, PixelEncoder
 from ..evaluation.shift.measure import FEWEST_PERMUTATIONS
 from ..files import all_or_nothing
+from ..local_paths import without_local_paths
+from ..names import file_name
 from ..reporting.shift import REPORT_FILE, SHIFT_FILE, draw_shifts
+from ..reporting.terminal import plain, say
 from ..runs.data import keep_environments
 from ..runs.published_command import command_line
+from .parser import add_reading, reading_of
 
 TABLE_FILE = "shift.csv"
+NO_ENCODER = "none, the inputs are vectors"
 DESCRIPTION = """\
 Measure how the test split has moved away from the training split, in two numbers from 0 (not at all) to 1.
 
@@ -45,6 +51,7 @@ Measure how the test split has moved away from the training split, in two number
   hf-ood shift --dataset user/scans --train_environments paris --test_environments rome
   hf-ood shift --dataset scans.csv --environment_column hospital --pairs_of train
                                            every pair of environments
+  hf-ood shift --dataset linear_unit_tests --dataset_config example_2 example_3
 
 Each number comes with the interval of the rows drawn, with what the same rows read when they are shuffled
 between the two splits (null), and with how often they then read as much (p_value). The kind of
@@ -63,8 +70,9 @@ def make_parser() -> argparse.ArgumentParser:
     data = parser.add_argument_group("what is compared")
     data.add_argument(
         "--dataset",
-        default="colored_mnist",
-        help="colored_mnist (built in, the default), a Hub dataset, a local folder, or files as in train.py",
+        default=DEFAULT_DATASET,
+        help=f"{' or '.join(name for name, data in BUILT_IN.items() if data.tensors)} (built in; the default "
+        f"is {DEFAULT_DATASET}), a Hub dataset, a local folder, or files as in train.py",
     )
     data.add_argument(
         "--dataset_config", nargs="+", metavar="NAME", help="configurations; one point each in the plot"
@@ -82,9 +90,15 @@ def make_parser() -> argparse.ArgumentParser:
     data.add_argument(
         "--pairs_of", metavar="SPLIT", help="instead: compare every two environments of this split"
     )
-    data.add_argument("--label_column", default="label", help="default: label")
-    data.add_argument("--environment_column", default="environment", help="default: environment")
+    for what in (LABEL, ENVIRONMENT):
+        data.add_argument(
+            f"--{what}_column",
+            default=what,
+            help=f"default: {what}; {FROM_FOLDER}: the folders of the files name it; {FROM_FILE}: the name "
+            "of each table does",
+        )
     data.add_argument("--image_column", help="not needed when there is only one column of images")
+    add_reading(data)
     how = parser.add_argument_group("how")
     how.add_argument(
         "--encoder",
@@ -144,30 +158,50 @@ def run(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
         name: getattr(arguments, name)
         for name in ("estimator", "components", "max_samples", "permutations", "seed")
     }
-    encoder: Encoder = PixelEncoder()
-    if arguments.encoder != "pixels":
-        encoder = CheckpointEncoder(
-            arguments.encoder, revision=arguments.revision, trust_remote_code=arguments.trust_remote_code
-        )
+    encoder: Encoder | None = None
     shifts: dict[str, Shift] = {}
+    encoded = arguments.encoder
     for name in names:
-        found = compare(load(arguments.dataset, name), arguments, {**options, "encoder": encoder})
+        splits = load(arguments, name)
+        if len(names) > 1 and not arguments.dataset_config and is_regression(splits):
+            print(f"Left out: {name}, a regression. Shifts are measured between classes.")  # noqa: T201
+            continue
+        if are_vectors(splits):
+            encoded = NO_ENCODER
+            if arguments.encoder != "pixels":
+                raise ValueError(
+                    f"The inputs of {arguments.dataset} are vectors, which are measured as they are: leave "
+                    "--encoder out."
+                )
+        encoder = encoder or encoder_of(arguments)
+        found = compare(splits, arguments, {**options, "encoder": encoder})
         prefix = f"{name}: " if len(names) > 1 else ""
         shifts |= {
-            prefix + pair if pair else name or arguments.dataset: shift for pair, shift in found.items()
+            prefix + pair if pair else name or without_local_paths(arguments.dataset): shift
+            for pair, shift in found.items()
         }
     report = {
-        "dataset": arguments.dataset,
-        "encoder": arguments.encoder,
+        "dataset": without_local_paths(arguments.dataset),
+        "encoder": without_local_paths(encoded),
         **options,
         "shifts": {name: shift.to_dict() for name, shift in shifts.items()},
         "versions": {**versions(), "scikit-learn": version("scikit-learn")},
-        "command": command,
+        "command": without_local_paths(command),
     }
-    folder = arguments.output_dir or Path("evaluations") / f"shift-of-{Path(arguments.dataset).name}"
+    folder = arguments.output_dir or Path("evaluations") / file_name(
+        f"shift-of-{Path(arguments.dataset).name}"
+    )
     write(report, folder)
     print_report(report, folder)
     return report
+
+
+def encoder_of(arguments: argparse.Namespace) -> Encoder:
+    if arguments.encoder == "pixels":
+        return PixelEncoder()
+    return CheckpointEncoder(
+        arguments.encoder, revision=arguments.revision, trust_remote_code=arguments.trust_remote_code
+    )
 
 
 def refuse_rows_on_both_sides(arguments: argparse.Namespace) -> None:
@@ -188,39 +222,68 @@ def refuse_rows_on_both_sides(arguments: argparse.Namespace) -> None:
 
 
 def configurations(arguments: argparse.Namespace) -> list[str | None]:
-    """The configurations to measure; None is a dataset's only one."""
+    """The configurations to measure, of a built-in data set without a usual one all; None is a dataset's only
+    one."""
     if arguments.all and arguments.dataset_config:
         raise ValueError("Give --all or --dataset_config, not both.")
     if arguments.all:
-        own = arguments.dataset == "colored_mnist"
-        return list(CONFIGURATIONS) if own else list(get_dataset_config_names(arguments.dataset))
+        if arguments.dataset in BUILT_IN:
+            return list(BUILT_IN[arguments.dataset].configurations)
+        return list(get_dataset_config_names(arguments.dataset))
     if arguments.dataset_config:
         return list(arguments.dataset_config)
-    return [DEFAULT_CONFIGURATION if arguments.dataset == "colored_mnist" else None]
+    usual = configuration_of(arguments.dataset)
+    if usual is None and arguments.dataset in BUILT_IN:
+        return list(BUILT_IN[arguments.dataset].configurations)
+    return [usual]
 
 
-def load(dataset: str, configuration: str | None) -> Mapping[str, Part]:
-    if dataset == "colored_mnist":
-        return colored_mnist_tensors(configuration or DEFAULT_CONFIGURATION)
-    return read_dataset(dataset, configuration)
+def load(arguments: argparse.Namespace, configuration: str | None) -> Mapping[str, Part]:
+    """The splits of a built-in data set, or of one that is read as the flags say."""
+    built_in = BUILT_IN.get(arguments.dataset)
+    if built_in and built_in.tensors:
+        return built_in.tensors(configuration)
+    refuse_unwritten(arguments.dataset)
+    asked = [*(arguments.train_environments or []), *(arguments.test_environments or [])]
+    return read_dataset(
+        arguments.dataset,
+        configuration,
+        reading_of(arguments),
+        Named(arguments.environment_column, arguments.label_column, asked),
+    )
+
+
+def is_regression(splits: Mapping[str, Part]) -> bool:
+    """Whether the labels of a built-in data set are numbers."""
+    return any(
+        isinstance(part, EnvironmentDataset) and part.labels.is_floating_point() for part in splits.values()
+    )
+
+
+def are_vectors(splits: Mapping[str, Part]) -> bool:
+    """Whether the inputs of a built-in data set have no encoder between them and the measures."""
+    return any(
+        isinstance(part, EnvironmentDataset) and part.columns["pixel_values"].dim() == 2
+        for part in splits.values()
+    )
 
 
 def compare(
     splits: Mapping[str, Part], arguments: argparse.Namespace, options: dict[str, Any]
 ) -> dict[str, Shift]:
     """The shift from one split to the other, named '', or those of every pair of environments."""
-    options = {**options, "label_column": arguments.label_column, "image_column": arguments.image_column}
+    environment = column_of(arguments.environment_column, ENVIRONMENT)
+    label = column_of(arguments.label_column, LABEL)
+    options = {**options, "label_column": label, "image_column": arguments.image_column}
     wanted = [arguments.pairs_of] if arguments.pairs_of else [arguments.train_split, arguments.test_split]
     for split in wanted:
         if split not in splits:
             raise ValueError(unknown_name("split", split, [str(name) for name in splits]))
     if arguments.pairs_of:
-        found = measure_environment_shifts(
-            splits[arguments.pairs_of], arguments.environment_column, **options
-        )
+        found = measure_environment_shifts(splits[arguments.pairs_of], environment, **options)
         return {f"{one} / {other}": shift for (one, other), shift in found.items()}
     sides = [
-        keep(splits[split], names, arguments.environment_column) if names else splits[split]
+        keep(splits[split], names, environment) if names else splits[split]
         for split, names in zip(
             wanted, (arguments.train_environments, arguments.test_environments), strict=True
         )
@@ -256,7 +319,7 @@ def write(report: Mapping[str, Any], folder: Path) -> None:
 
 def print_report(report: Mapping[str, Any], folder: Path) -> None:
     title = f"Shifts of {report['dataset']}, encoder {report['encoder']}"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table = Table(title=plain(title), title_justify="left", box=None, pad_edge=False)
     table.add_column("", overflow="fold")
     table.add_column("kind")
     for column in ("diversity (null)", "correlation (null)", "labels"):
@@ -264,8 +327,8 @@ def print_report(report: Mapping[str, Any], folder: Path) -> None:
     for name, shift in report["shifts"].items():
         found = [shift["measures"][measure] for measure in ("diversity", "correlation")]
         cells = [f"{entry['value']:.3f} ({entry['null']:.3f})" for entry in found]
-        table.add_row(name, shift["kind"], *cells, f"{shift['label_shift']:.3f}")
+        table.add_row(plain(name), shift["kind"], *cells, f"{shift['label_shift']:.3f}")
     console = Console()
     console.print(table)
     for what, file in (("report", REPORT_FILE), ("table", TABLE_FILE), ("plot", SHIFT_FILE)):
-        console.print(f"{what + ':':7s} {folder / file}", highlight=False, soft_wrap=True)
+        say(console, f"{what + ':':7s} {folder / file}")

@@ -22,6 +22,7 @@ from ..experiments.sweep.rounds import carry_on
 from ..experiments.sweep.space import defaults
 from ..experiments.sweep.trials import PRUNERS, SAMPLERS, Trials, open_storage
 from ..methods.registry import build_method
+from ..reporting.terminal import say
 from ..resources import recipe_file
 from ..runs.cores import cores
 from ..runs.recipe import read_recipe
@@ -125,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.print("Interrupted. Finished runs are kept: the same command goes on.")
         return INTERRUPTED
     page = report(plan, arguments.methods, trials, seeds, root, folder, console)
-    console.print(f"tables: {page}" if page else "No trial is complete.")
+    say(console, f"tables: {page}" if page else "No trial is complete.")
     for message in failed:
         console.print(f"[red]failed[/] {escape(message)}")
     return 1 if failed else 0
@@ -187,10 +188,10 @@ def make_protocol(name: str, environments: Sequence[str]) -> Protocol:
 def _preview(plan: Plan, arguments: argparse.Namespace, console: Console) -> int:
     """What a sweep would look for and how long it would take."""
     for method in arguments.methods:
-        console.print(f"[bold]{method}[/]")
+        console.print(f"[bold]{escape(method)}[/]")
         for name, (space, default) in plan.space(method).items():
             looked = f"{space.low:g} .. {space.high:g}{' log' if space.log else ''}, {space.source}"
-            console.print(f"  {name}: {escape(looked)} (default {default:g})")
+            say(console, f"  {name}: {looked} (default {default:g})")
     runs = {
         (run.folder(arguments.runs_dir), trial): run
         for method in arguments.methods

@@ -8,6 +8,7 @@ from .colored_mnist.digits import CorruptDataError, load_grey_images
 from .dataset_card import CardText
 from .environment_column import add_environments
 from .environment_dataset import EnvironmentDataset, as_environment_dataset
+from .features import FeatureProcessor
 from .folders import load_folder
 from .linear_unit_tests import LinearUnitTestConfig, linear_unit_test_tensors
 from .loading import Columns, environment_datasets
@@ -32,6 +33,7 @@ __all__ = [
     "EnvironmentDataset",
     "EnvironmentRows",
     "EnvironmentSampler",
+    "FeatureProcessor",
     "LinearUnitTestConfig",
     "Named",
     "Protocol",

@@ -1,4 +1,4 @@
-"""Columns of a `datasets.Dataset` that are there, and that hold images."""
+"""Columns of a `datasets.Dataset` that are there, and that hold images or sounds."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from datasets import Dataset, Image
+from datasets import Audio, Dataset, Image
 from PIL import Image as PILImage
 from torch import Tensor
 
 from .image_paths import is_image_name, not_an_image
 
 FILES = "A column that names image files counts when they are there, beside the table or by their whole path."
+FEATURES = " Numbers and categories are features, for hf-ood train --feature_columns."
 
 
 def require_columns(dataset: Dataset, *columns: str) -> None:
@@ -49,9 +50,26 @@ def find_image_column(dataset: Dataset, name: str | None = None) -> str:
         )
         raise ValueError(
             f"Name the image column: the dataset has {len(images)} of them ({', '.join(images) or 'none'}) "
-            f"among {', '.join(dataset.column_names)}. {FILES}{told}"
+            f"among {', '.join(dataset.column_names)}. {FILES}{told}{'' if images else FEATURES}"
         )
     return images[0]
+
+
+def find_audio_column(dataset: Dataset, name: str | None = None) -> str:
+    """The column `name`, or the only column of sounds there is. Raises `ValueError` with the way out."""
+    sounds = [column for column, feature in dataset.features.items() if isinstance(feature, Audio)]
+    if name is not None:
+        require_columns(dataset, name)
+    chosen = sounds if name is None else [name]
+    if len(chosen) == 1 and chosen[0] in sounds:
+        return chosen[0]
+    told = (
+        f"Column {name!r} must be an Audio, not {dataset.features[name]}."
+        if name is not None
+        else f"Name the audio column: the dataset has {len(sounds)} of them ({', '.join(sounds) or 'none'}) "
+        f"among {', '.join(dataset.column_names)}."
+    )
+    raise ValueError(f"{told} {FILES.replace('image', 'sound')}")
 
 
 def _names_files(dataset: Dataset, column: str) -> bool:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import jinja2
 import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict
 
+from ..local_paths import without_local_paths
 from ..moved import moved_names
+from ..names import markdown, markdown_block, python_string
 
 TEMPLATE = Path(__file__).parent / "templates" / "dataset_card.md"
 COLORS = ("digit_color", "background_color")
@@ -61,14 +63,22 @@ def render_text(
     default: str,
     repo_id: str,
     samples: Sequence[str],
+    cleaned: int = 0,
 ) -> str:
-    """The card below its metadata, as Markdown."""
+    """The card below its metadata, as Markdown. `cleaned`: how many images had metadata that were taken out.
+
+    What data are called is escaped; the author's text is Markdown, without absolute paths of this machine.
+    """
+    text = CardText(**without_local_paths(asdict(text)))
     shifts = {name: describe(name, splits, text) for name, splits in configurations.items()}
     splits = configurations[default]
     first_split = "train" if "train" in splits else next(iter(splits))
-    template = jinja2.Template(TEMPLATE.read_text(), keep_trailing_newline=True)
-    return template.render(
+    environment = jinja2.Environment(keep_trailing_newline=True)
+    environment.filters |= {"name": markdown, "python": python_string, "block": markdown_block}
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         text=text,
+        cleaned=cleaned,
+        one_list=len({tuple(_names(splits)) for splits in configurations.values()}) == 1,
         repo_id=repo_id,
         default=default,
         first_split=first_split,
@@ -144,6 +154,10 @@ def _color_pairs(dataset: Dataset) -> np.ndarray:
     """Both colours of every image as one number."""
     channels = np.concatenate([np.asarray(dataset[name][:], dtype=np.int64) for name in COLORS], axis=1)
     return channels @ (256 ** np.arange(6))
+
+
+def _names(splits: DatasetDict) -> list[str]:
+    return next(iter(splits.values())).features["environment"].names
 
 
 def _columns(splits: DatasetDict) -> list[str]:

@@ -103,16 +103,15 @@ def _pixels(size: tuple[int, ...]) -> str:
     return f"{size[-1]} x {size[-2]} pixels" if len(size) > 1 else f"{size} numbers"
 
 
-def refuse_bad_rows(bad: dict[int, str], skip: int, tell: Callable[[int], str]) -> None:
-    """Raise `ValueError` for more bad rows than are to be skipped, naming them all (the first ten)."""
+def refuse_bad_rows(bad: dict[int, str], skip: int, tell: Callable[[int], str], note: str = "") -> None:
+    """Raise `ValueError` for more bad rows than are to be skipped, naming them all (the first ten). `note`: a
+    last sentence."""
     if len(bad) > skip:
         told = "".join(f"\n  {tell(row)}: {bad[row]}" for row in sorted(bad)[:MOST_NAMED])
         more = f"\n  and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
         raise ValueError(
             f"{len(bad)} row{'s' * (len(bad) > 1)} cannot be used:{told}{more}\nRepair or leave out what is "
-            f"named here, or pass --skip_bad_rows {len(bad)} to go on without them. Images must have one "
-            "size, "
-            "unless the model has an image processor."
+            f"named here, or pass --skip_bad_rows {len(bad)} to go on without them.{note}"
         )
 
 

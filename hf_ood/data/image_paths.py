@@ -1,4 +1,4 @@
-"""Columns that hold images in another shape, names of files or bytes, as columns of images."""
+"""Columns that hold images or sounds in another shape, names of files or bytes, as columns of those."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from huggingface_hub import constants
 from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
 
-from .folders import IMAGES
+from .folders import IMAGES, SOUNDS
 from .origins import rows_told, where
 
 OUTSIDE = "a table names files beside it, or by their whole path; others only with --allow_outside_files"
@@ -22,7 +22,7 @@ OUTSIDE = "a table names files beside it, or by their whole path; others only wi
 
 def open_images(dataset: DatasetDict, folder: Path | None, outside: bool = False) -> DatasetDict:
     """Columns of names of image files, and of bytes of images, become columns of images, which are decoded
-    when they are read.
+    when they are read; columns of names of sound files those of sounds, which are not decoded.
 
     `folder`: where the table lies, from which relative names count; None: names of files are left alone, as
     those of a Hub data set. `outside`: names with `..`, addresses (https://...) and names from the working
@@ -39,6 +39,9 @@ def _open(data: Dataset, folder: Path | None, outside: bool) -> Dataset:
             data = data.cast_column(column, Image())
             opened += 1
         elif folder is not None and isinstance(feature, Value) and "string" in feature.dtype:
+            kind = media_kind(data.with_format(None)[column][:])
+            if kind is None:
+                continue
             try:
                 files = located(data, column, folder, outside)
             except ValueError as error:
@@ -46,7 +49,7 @@ def _open(data: Dataset, folder: Path | None, outside: bool) -> Dataset:
                 continue
             if files is not None:
                 origins = data.info.download_checksums
-                data = data.remove_columns(column).add_column(column, files).cast_column(column, Image())
+                data = data.remove_columns(column).add_column(column, files).cast_column(column, kind)
                 data.info.download_checksums = origins
                 opened += 1
     if errors and not opened:
@@ -74,28 +77,35 @@ def _holds_images(data: Dataset, column: str, feature: Any) -> bool:
 
 
 def located(data: Dataset, column: str, folder: Path, outside: bool) -> list[str | None] | None:
-    """The file that each cell names; None for a column that names no image files, or none that are there.
+    """The file that each cell of a column of names of files names; None where none of them are there.
 
     Raises `ValueError` where some are there and others are not, naming the rows.
     """
     names = data.with_format(None)[column][:]
     named = [name for name in names if name is not None]
-    if sum(is_image_name(name) for name in named) <= len(named) / 2:
-        return None
     files = [None if name is None else locate(name, folder, outside) for name in names]
     lost = [row for row, name in enumerate(names) if name is not None and files[row] is None]
     if len(lost) == len(named):
         return None
     if lost:
         kinds = {names[row] for row in lost}
+        what = "sound" if isinstance(media_kind(names), Audio) else "image"
         raise ValueError(
-            f"{len(kinds)} of the {len({*named})} image files of column {column!r} are not there, the first "
-            "is "
-            f"{names[lost[0]]} ({rows_told(data, lost)}): {why_not(names[lost[0]], folder)} Correct the "
-            "cell, "
-            "or leave the row out."
+            f"{len(kinds)} of the {len({*named})} {what} files of column {column!r} are not there, the "
+            f"first is {names[lost[0]]} ({rows_told(data, lost)}): {why_not(names[lost[0]], folder)} Correct "
+            "the cell, or leave the row out."
         )
     return files
+
+
+def media_kind(cells: Sequence[str | None]) -> Image | Audio | None:
+    """What most of the cells are names of files of; None: of nothing that is known."""
+    names = [name.lower() for name in cells if name is not None]
+    kinds: list[tuple[tuple[str, ...], Image | Audio]] = [(IMAGES, Image()), (SOUNDS, Audio(decode=False))]
+    for suffixes, kind in kinds:
+        if sum(name.endswith(suffixes) for name in names) > len(names) / 2:
+            return kind
+    return None
 
 
 def is_image_name(name: str) -> bool:
@@ -132,8 +142,8 @@ def why_not(name: str, folder: Path) -> str:
         return "there is no such file."
     if Path(name).is_file():
         return f"it is in the working folder, and not beside the table: {OUTSIDE}."
-    if not is_image_name(name):
-        return "it names no image file."
+    if media_kind([name]) is None:
+        return "it names no image or sound file."
     return "looked for beside the table."
 
 
@@ -179,14 +189,14 @@ def refuse_outside(dataset: DatasetDict, folders: Sequence[Path]) -> DatasetDict
 
 
 def opened_files(data: Dataset) -> Sequence[str]:
-    """The paths of the files in all columns of images."""
+    """The paths of the files in all columns of images and sounds."""
     found: list[str] = []
     for column, feature in data.features.items():
-        if isinstance(feature, Image):
+        if isinstance(feature, Image | Audio):
             cells = (
                 data.with_format(None)
                 .select_columns([column])
-                .cast_column(column, Image(decode=False))[column]
+                .cast_column(column, type(feature)(decode=False))[column]
             )
             found += [cell["path"] for cell in cells if cell and cell["path"]]
     return found

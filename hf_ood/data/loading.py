@@ -21,17 +21,19 @@ from datasets import (
 from transformers.utils import logging
 
 from .accounting import account
-from .columns import find_image_column, require_columns
+from .columns import find_audio_column, find_image_column, require_columns
 from .combinations import with_combinations
 from .environment_dataset import EXTRAS, Batch, EnvironmentDataset, Step
+from .features import feature_vectors, takes_features
 from .fingerprint import content_of, rows_of
 from .first_reading import FirstReading, refuse_bad_rows, without_rows
 from .ids import numbered
 from .images import ImageReader, Process, is_separable
 from .mapped_dataset import ArrowEnvironmentDataset, Reader
 from .origins import where
-from .processors import takes_text
+from .processors import takes_audio, takes_text
 from .reading import read_dataset
+from .sounds import SoundReader, sound_reader, undecoded, with_length
 from .split_names import with_canonical_names
 from .splits import ROLES, Protocol, divide
 from .targets import CLASSIFICATION, read_targets
@@ -42,6 +44,7 @@ __all__ = ["Columns", "environment_datasets", "read_dataset"]
 logger = logging.get_logger(__name__)
 REGRESS = " To predict the number itself: --task regression (Columns(task='regression'))."
 MANY_CLASSES = 20  # more values than these that hardly repeat are no classes
+ONE_SIZE = " Images must have one size, unless the model has an image processor."
 SHARE_OF_MEMORY = 0.25  # of what is available: images that fill no more of it are kept there
 
 
@@ -50,15 +53,19 @@ class Columns:
     """What a dataset's columns hold.
 
     `image`: None: the only column of images. `text`: one column, or two for sentence pairs; None: images.
-    `environment`: one column, or several whose combinations are the environments. `task`: what the label
-    says: `classification`, `regression` (`label` holds numbers), or `multi_label` (`label` names several
-    columns of 0 and 1, or one of lists).
+    `environment`: one column, or several whose combinations are the environments. `features`: columns of
+    numbers, lists of numbers and categories, which together are vectors; None: images or texts. `audio`:
+    None: the only column of sounds, where the model takes sounds. `task`: what the label says:
+    `classification`, `regression` (`label` holds numbers), or `multi_label` (`label` names several columns of
+    0 and 1, or one of lists).
     """
 
     label: str | Sequence[str] = "label"
     environment: Sequence[str] = ("environment",)
     image: str | None = None
     text: Sequence[str] | None = None
+    features: Sequence[str] | None = None
+    audio: str | None = None
     task: str = CLASSIFICATION
 
     @property
@@ -74,6 +81,8 @@ def environment_datasets(
     in_memory: bool | None = None,
     max_length: int | None = None,
     skip_bad_rows: int = 0,
+    impute: bool = False,
+    max_seconds: float | None = None,
     tell: Callable[[str], None] = logger.info,
 ) -> dict[str, EnvironmentDataset]:
     """`train`, `validation` and `test`, divided by `protocol`, ready for `OODTrainer`; `in_domain_test` too,
@@ -82,18 +91,23 @@ def environment_datasets(
     A split called `val`, `dev` or the like is the one that it means. Other splits than these three are pooled
     where there is no `train`, and left alone where there is one; a test split without any label is left
     alone where environments are held out for testing. `tell` is called with a line for each split: its rows,
-    classes and environments, and the rows that have no part in it, and why.
-    `processor`: the model's tokenizer or image processor (`load_processor`); None: images as they are.
+    classes and environments, and the rows that have no part in it, and why; and with one for features: which
+    columns are numbers and which categories.
+    `processor`: the model's tokenizer, feature extractor or image processor (`load_processor`); None: images
+    as they are.
     `in_memory`: keep images decoded in memory, or decode them batch by batch; None: as there is room. Texts
-    always stay on disk as tokens. `max_length`: tokens of a text. `skip_bad_rows`: at most so many rows whose
-    image cannot be read, or has another size than the others, are left out. Classes and environments of the
-    splits are matched by name. Raises `ValueError` for columns that are missing or do not fit, bad rows, and
-    as `divide` does, `TypeError` for a stream.
+    always stay on disk as tokens, sounds as files. `max_length`: tokens of a text. `max_seconds`: sounds are
+    cut, or filled up, to this length. `skip_bad_rows`: at most so many rows whose image or sound cannot be
+    read, or whose image has another size than the others, are left out. `impute`: missing features are the
+    median, or the most frequent category, of the training rows; otherwise they are an error. Classes and
+    environments of the splits are matched by name. Raises `ValueError` for columns that are missing or do not
+    fit, bad rows, and as `divide` does, `TypeError` for a stream.
 
     Example: `environment_datasets(read_dataset("scans.csv"), Columns(text=["report"], environment=
     ["hospital"]), Protocol(test_environments=["C"]), load_processor("bert-base-uncased"))`
     """
     columns, protocol = columns or Columns(), protocol or Protocol()
+    processor = with_length(processor, max_seconds)
     if isinstance(dataset, IterableDataset | IterableDatasetDict):
         raise TypeError(
             f"{type(dataset).__name__}: which rows are held out, and batches of equal environments, need "
@@ -112,6 +126,24 @@ def environment_datasets(
     sizes = {split: len(data) for split, data in dataset.items()}
     asked = with_combinations(protocol, environment_names, columns.environment)
     roles = divide(sizes, environment_ids, environment_names, asked)
+    if columns.features is not None:
+        _check_features(columns, processor)
+        processor, vectors = feature_vectors(dataset, columns.features, roles["train"], impute, processor)
+        labels = _by_split(targets.values, dataset)
+        for line in account(dataset, labels, targets.names, environments, environment_names, roles, {}):
+            tell(line)
+        tell(processor.told())
+        return {
+            role: EnvironmentDataset(
+                torch.from_numpy(vectors[rows]),
+                torch.from_numpy(targets.values[rows]),
+                torch.from_numpy(environment_ids[rows]),
+                targets.names,
+                environment_names,
+                processor=processor,
+            )
+            for role, rows in roles.items()
+        }
     table, read, finish, raw = _prepare(dataset, columns, processor, max_length)
     divided: dict[str, EnvironmentDataset] = {}
     for role, rows in roles.items():
@@ -127,7 +159,9 @@ def environment_datasets(
             processor=processor,
         )
     bad: dict[int, str] = {}
-    if isinstance(read, ImageReader):
+    if isinstance(read, SoundReader):
+        divided, bad = _read_once(divided, False, skip_bad_rows, dataset)
+    elif isinstance(read, ImageReader):
         keep = fits_in_memory(divided) if in_memory is None else in_memory
         divided, bad = _read_once(divided, keep, skip_bad_rows, dataset)
     else:
@@ -137,6 +171,20 @@ def environment_datasets(
     for line in account(dataset, labels, targets.names, environments, environment_names, roles, bad):
         tell(line)
     return divided
+
+
+def _check_features(columns: Columns, processor: Any) -> None:
+    """Raise `ValueError` for features with a model of something else, and for the label among them."""
+    features = list(columns.features or [])
+    if any(other is not None for other in (columns.text, columns.image, columns.audio)):
+        raise ValueError("A sample is features in columns, or texts, an image or a sound: name one of these.")
+    if processor is not None and not takes_features(processor):
+        raise ValueError(
+            f"Features in columns ({', '.join(features)}) need a model of vectors, such as mlp or linear: "
+            "the model has a tokenizer or processor for something else."
+        )
+    if told := [name for name in columns.labels if name in features]:
+        raise ValueError(f"{told[0]!r} is the label: leave it out of the feature columns.")
 
 
 def used_splits(
@@ -242,7 +290,8 @@ def _read_once(
         assert isinstance(part, ArrowEnvironmentDataset)
         read[role] = reading.read(part.table, part.read, part.columns["position"], keep)
     reading.mark_sizes()
-    refuse_bad_rows(reading.bad, skip, row_teller(dataset))
+    note = "" if takes_audio(next(iter(parts.values())).processor) else ONE_SIZE
+    refuse_bad_rows(reading.bad, skip, row_teller(dataset), note)
     done: dict[str, EnvironmentDataset] = {}
     for role, part in parts.items():
         good = without_rows(part.columns["position"], reading.bad)
@@ -279,11 +328,26 @@ def _prepare(
             raise ValueError(
                 f"The model takes texts: name the text column, one of {', '.join(first.column_names)}."
             )
+        if columns.audio is not None:
+            raise ValueError("The model takes texts: leave the column of sounds out.")
         require_columns(first, *columns.text)
         raw = together(dataset, columns.text)
         require_texts(raw, columns.text, row_teller(dataset))
         tokens = tokenize(raw, processor, columns.text, max_length)
         return tokens, TokenReader(tuple(tokens.column_names)), Pad(processor), raw
+    if takes_audio(processor):
+        if columns.text is not None or columns.image is not None:
+            raise ValueError("The model takes sounds: leave the columns of texts and images out.")
+        sound = find_audio_column(first, columns.audio)
+        sounds = {split: undecoded(data, sound) for split, data in dataset.items()}
+        table = together(DatasetDict(sounds), [sound])
+        return table, sound_reader(sound, processor), None, table
+    if columns.audio is not None:
+        raise ValueError(
+            f"Sounds ({columns.audio}) need a model that takes sounds, with its feature extractor."
+        )
+    if takes_features(processor):
+        raise ValueError("The model takes features in columns: name them (feature_columns).")
     if columns.text is not None:
         raise ValueError(
             f"Texts ({', '.join(columns.text)}) need a model that takes texts, with its tokenizer."

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
+from datasets import Audio, ClassLabel, Dataset, DatasetDict, Features, Image, Value
 
 from ..errors import unknown_name
-from .columns import find_image_column, require_columns
+from .columns import find_audio_column, find_image_column, require_columns
+from .features import takes_features
 from .image_paths import open_images
 from .origins import Origin, with_origins
-from .processors import takes_text
+from .processors import takes_audio, takes_text
 from .reading import Named, Reading, read_dataset
 from .split_names import canonical_split
 from .tables import table_format, written_cells
@@ -41,12 +42,29 @@ def choose_split(splits: Sequence[str], wanted: str | None) -> str:
 
 
 def input_columns(
-    rows: Dataset, processor: Any, image: str | None = None, text: Sequence[str] | None = None
+    rows: Dataset,
+    processor: Any,
+    image: str | None = None,
+    text: Sequence[str] | None = None,
+    audio: str | None = None,
 ) -> list[str]:
-    """The columns that a model with this processor reads: one of images, one of texts, or a sentence pair.
+    """The columns that a model with this processor reads: one of images, one of sounds, one of texts, a
+    sentence pair, or its features.
 
-    Default: the only column of images, or of strings. Raises `ValueError` with the columns there are.
+    Default: the only column of images, of sounds, or of strings. Raises `ValueError` with the columns there
+    are.
     """
+    if takes_audio(processor):
+        if text or image:
+            raise ValueError("The model classifies sounds: leave --text_column and --image_column out.")
+        return [find_audio_column(rows, audio)]
+    if audio:
+        raise ValueError("The model classifies no sounds: leave --audio_column out.")
+    if takes_features(processor):
+        if text or image:
+            raise ValueError("The model reads features: leave --text_column and --image_column out.")
+        require_columns(rows, *processor.columns)
+        return list(processor.columns)
     if not takes_text(processor):
         if text:
             raise ValueError("The model classifies images: leave --text_column out.")
@@ -73,7 +91,7 @@ def read_rows(
     """One split of a dataset, images to be opened, and its own columns as a table, row by row.
 
     A .csv, .tsv or .xlsx file is read as strings, exactly as they stand there; an empty cell is
-    nothing to predict from. Images are shown by the names of
+    nothing to predict from. Images and sounds are shown by the names of
     their files (as the table writes them, or relative to the folder), classes by their names. Raises
     `ValueError` as `choose_split` does and for no rows, `FileNotFoundError` for a file that is not there.
     """
@@ -103,13 +121,13 @@ def _require_rows(count: int, what: str) -> None:
 
 
 def own_columns(rows: Dataset, folder: Path) -> pd.DataFrame:
-    """The columns as a table: classes by name, images by the names of their files, relative to `folder` if
-    they lie there, and without their folder elsewhere; an image without a file is an empty cell."""
+    """The columns as a table: classes by name, images and sounds by the names of their files, relative to
+    `folder` if they lie there, and without their folder elsewhere; one without a file is an empty cell."""
     plain = rows.with_format("arrow")
     shown: dict[str, Any] = {}
     for name, feature in rows.features.items():
-        if isinstance(feature, Image):
-            cells = rows.select_columns(name).cast_column(name, Image(decode=False))[name]
+        if isinstance(feature, Image | Audio):
+            cells = rows.select_columns(name).cast_column(name, type(feature)(decode=False))[name]
             shown[name] = [_file_name(cell, folder) for cell in cells]
         elif isinstance(feature, ClassLabel):
             shown[name] = [

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, Image
+from datasets import Audio, Dataset, Image
 
 KEYS = ("id", "key", "file_name", "path", "patient", "name")  # columns that tell a row from others
 
@@ -59,18 +59,19 @@ def where(dataset: Dataset, row: int, split: str | None = None) -> str:
 
 
 def key_of(dataset: Dataset, row: int) -> str | None:
-    """The first cell of the row that tells it from others: `file_name 7.png`, or the name of its image."""
+    """The first cell of the row that tells it from others: `file_name 7.png`, or its image's or
+    sound's."""
     for name in KEYS:
         if name in dataset.column_names:
             cell = dataset.with_format(None).select_columns([name])[row][name]
             if isinstance(cell, str | int) and cell != "":
                 return f"{name} {cell}"
     for name, feature in dataset.features.items():
-        if isinstance(feature, Image):
+        if isinstance(feature, Image | Audio):
             cell = (
                 dataset.with_format(None)
                 .select_columns([name])
-                .cast_column(name, Image(decode=False))[row][name]
+                .cast_column(name, type(feature)(decode=False))[row][name]
             )
             if cell and cell["path"]:
                 return Path(cell["path"]).name

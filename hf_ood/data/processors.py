@@ -1,15 +1,29 @@
-"""What a model's repository says about its input: a tokenizer, an image processor, or nothing."""
+"""What a model's repository says about its input: a tokenizer, another processor, or nothing."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerBase
-from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoImageProcessor,
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+    SequenceFeatureExtractor,
+)
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+)
+
+from .features import FeatureProcessor, features_file
 
 
 def load_processor(model_name_or_path: str | None, **options: Any) -> Any:
-    """The tokenizer of a model that can classify texts, the image processor of any other.
+    """The tokenizer of a model that can classify texts, the feature extractor of one that can classify
+    sounds, the `FeatureProcessor` of one of vectors that was saved with one, the image processor of any
+    other.
 
     None for no model: the networks of this package take images as they are. `options` as for
     `from_pretrained`. Raises `ValueError` when the tokenizer cannot pad.
@@ -17,6 +31,10 @@ def load_processor(model_name_or_path: str | None, **options: Any) -> Any:
     if model_name_or_path is None:
         return None
     config = AutoConfig.from_pretrained(model_name_or_path, **options)
+    if getattr(config, "num_features", None) is not None and features_file(model_name_or_path, **options):
+        return FeatureProcessor.from_pretrained(model_name_or_path, **options)
+    if classifies_sounds(config):
+        return AutoFeatureExtractor.from_pretrained(model_name_or_path, **options)
     if config.model_type not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
         return AutoImageProcessor.from_pretrained(model_name_or_path, **options)
     tokenizer = AutoTokenizer.from_pretrained(model_name_or_path, **options)
@@ -26,6 +44,14 @@ def load_processor(model_name_or_path: str | None, **options: Any) -> Any:
             "lengths make no batch: set tokenizer.pad_token and config.pad_token_id and save both."
         )
     return tokenizer
+
+
+def classifies_sounds(config: Any) -> bool:
+    return config.model_type in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES
+
+
+def takes_audio(processor: Any) -> bool:
+    return isinstance(processor, SequenceFeatureExtractor)
 
 
 def takes_text(processor: Any) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
+from datasets import Audio, Dataset, DatasetDict, load_dataset, load_from_disk
 
 from ..options import Flag, option
 from .align import listed
@@ -74,8 +74,8 @@ def read_dataset(
     pattern is one table. A folder is what `save_to_disk` or `push_to_hub` make of one; tables, which are
     splits where each is called like one as a whole (`val.csv`, not `val-thorens.csv`); images or sounds in
     folders of classes, of domains and classes (`load_folder`), or with one table at its top that names them.
-    A column that names image files is one of images. What names of folders and files tell, or folders without
-    a table, are the columns `label` and `environment`.
+    A column that names image files is one of images, one that names sound files one of sounds. What names of
+    folders and files tell, or folders without a table, are the columns `label` and `environment`.
 
     Raises `ValueError` for what cannot be read, with the row and the way out, `FileNotFoundError` for a file
     that is not there.
@@ -200,8 +200,9 @@ def _table_of_files(
     data = open_images(
         DatasetDict(train=read_table(table, reading.table)), path, reading.allow_outside_files
     )["train"]
-    if "file_name" in data.column_names and "image" not in data.column_names:
-        data = data.rename_column("file_name", "image")
+    kind = "audio" if isinstance(data.features.get("file_name"), Audio) else "image"
+    if "file_name" in data.column_names and kind not in data.column_names:
+        data = data.rename_column("file_name", kind)
     files = opened_files(data)
     if not files:
         raise ValueError(

@@ -26,6 +26,7 @@ RECORDED = (
     "text_column", "image_column", "task", "label_column", "environment_column", "test_environments",
     "trainable", "cache_features", "interpolate_with_start", "learning_rate", "optim", "lr_scheduler_type",
     "per_device_train_batch_size", "gradient_accumulation_steps", "also_test", *ONLY_TRAINING,
+    "audio_column", "max_seconds", "feature_columns", "impute",
     "in_memory", "use_cpu", "report_to", "run_name", "logging_steps", "logging_strategy",
     "per_device_eval_batch_size", "dataloader_num_workers", "trust_remote_code",
 )  # fmt: skip

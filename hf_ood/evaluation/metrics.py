@@ -11,6 +11,11 @@ from transformers import EvalPrediction
 from ..data.targets import CLASSIFICATION, MULTI_LABEL, REGRESSION
 from .auroc import auroc, classes_present
 from .measures import HEADLINES, POOLED, over_environments, rises
+from .modules.environment_report.environment_inputs import (
+    class_ids,
+    require_named,
+    require_same_length,
+)
 from .modules.environment_report.environment_measures import (
     by_group,
     by_name,
@@ -48,10 +53,17 @@ def environment_report(
 
     Labels that are floats [N] are a regression's, of logits [N, 1]: see `regression_measures` for the
     entries. Those that are floats [N, L] tell by 0 and 1 which labels a sample has: see
-    `multi_label_measures`. Raises `ValueError` when an environment id has no name.
+    `multi_label_measures`. Raises `ValueError` when an environment id has no name, a name stands twice, a
+    label is no column of the logits or NaN, or rows are missing on one side.
     """
-    if len(environments) and environments.max() >= len(names):
-        raise ValueError(f"Environment id {environments.max()} has no name; there are {len(names)}.")
+    require_same_length({"logits": logits, "labels": labels, "environments": environments})
+    require_named(environments, len(names))
+    if np.issubdtype(labels.dtype, np.floating) and np.isnan(labels).any():
+        wrong = np.isnan(labels).reshape(len(labels), -1).any(1)
+        raise ValueError(
+            f"{int(wrong.sum()):,} of {len(labels):,} labels are NaN (the first in row {int(wrong.argmax())}"
+            "): leave out the rows without a label."
+        )
     number, classes = len(names), logits.shape[1]
     if labels.ndim == 2:
         found = multi_label_measures(logits, labels, environments, number)
@@ -60,6 +72,7 @@ def environment_report(
     if np.issubdtype(labels.dtype, np.floating):
         found = regression_measures(logits[:, 0], labels, environments, number)
         return {name: _defined(entry) for name, entry in by_name(found, names).items()}
+    labels = class_ids(labels, "labels", classes)
     predictions = logits.argmax(1)
     measures = _class_measures(log_softmax(logits), predictions, labels, environments, number)
     predicted = np.bincount(environments * classes + predictions, minlength=number * classes)

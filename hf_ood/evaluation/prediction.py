@@ -1,4 +1,4 @@
-"""Logits of any classifier of images or texts on any data set of them."""
+"""Logits of any classifier of images, texts, sounds or features on any data set of them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from datasets import Dataset
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import (
+    AutoModelForAudioClassification,
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
     PreTrainedConfig,
@@ -18,24 +19,28 @@ from transformers import (
 )
 from transformers.utils.logging import tqdm
 
+from ..data.features import takes_features
 from ..data.origins import where
-from ..data.processors import load_processor, takes_text
+from ..data.processors import load_processor, takes_audio, takes_text
 from ..data.reading_images import as_rgb, first_bad_image
+from ..data.sounds import first_bad_sound, sound_reader, undecoded
 from ..data.targets import CLASSIFICATION, MULTI_LABEL, PROBLEM_TYPES, REGRESSION
 from ..data.text import MAX_LENGTH, require_texts
 
 
 def load_classifier(model: str, **options: Any) -> tuple[PreTrainedModel, Any]:
-    """A classifier and its tokenizer or image processor, from a Hub id or a folder; `options` as for
-    `from_pretrained`.
+    """A classifier and its tokenizer, feature extractor, image processor or `FeatureProcessor`, from a Hub id
+    or a folder; `options` as for `from_pretrained`.
 
     Raises `ValueError` when the checkpoint lacks weights, such as a head that was never trained:
     `from_pretrained` would make them up.
     """
     processor = load_processor(model, **options)
-    auto_class = (
-        AutoModelForSequenceClassification if takes_text(processor) else AutoModelForImageClassification
-    )
+    auto_class: Any = AutoModelForImageClassification
+    if takes_text(processor):
+        auto_class = AutoModelForSequenceClassification
+    elif takes_audio(processor):
+        auto_class = AutoModelForAudioClassification
     return load_network(auto_class, model, **options), processor
 
 
@@ -68,16 +73,25 @@ def predict_logits(
 ) -> np.ndarray:
     """Logits float32 [N, C] in the data set's order, with a progress bar.
 
-    `columns`: that of the images, or those of the texts: one, or two for sentence pairs. `max_length`: texts
-    are cut after so many tokens; default: what the tokenizer says the model takes, at most 512. Raises
-    `ValueError` when some are not finite, and for an image that cannot be read.
+    `columns`: that of the images or sounds, or those of the texts: one, or two for sentence pairs; a
+    `FeatureProcessor` knows its own. `max_length`: texts are cut after so many tokens; default: what the
+    tokenizer says the model takes, at most 512. Raises `ValueError` when some are not finite, and for an
+    image or a sound that cannot be read.
     """
+    if takes_features(processor):
+        return predict_vectors(model, processor.vectors(dataset), batch_size)
+
+    reader = sound_reader(columns[0], processor) if takes_audio(processor) else None
+    if reader is not None:
+        dataset = undecoded(dataset, columns[0])
 
     def process(rows: list[dict[str, Any]]) -> Any:
         if takes_text(processor):
             texts = [[row[column] for row in rows] for column in columns]
             limit = max_length or min(processor.model_max_length, MAX_LENGTH)
             return processor(*texts, truncation=True, max_length=limit, padding=True, return_tensors="pt")
+        if reader is not None:
+            return reader({columns[0]: [row[columns[0]] for row in rows]})
         images = [as_rgb(row[columns[0]]) for row in rows]
         return processor(images=images, return_tensors="pt")
 
@@ -91,18 +105,32 @@ def predict_logits(
     )
     try:
         logits = [
-            model(**_placed(inputs, model)).logits.float().cpu().numpy()
+            model(**placed(inputs, model)).logits.float().cpu().numpy()
             for inputs in tqdm(batches, desc="Predicting", unit="batch")
         ]
     except Exception as error:  # an image that cannot be read raises many kinds, in workers too
-        bad = None if takes_text(processor) else first_bad_image(dataset, columns[0])
+        bad = first_bad_sound(dataset, reader) if reader is not None else None
+        if reader is None and not takes_text(processor):
+            bad = first_bad_image(dataset, columns[0])
         if bad is None:
             raise
         raise ValueError(bad) from error
     return finite(np.concatenate(logits))
 
 
-def _placed(inputs: Mapping[str, Tensor], model: PreTrainedModel) -> dict[str, Tensor]:
+@torch.inference_mode()
+def predict_vectors(model: PreTrainedModel, features: np.ndarray, batch_size: int = 64) -> np.ndarray:
+    """Logits float32 [N, C] of vectors [N, D], a batch at a time. Raises `ValueError` for another D than the
+    model takes."""
+    expected = getattr(model.config, "num_features", None)
+    if expected is not None and features.shape[1] != expected:
+        raise ValueError(f"The columns hold {features.shape[1]} numbers a row, the model takes {expected}.")
+    parts = torch.from_numpy(features).split(batch_size)
+    found = [model(pixel_values=part.to(model.device, model.dtype)).logits.float().cpu() for part in parts]
+    return finite(torch.cat(found).numpy())
+
+
+def placed(inputs: Mapping[str, Tensor], model: PreTrainedModel) -> dict[str, Tensor]:
     """On the model's device; images in its precision, tokens as they are."""
     kinds = {name: model.dtype if value.is_floating_point() else None for name, value in inputs.items()}
     return {name: value.to(model.device, kinds[name]) for name, value in inputs.items()}

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from datasets import Dataset
 from transformers import AutoModelForImageClassification, PreTrainedModel
 
 from ..data.columns import require_columns
+from ..data.features import takes_features
 from ..data.measured_rows import input_columns, own_columns
 from ..data.targets import MULTI_LABEL, REGRESSION
 from .metrics import log_softmax
-from .prediction import finite, load_network, predict_logits, predicted_task
+from .prediction import load_network, predict_logits, predict_vectors, predicted_task
 
 PREDICTION, PROBABILITY = "prediction", "probability"
 
@@ -35,7 +35,8 @@ def predict_table(
 ) -> pd.DataFrame:
     """A row for each of `rows`, in their order: its own columns, the predicted class and the probabilities.
 
-    `processor`: the model's tokenizer or image processor; None: it takes vectors, the numbers of `columns`.
+    `processor`: the model's tokenizer, image processor or `FeatureProcessor`; None: it takes vectors,
+    the numbers of `columns`.
     `columns`: what the model reads (an image; one text or two; numbers, or one column of lists of them);
     default: the only column of images or strings. `own`: the columns to keep beside the predictions; default:
     all, images by the names of their files. Labels are not needed, and not looked at.
@@ -50,10 +51,11 @@ def predict_table(
     if own is None:
         own = own_columns(rows, Path())
     if processor is None:
-        logits = predict_vectors(model, vectors(rows, columns or [], model), batch_size)
+        logits = predict_vectors(model, vectors(rows, columns or []), batch_size)
     else:
         read = list(columns or input_columns(rows, processor))
-        require_inputs(rows, read)
+        if not takes_features(processor):  # which tells more of what is missing
+            require_inputs(rows, read)
         logits = predict_logits(model, processor, rows, read, batch_size, num_workers, max_length)
     found = predictions(logits, model, prefix)
     taken = [name for name in found.columns if name in own.columns]
@@ -98,9 +100,9 @@ def require_inputs(rows: Dataset, columns: Sequence[str]) -> None:
             )
 
 
-def vectors(rows: Dataset, columns: Sequence[str], model: PreTrainedModel) -> np.ndarray:
+def vectors(rows: Dataset, columns: Sequence[str]) -> np.ndarray:
     """The numbers of the columns, float32 [N, D]. Raises `ValueError` for what is none, naming row and
-    column, and for another D than the model takes."""
+    column."""
     if not columns:
         raise ValueError(
             f"The model takes vectors: name the columns of their numbers (--feature_columns), some of "
@@ -122,9 +124,6 @@ def vectors(rows: Dataset, columns: Sequence[str], model: PreTrainedModel) -> np
     wrong = np.argwhere(~np.isfinite(found))
     if len(wrong):
         raise ValueError(f"Row {wrong[0][0]} (from 0) has a number that is not finite.")
-    expected = getattr(model.config, "num_features", None)
-    if expected is not None and found.shape[1] != expected:
-        raise ValueError(f"The columns hold {found.shape[1]} numbers a row, the model takes {expected}.")
     return found
 
 
@@ -134,14 +133,6 @@ def _is_number(value: Any) -> bool:
     except (ValueError, TypeError):
         return False
     return True
-
-
-@torch.inference_mode()
-def predict_vectors(model: PreTrainedModel, features: np.ndarray, batch_size: int = 64) -> np.ndarray:
-    """Logits float32 [N, C] of vectors [N, D], a batch at a time."""
-    parts = torch.from_numpy(features).split(batch_size)
-    found = [model(pixel_values=part.to(model.device, model.dtype)).logits.float().cpu() for part in parts]
-    return finite(torch.cat(found).numpy())
 
 
 def load_vector_model(model: str, **options: Any) -> PreTrainedModel:

@@ -11,6 +11,7 @@ from typing import Any
 from ..data.splits import IN_DOMAIN
 from ..data.targets import CLASSIFICATION
 from ..files import replace_text
+from ..local_paths import without_local_paths
 from .measures import measure_of
 from .metrics import (
     EnvironmentReport,
@@ -26,6 +27,7 @@ from .modules.environment_report.environment_measures import summarize_environme
 
 RESULTS_FILE = "results.json"
 TRAINED = ("cross_entropy", "binary_cross_entropy", "squared_error")  # of samples, in the training's log
+LOCAL = ("dataset", "config", "model", "command", "hyperparameters")  # what may name files of this machine
 PACKAGES = ("hf_ood", "torch", "transformers", "datasets", "accelerate", "numpy")
 
 
@@ -147,10 +149,16 @@ def versions() -> dict[str, str]:
     return {package: version(package) for package in PACKAGES}
 
 
+def told(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Results as they may be told to others: local data, models and files without the way to them."""
+    return {key: without_local_paths(value) if key in LOCAL else value for key, value in results.items()}
+
+
 def save_results(results: Mapping[str, Any], folder: str | Path) -> Path:
-    """Write `results.json` in one move: it is either the old file or the whole new one."""
+    """Write `results.json`, without paths of this machine, in one move: it is either the old file or the
+    whole new one."""
     path = Path(folder) / RESULTS_FILE
-    replace_text(path, json.dumps(results, indent=2, allow_nan=False) + "\n")
+    replace_text(path, json.dumps(told(results), indent=2, allow_nan=False) + "\n")
     return path
 
 

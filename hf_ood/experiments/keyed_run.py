@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import re
 from dataclasses import dataclass
@@ -11,11 +10,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..data.colored_mnist.digits import EMBEDDED, source_fingerprint
+from ..data.built_in import BUILT_IN, DEFAULT_DATASET
 from ..evaluation.results import RESULTS_FILE, load_results, versions
 from ..methods.registry import METHODS, method_parts
 from ..runs.attribution import REPORT_FILE
-from ..runs.data import BUILT_IN
 from ..runs.sections import sections
 from ..runs.settings import Settings, canonical, merge, spec_from_settings
 from ..runs.spec import RunSpec
@@ -67,7 +65,7 @@ class Run:
         """
         own = {"seed": self.seed, "output_dir": str(self.folder(root)), "num_threads": 1}
         settings = canonical(self.settings)
-        data = settings.get("dataset", "colored_mnist")
+        data = settings.get("dataset", DEFAULT_DATASET)
         seeded = data in BUILT_IN and "seed" in sections().get(data, {})
         return merge({data: {"seed": self.seed}} if seeded else {}, own, settings)
 
@@ -79,11 +77,9 @@ class Run:
 def data_fingerprint(settings: Settings) -> str:
     """Changes with the rows of files and folders, and with the digits that are coloured; what comes from the
     Hub is known by its name alone."""
-    name = settings.get("dataset", "colored_mnist")
-    if name == "colored_mnist":
-        return source_fingerprint(settings.get(name, {}).get("source", EMBEDDED))
-    if name in BUILT_IN:  # made by its function alone
-        return hashlib.sha256(inspect.getsource(BUILT_IN[name]).encode()).hexdigest()[:16]
+    name = settings.get("dataset", DEFAULT_DATASET)
+    if name in BUILT_IN and BUILT_IN[name].tensors:
+        return BUILT_IN[name].fingerprint(settings.get(name, {}))
     path = Path(name)
     files = (
         [path]

@@ -10,6 +10,7 @@ from ..data.targets import CLASSIFICATION, MULTI_LABEL, REGRESSION
 from ..evaluation.measures import HEADLINES
 from ..evaluation.metrics import over, task_of_report
 from ..evaluation.verdicts import interval
+from ..names import markdown
 from ..reporting.many_environments import MOST_ROWS, from_worst, shortened
 from ..reporting.tables import EVALUATED, MEASURES, shown
 
@@ -126,9 +127,9 @@ def limits(results: Results) -> dict[str, Any]:
         "in_distribution": in_distribution,
         "seen": "new samples from its training environments" if known else "the samples it was trained on",
         "worst_environment": ranked[0],
-        "failures": failures
+        "failures": list(map(markdown, failures))
         if len(failures) <= MOST_ROWS
-        else [shortened([name for name in ranked if name in failures])],
+        else [shortened([markdown(name) for name in ranked if name in failures])],
         "failure_points": round(100 * FAILURE),
     }
 

@@ -11,19 +11,25 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from ..data.built_in import BUILT_IN
 from ..data.splits import IN_DOMAIN
 from ..data.tables import table_format
 from ..data.targets import CLASSIFICATION
 from ..discovery import INFERENCES
+from ..evaluation.results import told
 from ..methods.registry import METHODS
 from ..models import MODELS
+from ..names import markdown, markdown_block, markdown_code
 from ..reporting.many_environments import summary_note, summary_rows
 from ..reporting.tables import EVALUATED
-from .card_measures import card_kind, cells, headings, intervals, limits, told
+from .card_measures import card_kind, cells, headings, intervals, limits
+from .card_measures import told as measure_told
 
 TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
 DESCRIBED: dict[str, Any] = {**METHODS, **INFERENCES}
 CARD_MEASURES = {**EVALUATED, CLASSIFICATION: ("accuracy", "macro_f1", "loss", "ece")}
+# what a run reads, if not images
+KINDS = {"text_column": "text", "feature_columns": "tabular", "audio_column": "audio"}
 Results = Mapping[str, Any]
 
 
@@ -35,6 +41,7 @@ def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelC
     The loading code is for the run's folder. Raises `ValueError` when another run differs in more than its
     seed.
     """
+    results, others = told(results), [told(other) for other in others]
     for other in others:
         for key, value in _what_is_run(results).items():
             if (found := _what_is_run(other)[key]) != value:
@@ -43,8 +50,10 @@ def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelC
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"A seed is there twice: {seeds}.")
     network = results["hyperparameters"]["model"]["name"]
-    texts = "text_column" in results["hyperparameters"].get("data", {})
-    task = f"{'text' if texts else 'image'}-classification"
+    inputs = next(
+        (kind for flag, kind in KINDS.items() if flag in results["hyperparameters"].get("data", {})), "image"
+    )
+    task = f"{inputs}-classification"
     name = f"{network}-{results['config']}-{results['method']}".replace("+", "-")
     data = ModelCardData(
         model_name=name,
@@ -61,6 +70,9 @@ def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelC
         template_path=str(TEMPLATE),
         **{
             **results,
+            "cell": markdown,
+            "code": markdown_code,
+            "block": markdown_block,
             "name": name,
             "task": task,
             "remote_code": network in MODELS and "source" not in results["hyperparameters"]["model"],
@@ -71,7 +83,7 @@ def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelC
             "kind": card_kind(results),
             "headings": headings(results),
             "cells": partial(cells, results),
-            "told": partial(told, results),
+            "told": partial(measure_told, results),
             "intervals": intervals([results, *others]) if others else {},
             "rows": summary_rows(results["environments"], CARD_MEASURES[card_kind(results).task]),
             "summary_note": summary_note(results["environments"]),
@@ -106,9 +118,9 @@ def is_local(dataset: str) -> bool:
 
 
 def hub_datasets(dataset: str) -> list[str] | None:
-    """The Hub data sets behind a run's: Colored MNIST is made of MNIST; local data have none."""
-    if dataset == "colored_mnist":
-        return ["ylecun/mnist"]
+    """The Hub data sets behind a run's: what a built-in one is made of; local data have none."""
+    if dataset in BUILT_IN:
+        return list(BUILT_IN[dataset].made_of) or None
     if re.fullmatch(r"[\w.-]+/[\w.-]+", dataset) and not is_local(dataset):
         return [dataset]
     return None

@@ -10,7 +10,8 @@ import safetensors
 from huggingface_hub import get_token
 from transformers.dynamic_module_utils import get_relative_import_files
 
-from ..evaluation.results import RESULTS_FILE
+from ..data.features import FEATURES_FILE
+from ..evaluation.results import RESULTS_FILE, load_results, told
 from ..uploads import push_files
 
 CARD_FILE = "README.md"
@@ -22,6 +23,7 @@ PUBLISHED = (
     "model*.safetensors",
     "model.safetensors.index.json",
     "preprocessor_config.json",
+    FEATURES_FILE,
     "tokenizer*.json",
     *(
         "special_tokens_map.json",
@@ -56,6 +58,8 @@ def push(
     folder = Path(run_folder)
     files: dict[str, Path | bytes] = {file.name: file for file in published_files(folder)}
     refuse_secrets(files.values(), token or get_token())
+    results = told(load_results(folder))  # one of an earlier version may have paths of this machine
+    files[RESULTS_FILE] = (json.dumps(results, indent=2) + "\n").encode()
     card = (folder / CARD_FILE).read_text(encoding="utf-8")
     files[CARD_FILE] = card.replace('"."', f'"{repo_id}"').encode()
     try:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..data import EnvironmentDataset, collate
 from ..explain import Attributions
+from ..names import plot_text
 from .many_environments import standing_at
 
 ATTRIBUTIONS_FILE = "attributions.png"
@@ -65,11 +66,11 @@ def _shown_environments(rows: EnvironmentDataset, right: Tensor) -> dict[str, st
     """The environments that get a row, with its heading."""
     names = list(rows.environment_counts())
     if len(names) <= MOST_LINES:
-        return {name: name.replace("_", "\n", 1) for name in names}
+        return {name: plot_text(name).replace("_", "\n", 1) for name in names}
     of = {name: rows.environments == rows.environment_names.index(name) for name in names}
     accuracies = {name: {"accuracy": right[here].float().mean().item()} for name, here in of.items()}
     places = standing_at(accuracies)
-    return {name: f"{name}\n({place} of {len(names):,})" for name, place in places.items()}
+    return {name: f"{plot_text(name)}\n({place} of {len(names):,})" for name, place in places.items()}
 
 
 def _draw_example(axes: Axes, rows: EnvironmentDataset, attributions: Attributions, row: int) -> None:
@@ -79,7 +80,7 @@ def _draw_example(axes: Axes, rows: EnvironmentDataset, attributions: Attributio
     axes.imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest")
     axes.imshow(strength, cmap=HEAT, vmin=0, vmax=1)
     predicted, true = (
-        rows.label_names[number] for number in (attributions.predictions[row], rows.labels[row])
+        plot_text(rows.label_names[number]) for number in (attributions.predictions[row], rows.labels[row])
     )
     between = " / " if len(predicted) + len(true) <= 16 else " /\n"
     axes.set_title(f"{predicted}{between}{true}", fontsize=7)

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..evaluation.comparison import IN_DOMAIN, MEAN, SUMMARY, WORST, Comparison
+from ..names import plot_text
 from .colors import arm_colors
 from .comparison_table import MOST_COLUMNS, unit
 
@@ -64,9 +65,9 @@ def _draw_values(
                 fmt="o",
                 color=colors[row],
                 capsize=3,
-                label=row if position == 0 else None,
+                label=plot_text(row) if position == 0 else None,
             )
-    axes.set_xticks(range(len(columns)), [_wrapped(name) for _, name in columns], fontsize=8)
+    axes.set_xticks(range(len(columns)), [_wrapped(plot_text(name)) for _, name in columns], fontsize=8)
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.set_ylabel(unit(comparison))
     axes.grid(axis="y", alpha=0.3)
@@ -92,9 +93,9 @@ def _draw_differences(axes: Axes, comparison: Comparison, colors: dict[str, str]
             fillstyle="full" if line["of"] == MEAN else "none",
             capsize=3,
         )
-    axes.set_yticks(range(len(rows)), rows, fontsize=8)
+    axes.set_yticks(range(len(rows)), list(map(plot_text, rows)), fontsize=8)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     which = "mean (dots) and worst (squares)" if WORST in offsets else "difference"
     points = "points" if comparison.in_percent else unit(comparison)
-    axes.set_xlabel(f"{which} minus {comparison.first} ({points})", fontsize=8)
+    axes.set_xlabel(f"{which} minus {plot_text(comparison.first)} ({points})", fontsize=8)
     axes.grid(axis="x", alpha=0.3)

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from ..evaluation.comparison import Comparison, compare
 from ..files import all_or_nothing
+from ..names import file_name, markdown, markdown_code
 from .comparison_figure import draw_comparison
 from .comparison_table import (
     conclusions,
@@ -23,6 +24,7 @@ from .comparison_table import (
     terminal_table,
     unit,
 )
+from .terminal import say
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE, TEXT, PICTURE = "comparison.html", "comparison.md", "comparison.png"
@@ -51,9 +53,9 @@ def report_comparison(
     console = console or Console()
     console.print(terminal_table(comparison, console))
     for sentence in conclusions(comparison):
-        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        say(console, sentence)
     for what, file in (("page", PAGE), ("text", TEXT), ("plot", PICTURE)):
-        console.print(f"{what + ':':5s} {folder / file}", markup=False, highlight=False, soft_wrap=True)
+        say(console, f"{what + ':':5s} {folder / file}")
     return comparison
 
 
@@ -62,7 +64,7 @@ def comparison_name(comparison: Comparison) -> str:
     rows = list(comparison.rows)
     more = [f"and-{len(rows) - 4}-more"] if len(rows) > 4 else []
     words = "-".join([comparison.data.rpartition("/")[2], *rows[:4], *more])
-    return re.sub(r"[^A-Za-z0-9_.]+", "-", words).strip("-.")[:120] or "comparison"
+    return file_name(re.sub("[, ]+", "-", words))
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> None:
@@ -83,7 +85,11 @@ def _render(template: str, comparison: Comparison, image: str = "") -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["cell"] = _cell
+    environment.filters |= {
+        "code": markdown_code,
+        "name": markdown,
+        "cell": lambda text: markdown(text) if text else "",
+    }
     return environment.get_template(template).render(
         title=f"{unit(comparison)} of {', '.join(comparison.rows)} on {comparison.data}",
         conclusions=conclusions(comparison),
@@ -95,11 +101,6 @@ def _render(template: str, comparison: Comparison, image: str = "") -> str:
         image=image,
         command=_command(comparison),
     )
-
-
-def _cell(text: str) -> str:
-    """Text in a cell of a Markdown table: a name from data is no markup."""
-    return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", " ".join(text.split()))
 
 
 def _command(comparison: Comparison) -> str:

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from ..evaluation.comparison import IN_DOMAIN, LEVEL, MEAN, SUMMARY, WORDS, WORST, Comparison
 from ..evaluation.verdicts import Verdict
+from ..names import visible
+from .terminal import plain
 
 MOST_COLUMNS = 6  # held-out environments that are shown one by one on a terminal
 COLORS = {WORDS[Verdict.HOLDS]: "green", WORDS[Verdict.REVERSED]: "red"}
@@ -196,22 +198,24 @@ def terminal_table(comparison: Comparison, console: Console) -> Table:
 
 def _terminal_table(comparison: Comparison, cells: dict[str, dict[str, Cell]]) -> Table:
     title = f"{unit(comparison)} in held-out environments of {comparison.data}"
-    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=0, show_edge=False)
+    table = Table(title=plain(title), title_justify="left", box=SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("method", overflow="fold", min_width=len("method"))
     for column in cells[comparison.first]:
         difference = column.endswith(f" - {comparison.first}")
-        heading = column.replace(" - ", "\n- ", 1) if difference else re.sub("([_ ])", r"\1\n", column)
+        named = visible(column)
+        heading = named.replace(" - ", "\n- ", 1) if difference else re.sub("([_ ])", r"\1\n", named)
         width = WIDEST_VERDICT if difference else len(heading) if len(heading) < 2 else 6
-        table.add_column(escape(heading), justify="right", overflow="fold", min_width=width)
+        table.add_column(Text(heading), justify="right", overflow="fold", min_width=width)
     for row, own in cells.items():
-        table.add_row(escape(row), *(_colored(column, parts) for column, parts in own.items()))
+        table.add_row(plain(row), *(_colored(column, parts) for column, parts in own.items()))
         table.add_row()
     return table
 
 
-def _colored(column: str, parts: Cell) -> str:
-    text = escape("\n".join(parts)).replace("no difference", "no\ndifference")
+def _colored(column: str, parts: Cell) -> Text:
+    text = "\n".join(map(visible, parts)) if any(parts) else ""
+    text = text.replace("no difference", "no\ndifference")
     color = COLORS.get(parts[-1].rstrip(NOT_TOGETHER))
     if column == "selection" and "oracle" in text.lower():
         color = "red"
-    return f"[{color}]{text}[/]" if color else text
+    return Text(text, style=color or "")

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..evaluation.metrics import EnvironmentReport
+from ..names import plot_text
 from .panels import columns_of, panel_title, panels
 
 CONFUSION_FILE = "confusion.png"
@@ -26,6 +27,7 @@ def draw_confusion(
 
     `headings`: of the panels, by environment; default: their names.
     """
+    label_names = list(map(plot_text, label_names))
     longest = max(map(len, label_names))
     upright = longest <= 3
     size = 2.6 if len(label_names) <= MOST_NUMBERS else 4.5

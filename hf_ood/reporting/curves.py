@@ -17,6 +17,7 @@ from ..data.targets import CLASSIFICATION, MULTI_LABEL, REGRESSION
 from ..evaluation.measures import rises
 from ..evaluation.metrics import task_of_report
 from ..evaluation.results import TRAINED
+from ..names import plot_text
 from .colors import COLORS
 
 CURVES_FILE = "curves.png"
@@ -69,7 +70,7 @@ def draw_curves(results: Mapping[str, Any], file: Path) -> None:
     _draw_measures(accuracies, results["history"], results["environments"], kind)
     for axes in (losses, accuracies):
         _finish(axes, results["history"])
-    figure.suptitle(f"{results['method']} on {results['config']}, seed {results['seed']}")
+    figure.suptitle(f"{results['method']} on {plot_text(results['config'])}, seed {results['seed']}")
     figure.savefig(file, dpi=120)
 
 
@@ -114,7 +115,7 @@ def _draw_measures(
                 linewidth=2 if split == "test" else 1.2,
                 marker="o" if split == "test" else "s",
                 markersize=4,
-                label=f"{_own_name(name, split)} ({split.replace('_', ' ')})",
+                label=f"{plot_text(_own_name(name, split))} ({split.replace('_', ' ')})",
             )
             drawn += 1
     axes.set_ylabel(kind.label)

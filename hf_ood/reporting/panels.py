@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..evaluation.metrics import EnvironmentReport
+from ..names import plot_text
 from .many_environments import standing_at
 
 COLUMNS = 4
@@ -41,4 +42,4 @@ def panels(count: int, size: float = 3.0, text: float = 0.6) -> tuple[Figure, li
 
 
 def panel_title(heading: str, entry: Mapping[str, float]) -> str:
-    return f"{heading}\n{entry['accuracy']:.1%} of {entry['count']:,}"
+    return f"{plot_text(heading)}\n{entry['accuracy']:.1%} of {entry['count']:,}"

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..data import EnvironmentDataset
 from ..models.lenet.modeling_lenet import SobelEdges
+from ..names import plot_text
 
 
 def draw_samples(splits: Mapping[str, EnvironmentDataset], columns: int = 12) -> Figure:
@@ -18,7 +19,8 @@ def draw_samples(splits: Mapping[str, EnvironmentDataset], columns: int = 12) ->
     for split, dataset in splits.items():
         for name in dataset.environment_counts():
             members = (dataset.environments == dataset.environment_names.index(name)).nonzero()[:columns, 0]
-            rows.append((f"{name}\n({split})", dataset.columns["pixel_values"][members].float() / 255))
+            images = dataset.columns["pixel_values"][members].float() / 255
+            rows.append((f"{plot_text(name)}\n({split})", images))
     return _draw_rows(rows)
 
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
+from ..names import plot_text
 from .colors import COLORS
 
 REPORT_FILE = "shift.json"
@@ -81,5 +82,5 @@ def _draw_point(axes: Axes, name: str, shift: Mapping[str, Any], number: int, si
         markeredgecolor=color,
         markeredgewidth=1.5,
         markersize=size,
-        label=f"{name}: {x:.2f}, {y:.2f}",
+        label=f"{plot_text(name)}: {x:.2f}, {y:.2f}",
     )

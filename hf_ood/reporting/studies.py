@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from ..evaluation.verdicts import RULE
 from ..files import replace_text
+from ..names import markdown
 from .study_figure import draw_study
 from .summaries import Illustration, StudySummary
 
@@ -54,6 +55,7 @@ def _render(template: str, **context: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["name"] = markdown
     return environment.get_template(template).render(**context)
 
 

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ..names import plot_text
 from .colors import arm_colors
 from .summaries import ERRORS, StudySummary
 
@@ -26,7 +27,7 @@ def draw_study(summary: StudySummary) -> Figure:
     axes = list(figure.subplots(lines, columns, squeeze=False).flat)
     for unused in axes[panels:]:
         unused.remove()
-    colors = arm_colors([row.arm for row in summary.rows])
+    colors = arm_colors([plot_text(row.arm) for row in summary.rows])
     for number, (panel, measure) in enumerate(zip(axes, summary.measures, strict=False)):
         _draw_intervals(panel, summary, measure, colors)
         if number % columns:
@@ -46,7 +47,7 @@ def _draw_intervals(axes: Axes, summary: StudySummary, measure: str, colors: dic
         if measure in row.report:
             reported = row.report[measure]
             axes.plot(reported, position, "D", color="none", markeredgecolor="black", markersize=7)
-    axes.set_yticks(range(len(summary.rows)), [row.arm for row in summary.rows])
+    axes.set_yticks(range(len(summary.rows)), [plot_text(row.arm) for row in summary.rows])
     axes.set_ylim(len(summary.rows) - 0.5, -0.5)
     axes.set_xlabel(f"{measure.replace('_', ' ')}{'' if measure in ERRORS else ' (%)'}")
     if measure not in ERRORS:
@@ -59,7 +60,7 @@ def _draw_curves(axes: Axes, summary: StudySummary, colors: dict[str, str]) -> N
     for curve in summary.curves:
         color = colors[curve.arm]
         means = [value.mean for value in curve.values]
-        axes.plot(curve.epochs, means, marker="o", markersize=3, color=color, label=curve.arm)
+        axes.plot(curve.epochs, means, marker="o", markersize=3, color=color, label=plot_text(curve.arm))
         if all(value.n > 1 for value in curve.values):
             low = [value.mean - value.half_width for value in curve.values]
             high = [value.mean + value.half_width for value in curve.values]

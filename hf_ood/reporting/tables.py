@@ -14,10 +14,12 @@ from ..data.splits import IN_DOMAIN
 from ..data.targets import CLASSIFICATION, MULTI_LABEL, REGRESSION
 from ..evaluation.metrics import task_of_report
 from ..evaluation.results import RESULTS_FILE
+from ..names import visible
 from .confusion_figure import CONFUSION_FILE
 from .curves import CURVES_FILE
 from .many_environments import shortened, summary_note, summary_rows
 from .reliability import RELIABILITY_FILE
+from .terminal import plain, say
 
 # measure -> heading, format
 MEASURES = {
@@ -65,7 +67,7 @@ def environments_table(
     More than `MOST_ROWS` environments of a split are summarised, and the caption says so, as it says which
     of them are predicted as one class.
     """
-    table = Table(title=title, title_justify="left")
+    table = Table(title=plain(title), title_justify="left")
     said = "\n".join(filter(None, [summary_note(environments), *collapses(environments)]))
     table.caption, table.caption_justify = Text(said) if said else None, "left"
     for column in ("environment", part):
@@ -80,7 +82,8 @@ def environments_table(
         split = entry["split"]
         count = f"{entry['count']:,}{'*' if name in few else ''}" if "count" in entry else ""
         shown = SPLITS.get(split, split)
-        table.add_row(name.removeprefix(f"{IN_DOMAIN}/"), shown, *measures_row(entry, measures), count)
+        own_name = plain(name.removeprefix(f"{IN_DOMAIN}/"))
+        table.add_row(own_name, plain(shown), *measures_row(entry, measures), count)
     table.add_section()
     return table
 
@@ -88,7 +91,7 @@ def environments_table(
 def collapses(environments: dict[str, dict[str, Any]]) -> list[str]:
     """A sentence for each environment of several classes whose samples are all predicted as one."""
     return [
-        f"{name}: all {entry['count']:,} samples are predicted as {entry['collapsed_to']}"
+        f"{visible(name)}: all {entry['count']:,} samples are predicted as {visible(entry['collapsed_to'])}"
         for name, entry in environments.items()
         if "collapsed_to" in entry
     ]
@@ -140,7 +143,7 @@ def evaluation_table(results: dict[str, Any]) -> Table:
     table = environments_table(title, entries, measures, small_environments(results), part)
     for name, summary in summaries.items():
         for row in ("mean", "worst", "gap"):
-            table.add_row(row, name, *measures_row(summary[row], measures))
+            table.add_row(row, plain(name), *measures_row(summary[row], measures))
     return table
 
 
@@ -175,11 +178,10 @@ def print_results(results: dict[str, Any], folder: str) -> None:
     console.print(results_table(results))
     if results.get("interpolation"):
         console.print(interpolation_table(results["interpolation"]))
-    console.print(
+    say(
+        console,
         f"selection: {results['selection']}; {results['steps']} steps, {results['seconds']:.0f} s, "
         f"{results['samples_per_second']:,.0f} samples/s",
-        highlight=False,
-        soft_wrap=True,
     )
     _print_files(
         console,
@@ -197,14 +199,13 @@ def print_evaluation(results: dict[str, Any], folder: Path) -> None:
     console = Console()
     console.print(evaluation_table(results))
     if small := small_environments(results):
-        console.print(f"* too few samples to trust: {shortened(small)}", highlight=False)
+        say(console, f"* too few samples to trust: {shortened(list(map(visible, small)))}")
     for note in results.get("notes", []):
-        console.print(note, highlight=False, soft_wrap=True)
-    console.print(
+        say(console, note)
+    say(
+        console,
         f"labels matched {results['label_mapping']}; {results['seconds']:.0f} s, "
         f"{results['samples_per_second']:,.0f} samples/s",
-        highlight=False,
-        soft_wrap=True,
     )
     _print_files(
         console,
@@ -218,4 +219,4 @@ def _print_files(console: Console, folder: Path, files: dict[str, str]) -> None:
     for what, file in files.items():
         if not (folder / file).exists():
             continue  # a run on vectors has no card
-        console.print(f"{what + ':':{width}s} {folder / file}", highlight=False, soft_wrap=True)
+        say(console, f"{what + ':':{width}s} {folder / file}")

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from transformers import AutoModelForImageClassification
+from transformers import AutoConfig, AutoModelForImageClassification
 
 from ..data import collate
 from ..data.align import with_classes_of
+from ..data.processors import classifies_sounds
 from ..data.targets import CLASSIFICATION
 from ..evaluation.results import RESULTS_FILE
 from ..explain import attribute, default_layer, find_layer, summarize
@@ -45,6 +46,13 @@ def explain_run(
     if spec.data.task != CLASSIFICATION:
         raise ValueError(
             f"Grad-CAM shows what speaks for a class; the run of {folder} is a {spec.data.task}."
+        )
+    if classifies_sounds(AutoConfig.from_pretrained(folder)):
+        raise ValueError(f"Grad-CAM looks at images; the run of {folder} hears sounds.")
+    if spec.data.feature_columns:
+        raise ValueError(
+            f"Grad-CAM looks at images; the run of {folder} reads features in columns "
+            f"({', '.join(spec.data.feature_columns)})."
         )
     model = AutoModelForImageClassification.from_pretrained(folder).to(PartialState().device)
     if layer:

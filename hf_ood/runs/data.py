@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -19,36 +19,34 @@ from ..data import (
     Columns,
     EnvironmentDataset,
     Protocol,
-    colored_mnist_tensors,
     environment_datasets,
-    linear_unit_test_tensors,
     load_processor,
     read_dataset,
 )
+from ..data.built_in import BUILT_IN, refuse_unwritten
 from ..data.combinations import all_matching
+from ..data.features import FEATURES_FILE, FeatureProcessor
 from ..data.folders import ENVIRONMENT, LABEL
 from ..data.images import Process
+from ..data.processors import classifies_sounds, takes_audio
 from ..data.reading import Named, Reading, column_of
 from ..data.splits import IN_DOMAIN
 from ..data.targets import CLASSIFICATION
 from ..errors import unknown_name
-from .network import backbone
+from .network import VECTOR_MODELS, backbone, load_config
 from .spec import DataSpec, RunSpec
 
 logger = logging.get_logger(__name__)
 IN_MEMORY = {"auto": None, "always": True, "never": False}
 
-BUILT_IN: dict[str, Callable[..., dict[str, EnvironmentDataset]]] = {
-    "colored_mnist": colored_mnist_tensors,
-    "linear_unit_tests": linear_unit_test_tensors,
-}
-
-SHIFTED_TEST = ("linear_unit_tests",)  # their test split shifts every environment: no row is in-domain
-
 DATA_FLAGS = (
     "text_column",
     "image_column",
     "task",
+    "feature_columns",
+    "impute",
+    "audio_column",
+    "max_seconds",
     "label_column",
     "environment_column",
     "test_environments",
@@ -59,14 +57,19 @@ DATA_FLAGS = (
 )
 
 
-def load_splits(spec: RunSpec, configuration: str | None = None) -> dict[str, EnvironmentDataset]:
+def load_splits(
+    spec: RunSpec, configuration: str | None = None, processor: Any = None
+) -> dict[str, EnvironmentDataset]:
     """`train`, `validation` and `test` for the network of the run, and `in_domain_test` where there are such
-    rows; of another configuration, if one is given."""
+    rows; of another configuration, if one is given, with the run's `processor`: features are made into
+    vectors as the run's own training rows say."""
     configuration = configuration or spec.data.configuration
-    processor = input_processor(spec)
+    check_inputs(spec)
+    processor = processor or input_processor(spec)
     name, held_out = spec.data.dataset, spec.data.test_environments
-    if name in BUILT_IN:
-        datasets = BUILT_IN[name](str(configuration), **spec.options.get(name, {}))
+    built_in = BUILT_IN.get(name)
+    if built_in and built_in.tensors:
+        datasets = built_in.tensors(str(configuration), **spec.options.get(name, {}))
         if spec.data.validation is not None:
             raise ValueError(f"{name} has its own validation split: leave --validation out.")
         if spec.data.task != CLASSIFICATION:
@@ -74,7 +77,7 @@ def load_splits(spec: RunSpec, configuration: str | None = None) -> dict[str, En
         if held_out:
             others = set(datasets["test"].environment_counts()) - set(held_out)
             tested = tested_environments(datasets, held_out)
-            if others and name not in SHIFTED_TEST:
+            if others and not built_in.shifted_test:
                 datasets[IN_DOMAIN] = keep_environments(datasets["test"], sorted(others))
             datasets["test"] = tested
         if processor is None:
@@ -89,12 +92,32 @@ def load_splits(spec: RunSpec, configuration: str | None = None) -> dict[str, En
         IN_MEMORY[spec.data.in_memory],
         spec.data.max_length,
         spec.data.skip_bad_rows,
+        spec.data.impute,
+        spec.data.max_seconds,
         tell=print if PartialState().is_main_process and not spec.quiet else logger.info,
     )
 
 
+def check_inputs(spec: RunSpec) -> None:
+    """Raise `ValueError` for features and sounds with what they do not go with, before anything is read."""
+    data = spec.data
+    for flag in ("feature_columns", "audio_column", "max_seconds"):
+        if data.dataset in BUILT_IN and getattr(data, flag) is not None:
+            raise ValueError(f"{data.dataset} has inputs of its own: leave --{flag} out.")
+    if data.feature_columns is None:
+        if data.impute:
+            raise ValueError("--impute fills features in: name --feature_columns, or leave it out.")
+        return
+    if backbone(spec.network) is not None or spec.network.model not in VECTOR_MODELS:
+        raise ValueError(
+            f"Features in columns are vectors, which --model {' and '.join(VECTOR_MODELS)} take, not "
+            f"{backbone(spec.network) or spec.network.model}."
+        )
+
+
 def read(data: DataSpec, configuration: str | None = None) -> DatasetDict:
     """The dataset that is asked for, as its splits."""
+    refuse_unwritten(data.dataset)
     held_out = [
         name
         for asked in (data.train_environments, data.test_environments, data.validation)
@@ -116,6 +139,8 @@ def columns_of(data: DataSpec) -> Columns:
         [column_of(column, ENVIRONMENT) for column in data.environment_column],
         data.image_column,
         data.text_column,
+        data.feature_columns,
+        data.audio_column,
         data.task,
     )
 
@@ -150,8 +175,14 @@ def input_processor(spec: RunSpec) -> Any:
     None: images go in as they are, as this package's networks and networks from scratch take them.
     """
     name = spec.network.processor_name or backbone(spec.network)
-    if name is None or (
-        spec.network.from_scratch and not spec.network.processor_name and not spec.data.text_column
+    if name is None and spec.data.feature_columns:
+        return starting_processor(spec)
+    if name is None:
+        return None
+    if spec.network.from_scratch and not (
+        spec.network.processor_name
+        or spec.data.text_column
+        or classifies_sounds(load_config(spec.network, name, {}))
     ):
         return None
     if (
@@ -161,12 +192,29 @@ def input_processor(spec: RunSpec) -> Any:
         and not Path(name).is_dir()
     ):
         raise ValueError(
-            f"--config_name {name} names a kind of network, which has no tokenizer: add --processor_name "
-            "with the Hub id or folder of one."
+            f"--config_name {name} names a kind of network, which has no tokenizer or feature extractor: add "
+            "--processor_name with the Hub id or folder of one."
         )
     return load_processor(
         name, revision=spec.network.revision, trust_remote_code=spec.network.trust_remote_code
     )
+
+
+def starting_processor(spec: RunSpec) -> FeatureProcessor | None:
+    """What made the vectors of the weights that the run, or a stage, starts from: they go together. None
+    where it starts from none.
+
+    Raises `ValueError` for starting weights of several ways, `FileNotFoundError` for some without one.
+    """
+    starts = {each.network.start_from for each in (spec, *spec.stages.values())} - {"scratch", "previous"}
+    found = {start: FeatureProcessor.from_pretrained(start) for start in sorted(starts)}
+    first, *others = found.values() or [None]
+    if any(other != first for other in others):
+        raise ValueError(
+            f"The checkpoints {', '.join(found)} were trained on vectors that were made in different ways "
+            f"({FEATURES_FILE}): start from one of them."
+        )
+    return first
 
 
 def protocol(spec: RunSpec) -> Protocol:
@@ -224,13 +272,21 @@ def training_datasets(
     if spec.data.augmentation != "none":
         if spec.data.augmentation not in AUGMENTATIONS:
             raise ValueError(unknown_name("augmentation", spec.data.augmentation, ["none", *AUGMENTATIONS]))
-        if spec.data.text_column:
-            raise ValueError("--augmentation changes images, not texts: leave it out.")
+        what = not_images(spec.data, datasets["train"].processor)
+        if what:
+            raise ValueError(f"--augmentation changes images, not {what}: leave it out.")
         train = train.with_transform(
             BatchAugmentation(AUGMENTATIONS[spec.data.augmentation](), spec.training.seed)
         )
     others = {split: data for split, data in datasets.items() if split != IN_DOMAIN}
     return {**others, "train": train, "validation": validation, **in_domain_test(datasets, train)}
+
+
+def not_images(data: DataSpec, processor: Any) -> str | None:
+    """What is classified, where it is no images."""
+    if takes_audio(processor):
+        return "sounds"
+    return "texts" if data.text_column else "features" if data.feature_columns else None
 
 
 def in_domain_test(

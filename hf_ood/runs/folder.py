@@ -15,6 +15,7 @@ import yaml
 from ..data import EnvironmentDataset
 from ..data.fingerprint import fingerprint
 from ..files import replace_text
+from ..names import file_name
 from ..trainer.data_identity import differences
 from .published_command import NOTE as ARGUMENTS_FILE
 from .settings import comparable_settings, spec_from_settings
@@ -28,7 +29,7 @@ def default_output_dir(spec: RunSpec) -> str:
     folder."""
     digest = hashlib.sha256(repr(sorted(comparable_settings(spec).items())).encode()).hexdigest()[:6]
     data = spec.data.configuration
-    return f"runs/{data}-{spec.method.name.replace('+', '-')}-seed{spec.training.seed}-{digest}"
+    return f"runs/{file_name(data)}-{spec.method.name.replace('+', '-')}-seed{spec.training.seed}-{digest}"
 
 
 def claim_output_dir(folder: Path, comparable: dict[str, Any], resume: bool) -> None:

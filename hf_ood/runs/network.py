@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub.errors import StrictDataclassError
+from torch import Tensor
 from transformers import (
     CONFIG_MAPPING,
     AutoConfig,
@@ -25,10 +28,12 @@ from ..data.targets import CLASSIFICATION, PROBLEM_TYPES
 from ..errors import unknown_name
 from ..models import MODELS, image_processor
 from ..models.classes import class_names, renew_classes, with_class_order
+from ..models.modes import evaluation_mode
 from .spec import NetworkSpec, RunSpec
 
 logger = logging.get_logger(__name__)
 MODEL_CONFIG = "model_config"  # the section of a configuration's fields
+VECTOR_MODELS = ("mlp", "linear")  # of this package's, those that take vectors
 AUTO_CLASSES = (
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
@@ -60,8 +65,11 @@ def backbone(network: NetworkSpec) -> str | None:
     return network.config_name or (None if own else network.model)
 
 
-def build_model(spec: RunSpec, label_names: Sequence[str]) -> PreTrainedModel:
-    """The network, with one output for every label. Raises `ValueError`, or `OSError` for an unknown id."""
+def build_model(
+    spec: RunSpec, label_names: Sequence[str], shape: Sequence[int] | None = None
+) -> PreTrainedModel:
+    """The network, with one output for every label. `shape`: of a sample, where it is known: a network of
+    vectors gets its number of inputs from it. Raises `ValueError`, or `OSError` for an unknown id."""
     network = spec.network
     options = spec.options.get(model_section(network), {})
     labels: dict[str, Any] = {
@@ -73,7 +81,9 @@ def build_model(spec: RunSpec, label_names: Sequence[str]) -> PreTrainedModel:
         kind: dict[str, Any] = (
             {} if spec.data.task == CLASSIFICATION else {"problem_type": PROBLEM_TYPES[spec.data.task]}
         )
-        return model_class(config_class(**options, **labels, **kind))
+        return model_class(
+            config_class(**options | input_size(network.model, options, shape) | labels | kind)
+        )
     config = load_config(network, name, options | labels | {"problem_type": PROBLEM_TYPES[spec.data.task]})
     auto_class = find_auto_class(config)
     if network.from_scratch:
@@ -95,6 +105,34 @@ def build_model(spec: RunSpec, label_names: Sequence[str]) -> PreTrainedModel:
         )
     match_classes(model, class_names(load_config(network, name, {})), label_names, name, network)
     return model
+
+
+def input_size(name: str, options: Mapping[str, Any], shape: Sequence[int] | None) -> dict[str, Any]:
+    """The number of inputs, as the data have it, of a network of vectors called `name`; nothing for others.
+
+    `options`: what was asked of the network; `shape`: of a sample. Raises `ValueError` for vectors with a
+    network of images, and for options that do not fit them.
+    """
+    if not shape:
+        return {}
+    is_vector = len(shape) == 1
+    if is_vector and name not in VECTOR_MODELS:
+        raise ValueError(
+            f"The data are vectors of {shape[0]} numbers, which {name} does not take: --model "
+            f"{' or '.join(VECTOR_MODELS)} does."
+        )
+    if name not in VECTOR_MODELS or (name == "mlp" and not is_vector):
+        return {}
+    numbers, asked = math.prod(shape), options.get("num_features")
+    if asked is not None and asked != numbers:
+        raise ValueError(
+            f"--{name}.num_features {asked} does not fit: a sample holds {numbers} numbers. Leave it out, it "
+            "is read from the data."
+        )
+    images = sorted({"num_channels", "image_size", "stride", "grayscale"} & {*options})
+    if images and is_vector:
+        raise ValueError(f"--{name}.{images[0]} is for images, and the data are vectors: leave it out.")
+    return {} if asked is not None else {"num_features": numbers}
 
 
 def match_classes(
@@ -182,6 +220,20 @@ def input_processor(model: PreTrainedModel, height: int, width: int) -> Any:
     if type(model) in {model_class for _, model_class in MODELS.values()}:
         return image_processor(height, width)
     return ViTImageProcessorPil(size={"height": height, "width": width}, do_normalize=False)
+
+
+def check_sound(model: PreTrainedModel, batch: Mapping[str, Tensor], seconds: float) -> None:
+    """Raise `ValueError` when the network makes nothing of a batch of sounds that are so many `seconds` long:
+    its windows are longer."""
+    inputs = {name: values for name, values in batch.items() if name not in ("labels", "environment")}
+    with torch.no_grad(), evaluation_mode(model):
+        try:
+            model(**inputs)
+        except RuntimeError as error:
+            raise ValueError(
+                f"{type(model).__name__} makes nothing of sounds of {seconds:g} seconds ({error}): pass a "
+                "longer --max_seconds."
+            ) from error
 
 
 def check_image_size(model: PreTrainedModel, name: str, size: tuple[int, ...]) -> None:

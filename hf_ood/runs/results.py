@@ -11,6 +11,7 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from ..data import EnvironmentDataset
+from ..data.processors import takes_audio
 from ..data.splits import IN_DOMAIN
 from ..evaluation import environment_report, save_results, summarize
 from ..evaluation.metrics import EnvironmentReport, mean_measure
@@ -67,7 +68,8 @@ def collect_results(
         "also_test": {
             name: {"environments": report, **mean_measure(report)}
             for name in spec.data.also_test or []
-            for report in [predict_report(trainer, prepare(load_splits(spec, name)["test"]))]
+            for other in [load_splits(spec, name, datasets["train"].processor)["test"]]
+            for report in [predict_report(trainer, prepare(other))]
         },
         "history": history(trainer.state.log_history),
         "hyperparameters": {
@@ -76,7 +78,11 @@ def collect_results(
             **recorded_inference(spec),
             **recorded_lora(spec),
             **recorded_loss(spec),
-            "data": {**describe_data(spec), **recorded_options(spec)},
+            "data": {
+                **describe_data(spec),
+                **described_sounds(spec, datasets["train"]),
+                **recorded_options(spec),
+            },
             "training": {
                 "learning_rate": training.learning_rate,
                 "batch_size": batch,
@@ -100,6 +106,12 @@ def collect_results(
         "versions": versions(),
         "command": spec.command,
     }
+
+
+def described_sounds(spec: RunSpec, train: EnvironmentDataset) -> dict[str, str]:
+    """That the run is on sounds, which no flag needs to say."""
+    named = spec.data.audio_column or "the only one"
+    return {"audio_column": named} if takes_audio(train.processor) else {}
 
 
 def recorded_loss(spec: RunSpec) -> dict[str, dict[str, Any]]:
@@ -148,5 +160,12 @@ def write_run(
 
 def image_size(dataset: EnvironmentDataset) -> tuple[int, ...]:
     """Height and width of the images that the network takes; empty where it takes no images."""
-    pixels = dataset.__getitems__([0]).get("pixel_values")
-    return () if pixels is None else tuple(pixels.shape[2:])
+    return sample_shape(dataset)[1:]
+
+
+def sample_shape(dataset: EnvironmentDataset) -> tuple[int, ...]:
+    """The shape of one sample as the network takes it, an image or a vector; empty for texts and sounds."""
+    # An augmentation keeps the shape, or is refused later by name.
+    sample = dataset.with_transform(None).__getitems__([0])
+    pixels = sample.get("pixel_values")
+    return () if pixels is None else tuple(pixels.shape[1:])

@@ -15,7 +15,7 @@ from accelerate import PartialState
 from torch import nn
 from transformers import PreTrainedModel, set_seed
 
-from ..data import EnvironmentDataset
+from ..data import EnvironmentDataset, collate
 from ..data.splits import IN_DOMAIN
 from ..evaluation.results import RESULTS_FILE, load_results
 from ..methods.losses import CrossEntropy
@@ -35,12 +35,12 @@ from .folder import (
     released_when_unused,
 )
 from .interpolation_with_start import check_line, interpolate_and_choose, selection_on_line
-from .network import backbone, build_model, check_image_size
+from .network import backbone, build_model, check_image_size, check_sound
 from .output import choose_output, say_less
 from .publication import take_publication
 from .published_command import run_command
 from .relabel import judge, reference_folder, rehearse
-from .results import Results, collect_results, image_size, predict_report, write_run
+from .results import Results, collect_results, image_size, predict_report, sample_shape, write_run
 from .sections import LOSS
 from .settings import check_options, comparable_settings
 from .spec import RunSpec
@@ -109,7 +109,7 @@ def _train_stages(
     if spec.stages:
         results = combine(dict(zip(spec.stages, finished, strict=True)))
         if training.process_index == 0:
-            model = build_model(spec, datasets["train"].label_names)
+            model = build_model(spec, datasets["train"].label_names, sample_shape(datasets["train"]))
             load_weights(model, stages[-1].folder)
             write_run(model, results, folder, datasets)
     if training.process_index == 0 and not spec.quiet:
@@ -179,7 +179,7 @@ def reference_model(
     folder = reference_folder(spec, previous)
     if folder is None:
         return None
-    model = build_model(spec, datasets["train"].label_names)
+    model = build_model(spec, datasets["train"].label_names, sample_shape(datasets["train"]))
     load_weights(model, folder)
     return model
 
@@ -188,9 +188,11 @@ def build_network(spec: RunSpec, datasets: dict[str, EnvironmentDataset], previo
     """The network of a stage with its starting weights, those of stage `previous` if it asks for them, and
     with what it does not train frozen."""
     set_seed(spec.training.seed)
-    model = build_model(spec, datasets["train"].label_names)
+    model = build_model(spec, datasets["train"].label_names, sample_shape(datasets["train"]))
     if backbone(spec.network) is None:
         check_image_size(model, spec.network.model, image_size(datasets["train"]))
+    if spec.data.max_seconds is not None:
+        check_sound(model, collate(datasets["train"].__getitems__([0])), spec.data.max_seconds)
     source = {"scratch": None, "previous": previous}.get(
         spec.network.start_from, Path(spec.network.start_from)
     )

@@ -8,15 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, get_type_hints
 
-from ..data import linear_unit_tests
-from ..data.colored_mnist import OPTIONS, ColoredMNISTConfig
-from ..data.linear_unit_tests import LinearUnitTestConfig
+from ..data.built_in import BUILT_IN, BuiltIn
 from ..discovery import INFERENCES
 from ..methods.losses import CrossEntropy
 from ..methods.registry import METHODS
 from ..models import MODELS
 from .adapters import LORA, LORA_OPTIONS, LoRA
-from .data import BUILT_IN
 
 LOSS = "loss"  # the section of what a sample costs
 
@@ -32,12 +29,7 @@ class Option:
 
 def sections() -> dict[str, dict[str, Option]]:
     """Section -> option."""
-    found = {
-        "colored_mnist": _dataclass_options(ColoredMNISTConfig, OPTIONS),
-        "linear_unit_tests": _dataclass_options(LinearUnitTestConfig, linear_unit_tests.OPTIONS),
-    }
-    for name, build in BUILT_IN.items():
-        found.setdefault(name, _function_options(build))
+    found = {name: data_options(data) for name, data in BUILT_IN.items() if data.tensors}
     for name, (config, _) in MODELS.items():
         found[name] = _model_options(config)
     for name, method in {**METHODS, **INFERENCES}.items():
@@ -45,6 +37,14 @@ def sections() -> dict[str, dict[str, Option]]:
     found[LOSS] = _dataclass_options(CrossEntropy, [f.name for f in fields(CrossEntropy) if f.init])
     found[LORA] = _dataclass_options(LoRA, LORA_OPTIONS)
     return {name: options for name, options in found.items() if options}
+
+
+def data_options(data: BuiltIn) -> dict[str, Option]:
+    """What a built-in data set lets one choose."""
+    if data.options is None:
+        return _function_options(data.tensors)
+    own = [field.name for field in fields(data.options) if "help" in field.metadata]
+    return _dataclass_options(data.options, own)
 
 
 def _dataclass_options(cls: Any, names: Sequence[str]) -> dict[str, Option]:

@@ -12,11 +12,11 @@ from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from ..data.built_in import BUILT_IN
 from ..methods.registry import method_parts
 from ..models import MODELS
 from ..trainer import OODConfig
 from .adapters import LORA
-from .data import BUILT_IN
 from .flags import ALIASES, PARTS, default_of, flag, run_fields
 from .network import MODEL_CONFIG, model_section
 from .sections import LOSS, sections

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..data import AUGMENTATIONS
-from ..data.colored_mnist import CONFIGURATIONS, DEFAULT_CONFIGURATION
-from ..data.linear_unit_tests import EXAMPLES
+from ..data.built_in import BUILT_IN, DEFAULT_DATASET, configuration_of
 from ..data.reading import FROM_FILE, FROM_FOLDER, Reading
 from ..data.targets import CLASSIFICATION
 from ..discovery import INFERENCES
@@ -19,21 +18,28 @@ from ..options import Flag, option
 from ..resources import recipe_file
 from ..trainer import OODConfig
 
+_MADE_IN_MEMORY = {name: data for name, data in BUILT_IN.items() if data.tensors}
+
 
 @dataclass
 class DataSpec(Reading):
     """Which samples there are, and which of them are trained on, chosen by and tested on."""
 
     dataset: str = option(
-        "colored_mnist",
-        "colored_mnist or linear_unit_tests (built in), a Hub dataset, a local folder, or files (also as a "
+        DEFAULT_DATASET,
+        f"{' or '.join(_MADE_IN_MEMORY)} (built in), a Hub dataset, a local folder, or files (also as a "
         "pattern, scans-*.csv): .csv, .tsv, .json, .jsonl, .parquet, .arrow.",
         flag=Flag(stages=False, aliases=["dataset_name"]),
     )
     dataset_config: str | None = option(
         None,
-        f"Its configuration. Colored MNIST: {', '.join(CONFIGURATIONS)}; by default {DEFAULT_CONFIGURATION}; "
-        f"linear unit tests: {', '.join(EXAMPLES)}.",
+        "Its configuration. "
+        + "; ".join(
+            f"{name}: {', '.join(data.configurations)}"
+            + (f"; by default {data.default}" if data.default else "")
+            for name, data in _MADE_IN_MEMORY.items()
+        )
+        + ".",
         flag=Flag(stages=False),
     )
     image_column: str | None = option(
@@ -43,6 +49,29 @@ class DataSpec(Reading):
     )
     text_column: list[str] | None = option(
         None, "Classify texts: their column, or two columns for sentence pairs.", flag=Flag(stages=False)
+    )
+    audio_column: str | None = option(
+        None,
+        "The column of sounds, or of names of sound files in a table; not needed when there is only one and "
+        "the model takes sounds.",
+        flag=Flag(stages=False),
+    )
+    max_seconds: float | None = option(
+        None,
+        "Cut sounds after this many seconds, and fill shorter ones up to them. Default: the length that the "
+        "model's feature extractor gives.",
+        flag=Flag(stages=False),
+    )
+    feature_columns: list[str] | None = option(
+        None,
+        "Classify vectors, with --model mlp or linear: the columns of their numbers, lists of numbers, and "
+        "categories. Numbers are standardised on the training rows, categories one-hot; both are saved.",
+        flag=Flag(stages=False),
+    )
+    impute: bool = option(
+        False,
+        "Fill missing features in: the median, or the most frequent category, of the training rows.",
+        flag=Flag(stages=False),
     )
     task: Literal["classification", "multi_label", "regression"] = option(
         CLASSIFICATION,
@@ -78,7 +107,8 @@ class DataSpec(Reading):
     )
     skip_bad_rows: int = option(
         0,
-        "At most so many rows whose image cannot be read, or has another size than the others, are left out; "
+        "At most so many rows whose image or sound cannot be read, or whose image has another size than the "
+        "others, are left out; "
         "more are an error that names them, before training starts.",
         flag=Flag(stages=False),
     )
@@ -121,8 +151,7 @@ class DataSpec(Reading):
     @property
     def configuration(self) -> str:
         """The one that was asked for, or the data set's default."""
-        usual = DEFAULT_CONFIGURATION if self.dataset == "colored_mnist" else "default"
-        return self.dataset_config or usual
+        return configuration_of(self.dataset, self.dataset_config) or "default"
 
 
 @dataclass

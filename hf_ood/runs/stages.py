@@ -12,10 +12,10 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from ..data.align import align
+from ..data.built_in import BUILT_IN
 from ..errors import unknown_name
 from ..models import MODELS, batch_norms
 from ..models.classes import class_names, with_class_order
-from .data import BUILT_IN
 from .flags import ALIASES, flag, run_fields
 from .network import MODEL_CONFIG
 from .spec import RunSpec

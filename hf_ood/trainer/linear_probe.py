@@ -88,7 +88,7 @@ def _check_ends_in(head: Probe, features: Tensor, logits: Tensor, model: nn.Modu
 
 
 def on_features(dataset: EnvironmentDataset, features: Tensor) -> EnvironmentDataset:
-    """The same rows, labels, environments and names, with features [N, D] as `pixel_values`."""
+    """The same rows, labels, environments, names and processor, with features [N, D] as `pixel_values`."""
     repeats = {name: column for name, column in dataset.columns.items() if name == REPEATS}
     return EnvironmentDataset(
         features,
@@ -97,6 +97,7 @@ def on_features(dataset: EnvironmentDataset, features: Tensor) -> EnvironmentDat
         dataset.label_names,
         dataset.environment_names,
         extras=repeats,
+        processor=dataset.processor,
     )
 
 

@@ -121,3 +121,58 @@ def test_mistakes(hospitals: Path, more: str, message: str, tmp_path: Path) -> N
         main([*flags(hospitals, f"--output_dir {tmp_path}"), *more.split()])
     assert re.search(message, error.value.message, re.S), error.value.message
     assert not list(tmp_path.iterdir())
+
+
+SMALL = "--components 1 --estimator kde --max_samples 100"
+
+
+def test_linear_unit_tests_are_measured_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = f"--dataset linear_unit_tests {SMALL} --output_dir {tmp_path}"
+    report = main(flags.split())
+    assert list(report["shifts"]) == ["example_2", "example_3"]
+    assert report["encoder"] == "none, the inputs are vectors"
+    assert "Left out: example_1, a regression" in capsys.readouterr().out
+    for more, message in (
+        (
+            "--dataset_config example_1",
+            "the targets of a regression: both shifts are measured between classes",
+        ),
+        ("--encoder runs/mine", "vectors, which are measured as they are: leave --encoder out"),
+        ("--dataset_config example_4", "Unknown example 'example_4'"),
+    ):
+        with pytest.raises(UsageError):
+            main([*flags.split(), *more.split()])
+        assert message in capsys.readouterr().err
+
+
+def test_domains_of_folders(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for domain, class_, count in (
+        ("photo", "cat", 12),
+        ("photo", "dog", 12),
+        ("ink", "cat", 12),
+        ("ink", "dog", 12),
+    ):
+        folder = tmp_path / "scans" / domain / class_
+        folder.mkdir(parents=True)
+        for number in range(count):
+            pixels = generator.integers(0, 255 if domain == "ink" else 60, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+    flags = f"--dataset {tmp_path / 'scans'} --environment_column @folder --pairs_of train {SMALL}"
+    report = main([*flags.split(), "--output_dir", str(tmp_path / "out")])
+    assert {name: shift["kind"] for name, shift in report["shifts"].items()} == {"ink / photo": "diversity"}
+
+
+def test_tables_with_separators_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "scans.csv").write_text("image;label;hospital\n1.png;cat;south\n2.png;dog;north\n")
+    for number in (1, 2):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.png")
+    flags = f"--dataset {tmp_path / 'scans.csv'} --environment_column hospital --pairs_of train"
+    with pytest.raises(UsageError):
+        main(flags.split())
+    assert "--csv_separator ';'" in capsys.readouterr().err
+    with pytest.raises(UsageError):
+        main([*flags.split(), "--csv_separator", ";"])
+    assert "differ in their classes" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from datasets import DatasetDict
+from datasets import Dataset, DatasetDict
 
 from hf_ood.data import (
     PALETTE,
@@ -261,6 +261,22 @@ def test_the_data_set_and_the_tensors_hold_the_same_pixels(name: str, tmp_path: 
         for column, values in tensors[split].columns.items():
             assert torch.equal(decoded.columns[column], values), (split, column)
         assert decoded.environment_names == tensors[split].environment_names
+
+
+def test_a_split_is_asked_for_as_of_load_dataset(tmp_path: Path) -> None:
+    whole = load(tmp_path)
+
+    def part(split: str) -> Dataset:
+        return load_colored_mnist("unseen_colors", str(tmp_path), split=split, **SMALL)
+
+    assert part("test")["source_index"] == whole["test"]["source_index"]
+    assert part("train[:100]")["source_index"] == whole["train"]["source_index"][:100]
+    assert len(part("train+validation")) == len(whole["train"]) + len(whole["validation"])
+    with pytest.raises(ValueError, match=r"Unknown split 'tset'\. Did you mean 'test'"):
+        load_colored_mnist("unseen_colors", str(tmp_path / "other"), split="tset[:10]", **SMALL)
+    with pytest.raises(ValueError, match=r"split='train\[:x\]' cannot be read.*'train\[:100\]'"):
+        load_colored_mnist("unseen_colors", str(tmp_path / "other"), split="train[:x]", **SMALL)
+    assert not (tmp_path / "other").exists()
 
 
 def digest(cache: Path) -> list[str]:

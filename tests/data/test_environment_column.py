@@ -64,7 +64,7 @@ def test_a_metadata_file_joined_by_a_column(tmp_path: Path) -> None:
         add_environments(make(patient=[3]), metadata_file=file, column="sit")
     with pytest.raises(ValueError, match=r"Name the key that joins .*patient, site, extra.* \(name\)"):
         add_environments(make(name=["a"]), metadata_file=file, column="site")
-    with pytest.raises(ValueError, match=r"1 of 1 rows .* have no environment"):
+    with pytest.raises(ValueError, match=r"The split all has no environment in column extra"):
         add_environments(make(patient=[1]), metadata_file=file, column="extra")
     file.write_text("patient,environment\n1,x\n1,y\n")
     with pytest.raises(ValueError, match=r"several rows with patient '1'"):

@@ -12,6 +12,7 @@ import pandas
 import pytest
 from datasets import load_dataset
 
+from hf_ood.cli.datasets import main as datasets_command
 from hf_ood.data.punctuated_text import (
     SOURCES,
     Shift,
@@ -73,6 +74,14 @@ def test_another_package_is_refused(package: Path) -> None:
         read_rated_sentences(package)
 
 
+def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "cut.tar.gz").write_bytes(b"\x1f\x8b\x08\x00 cut")
+    with pytest.raises(ValueError, match="not the source distribution"):
+        read_rated_sentences(tmp_path / "cut.tar.gz")
+    with pytest.raises(FileNotFoundError, match=r"There is no file .*gone\.tar\.gz: fetch it with pip"):
+        read_rated_sentences(tmp_path / "gone.tar.gz")
+
+
 def test_both_configurations_are_loaded(
     package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,7 +91,8 @@ def test_both_configurations_are_loaded(
         assert content is not None
         digest = hashlib.sha256(content.read()).hexdigest()
     monkeypatch.setattr(rated_sentences, "ARCHIVE_SHA256", digest)
-    folder = write_punctuated_text(tmp_path / "built", ["punctuation_shortcut", "sources"], package)
+    folder = tmp_path / "built"
+    datasets_command(["--dataset", "punctuated_text", "--package", str(package), "--output_dir", str(folder)])
     by_source = load_dataset(str(folder), "sources")["train"]
     assert by_source.features["environment"].names == list(SOURCES) and len(by_source) == 80
     assert by_source[0] == {"text": "films & text 0!", "label": 1, "environment": 0}

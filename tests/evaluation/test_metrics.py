@@ -45,6 +45,25 @@ def test_environment_without_a_name_is_refused() -> None:
         environment_report(LOGITS, LABELS, ENVIRONMENTS, ["a", "b"])
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"environments": ENVIRONMENTS - 1}, "id -1 has no name"),
+        ({"environments": ENVIRONMENTS + 0.5}, "id 0.5 has no name"),
+        ({"names": ["a", "a", "c"]}, "0 and 1 have one name"),
+        ({"labels": LABELS - 1}, r"labels\[0\] is -1"),
+        ({"labels": LABELS + 1}, r"labels\[3\] is 2, but there are 2 classes"),
+        ({"labels": LABELS[:-1]}, "5 logits, 4 labels, 5 environments"),
+        ({"labels": np.array([0.0, 1.0, np.nan, 1.0, 2.0])}, "1 of 5 labels are NaN .*row 2"),
+        ({"logits": LOGITS[:0], "labels": LABELS[:0], "environments": ENVIRONMENTS[:0]}, "no sample"),
+    ],
+)
+def test_rows_that_would_be_lost_or_moved_are_refused(changed, message) -> None:
+    given = {"logits": LOGITS, "labels": LABELS, "environments": ENVIRONMENTS, "names": ["a", "b", "c"]}
+    with pytest.raises(ValueError, match=message):
+        environment_report(**{**given, **changed})
+
+
 def test_metrics_for_the_trainer_weigh_environments_equally() -> None:
     metrics = EnvironmentMetrics(["a", "b", "c"])(EvalPrediction(LOGITS, (LABELS, ENVIRONMENTS)))
     assert metrics["accuracy"] == pytest.approx(3 / 5)

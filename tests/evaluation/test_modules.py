@@ -107,8 +107,82 @@ def test_wrong_inputs_are_named(modules, logits, inputs) -> None:
     labels = {key: inputs[key] for key in ("predictions", "references")}
     with pytest.raises(ValueError, match="environments"):
         modules["worst_environment_accuracy"].compute(**labels)
-    with pytest.raises(ValueError, match="3 rows of probabilities for 100"):
+    with pytest.raises(ValueError, match="3 rows of probabilities, 100 predictions"):
         modules["environment_report"].compute(**inputs, probabilities=log_softmax(logits)[:3])
+
+
+FOUR = {"predictions": [0, 1, 1, 0], "references": [0, 1, 0, 1]}
+AABB = list("aabb")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"environments": [0, 0, 1, 1], "environment_names": ["x", "x"]}, "0 and 1 have one name, 'x'"),
+        ({"environments": [-1, 0, 1, 1], "environment_names": ["x", "y"]}, "id -1 has no name: there are 2"),
+        ({"environments": [0, 1, 2, 2], "environment_names": ["x", "y"]}, "id 2 has no name"),
+        ({"environments": [0.5, 0, 1, 1], "environment_names": ["x", "y"]}, "id 0.5 has no name"),
+        ({"environments": AABB, "environment_names": ["x", "y"]}, "leave environment_names out"),
+        ({"environments": ["a", None, "b", "b"]}, r"environments\[1\] is None"),
+        ({"environments": [0.5, float("nan"), 1, 1]}, r"environments\[1\] is nan"),
+        ({"environments": ["1", 1, "b", "b"]}, "make all of them strings"),
+        ({"environments": [[0], [0], [1], [1]]}, "a number or a string"),
+        ({"environments": ["a", "b", "b"]}, "4 predictions, 4 references, 3 environments"),
+        ({"environments": [], "predictions": [], "references": []}, "There is no sample"),
+        ({"predictions": [0.4, 1.2, 1, 0]}, r"predictions\[0\] is 0.4"),
+        ({"references": [0, -100, 0, 1]}, r"references\[1\] is -100"),
+        ({"references": ["cat", "dog", "cat", "dog"]}, "number class names"),
+        ({"probabilities": [[3.0, 2.0], [1.0, 2.0], [1.0, 2.0], [0.5, 0.1]]}, "softmax of logits"),
+        ({"probabilities": [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5], [0.9, 0.9]]}, r"probabilities\[3\]"),
+        ({"probabilities": [[float("nan"), 1.0]] + [[0.5, 0.5]] * 3}, r"probabilities\[0\] = \[nan"),
+        ({"probabilities": [[1.0]] * 4}, "references.* is 1, but there are 1 classes"),
+        ({"probabilities": [0.5] * 4}, "samples, classes"),
+        ({"probabilities": [[1.0], [0.5, 0.5], [1.0], [1.0]]}, "rows of one length"),
+    ],
+)
+def test_what_would_be_merged_or_lost_is_refused(modules, changed, message) -> None:
+    for name in MODULES if not {"environment_names", "probabilities"} & set(changed) else MODULES[:1]:
+        with pytest.raises(ValueError, match=message):
+            modules[name].compute(**{**FOUR, "environments": AABB, **changed})
+        assert modules[name].compute(**FOUR, environments=AABB), "as good as new"
+
+
+@pytest.mark.parametrize(
+    ("environments", "names"),
+    [
+        ([0.2, 0.7, 1.2, 1.9], ["0.2", "0.7", "1.2", "1.9"]),
+        (["1", "01", "1.0", " 1"], [" 1", "01", "1", "1.0"]),
+        ([3, 2**60, 2**60 + 1, -1], ["-1", "3", "1152921504606846976", "1152921504606846977"]),
+    ],
+)
+def test_no_two_environments_become_one(modules, environments, names) -> None:
+    found = modules["environment_report"].compute(**FOUR, environments=environments)
+    assert list(found["environments"]) == names and found["count"] == 4
+    worst = modules["worst_environment_accuracy"].compute(**FOUR, environments=environments)
+    assert worst["worst_environment"] in environments
+
+
+def test_logits_are_told_from_probabilities(modules) -> None:
+    logits = np.array([[3.0, -2.0], [-1.0, 2.0], [1.0, 2.0], [0.5, 0.1]])
+    probabilities = np.exp(log_softmax(logits))
+    given = {**FOUR, "environments": AABB}
+    expected = modules["environment_report"].compute(**given, probabilities=probabilities)
+    for others in (logits, np.log(probabilities)):
+        with pytest.warns(UserWarning, match="their softmax is taken"):
+            found = modules["environment_report"].compute(**given, probabilities=others)
+        assert found["mean"] == pytest.approx(expected["mean"])
+
+
+def test_batches_of_other_kinds_stay_apart(modules) -> None:
+    report = modules["environment_report"]
+    report.add_batch(**FOUR, environments=[0, 0, 1, 1])
+    report.add(prediction=0, reference=0, environments=0.5)
+    assert list(report.compute()["environments"]) == ["0", "0.5", "1"]
+
+
+def test_both_modules_read_their_inputs_alike() -> None:
+    one, other = ((FOLDER / name / "environment_inputs.py").read_text() for name in MODULES)
+    assert one == other
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -40,3 +40,23 @@ def test_what_was_pickled_under_an_old_name_comes_back() -> None:
     new = pickle.dumps(hf_ood.IRM, protocol=0)
     assert b"hf_ood.methods.objectives.irm" in new
     assert pickle.loads(new.replace(b"hf_ood.methods.objectives.irm", b"hf_ood.objectives.irm")) is hf_ood.IRM
+
+
+@pytest.mark.parametrize(
+    ("folder", "names"),
+    [
+        (
+            "colored_mnist",
+            "ColoredMNIST DEFAULT_CONFIGURATION colored_mnist_tensors features load_colored_mnist",
+        ),
+        ("linear_unit_tests", "EXAMPLES Sampler Samples cause_and_effect cows_and_camels small_margin"),
+        ("linear_unit_tests", "LinearUnitTestConfig OPTIONS linear_unit_test_tensors random_rotation"),
+        (
+            "punctuated_text",
+            "CONFIGURATIONS SOURCES Shift card_text punctuation_shortcut write_punctuated_text",
+        ),
+    ],
+)
+def test_a_file_that_is_a_folder_now_has_the_names_it_had(folder: str, names: str) -> None:
+    module = importlib.import_module(f"hf_ood.data.{folder}")
+    assert all(hasattr(module, name) for name in names.split())

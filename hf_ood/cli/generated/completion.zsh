@@ -12,7 +12,7 @@ _shtab_hf_ood_commands() {
   local _commands=(
     compare:'finished runs side by side: intervals, verdicts, cost, a plot'
     completion:'print the completion of a shell'
-    datasets:'write Colored MNIST as a dataset folder, and publish it'
+    datasets:'built-in data sets: list them, write one as a folder, publish it'
     evaluate:'evaluate a classifier in every environment of a dataset'
     explain:'where a finished run looks: Grad-CAM by environment'
     methods:'list the methods: what each is, needs, and comes from'
@@ -56,6 +56,8 @@ _shtab_hf_ood_completion_defaults_added=0
 
 _shtab_hf_ood_datasets_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--list[show what is built in]"
+  "--dataset[colored_mnist or punctuated_text\; default\: colored_mnist]:dataset:"
   {--dataset_config,--config}"[all, or some of fixed_colors, random_colors, random_transforms, unseen_colors, background_shortcut, label_noise_shortcut]:dataset_config:"
   "--output_dir[default\: colored_mnist]:output_dir:"
   "--push_to_hub[publish the folder as this dataset]:USER/NAME:"
@@ -94,8 +96,10 @@ _shtab_hf_ood_evaluate_options=(
   "--task[What the labels are\: of one class, several (yes or no each), or a number. Default\: what the model predicts.]:task:(classification multi_label regression)"
   {--label_column,--label-column}"[The column of the true classes or numbers\; of several labels a sample, columns of 0 and 1 or one of lists. Default\: label.]:label_column:"
   {--image_column,--image-column}"[The column of images\; not needed when there is only one.]:image_column:"
+  {--audio_column,--audio-column}"[The column of sounds\; not needed when there is only one.]:audio_column:"
   {--text_column,--text-column}"[The column of texts, or two for sentence pairs\; not needed when there is only one of strings.]:text_column:"
   {--max_length,--max-length}"[Cut texts after this many tokens. Default\: what the model takes.]:max_length:"
+  {--max_seconds,--max-seconds}"[Cut sounds after so many seconds, and fill shorter ones up. Default\: as the model was trained.]:max_seconds:"
   {--output_dir,--output-dir}"[Folder of results and plots. Default\: evaluations\/\<model\>-on-\<dataset\>-\<config\>-\<split\>.]:output_dir:"
   {--batch_size,--batch-size}"[Samples per forward pass.]:batch_size:"
   {--num_workers,--num-workers}"[Processes that decode and prepare samples.]:num_workers:"
@@ -132,7 +136,9 @@ _shtab_hf_ood_predict_options=(
   "--split[The split. Default\: the only one, or test.]:split:"
   "--image_column[The column of images\; not needed when there is only one.]:image_column:"
   "--text_column[The column of texts, or two for pairs. Default\: as the model was trained, or the only one.]:NAME:"
-  "--feature_columns[For a model of vectors\: the columns of their numbers, in order, or one column of lists.]:NAME:"
+  "--feature_columns[For a model of vectors that does not know its columns\: those of their numbers, in order, or one of lists.]:NAME:"
+  "--audio_column[The column of sounds\; not needed when there is only one.]:audio_column:"
+  "--max_seconds[Cut sounds after so many seconds, and fill shorter ones up. Default\: as the model was trained.]:max_seconds:"
   "--max_length[Cut texts after this many tokens.]:max_length:"
   "--prefix[Before the names of the new columns.]:prefix:"
   "--batch_size[Rows per forward pass.]:batch_size:"
@@ -191,7 +197,7 @@ _shtab_hf_ood_reproduce_defaults_added=0
 
 _shtab_hf_ood_shift_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--dataset[colored_mnist (built in, the default), a Hub dataset, a local folder, or files as in train.py]:dataset:"
+  "--dataset[colored_mnist or linear_unit_tests (built in\; the default is colored_mnist), a Hub dataset, a local folder, or files as in train.py]:dataset:"
   "--dataset_config[configurations\; one point each in the plot]:NAME:"
   "--all[all configurations of the dataset]"
   "--train_split[default\: train]:SPLIT:"
@@ -199,9 +205,12 @@ _shtab_hf_ood_shift_options=(
   "--train_environments[only these environments of the train split]:NAME:"
   "--test_environments[only these environments of the test split]:NAME:"
   "--pairs_of[instead\: compare every two environments of this split]:SPLIT:"
-  "--label_column[default\: label]:label_column:"
-  "--environment_column[default\: environment]:environment_column:"
+  "--label_column[default\: label\; \@folder\: the folders of the files name it\; \@file\: the name of each table does]:label_column:"
+  "--environment_column[default\: environment\; \@folder\: the folders of the files name it\; \@file\: the name of each table does]:environment_column:"
   "--image_column[not needed when there is only one column of images]:image_column:"
+  "--csv_separator[What separates the columns of .csv files, such as \'\;\'. Default\: a comma (.tsv\: a tab).]:csv_separator:"
+  "--csv_encoding[The encoding of .csv and .tsv files, such as latin-1 or utf-16.]:csv_encoding:"
+  "--allow_outside_files[A table may name files above its folder (..), in the working folder and by address (https\:\/\/).]"
   "--encoder[pixels (reduced to 7 x 7, the default), or a folder or Hub id of a trained network, whose last features are taken]:encoder:"
   "--revision[branch, tag or commit of the encoder on the Hub]:revision:"
   "--trust_remote_code[run the code that the encoder\'s repository brings]"
@@ -246,15 +255,19 @@ _shtab_hf_ood_train_options=(
   {--allow_outside_files,--allow-outside-files}"[A table may name files above its folder (..), in the working folder and by address (https\:\/\/).]:allow_outside_files:"
   {--ignore_splits,--ignore-splits}"[Splits that are left out, such as a test split without labels.]:ignore_splits:"
   {--dataset,--dataset_name}"[colored_mnist or linear_unit_tests (built in), a Hub dataset, a local folder, or files (also as a pattern, scans-\*.csv)\: .csv, .tsv, .json, .jsonl, .parquet, .arrow.]:dataset:"
-  {--dataset_config,--dataset-config}"[Its configuration. Colored MNIST\: fixed_colors, random_colors, random_transforms, unseen_colors, background_shortcut, label_noise_shortcut\; by default unseen_colors\; linear unit tests\: example_1, example_2, example_3.]:dataset_config:"
+  {--dataset_config,--dataset-config}"[Its configuration. colored_mnist\: fixed_colors, random_colors, random_transforms, unseen_colors, background_shortcut, label_noise_shortcut\; by default unseen_colors\; linear_unit_tests\: example_1, example_2, example_3.]:dataset_config:"
   {--image_column,--image-column}"[The column of images, or of names of image files in a table\; not needed when there is only one.]:image_column:"
   {--text_column,--text-column}"[Classify texts\: their column, or two columns for sentence pairs.]:text_column:"
+  {--audio_column,--audio-column}"[The column of sounds, or of names of sound files in a table\; not needed when there is only one and the model takes sounds.]:audio_column:"
+  {--max_seconds,--max-seconds}"[Cut sounds after this many seconds, and fill shorter ones up to them. Default\: the length that the model\'s feature extractor gives.]:max_seconds:"
+  {--feature_columns,--feature-columns}"[Classify vectors, with --model mlp or linear\: the columns of their numbers, lists of numbers, and categories. Numbers are standardised on the training rows, categories one-hot\; both are saved.]:feature_columns:"
+  "--impute[Fill missing features in\: the median, or the most frequent category, of the training rows.]:impute:"
   "--task[What is predicted\: one class a sample\; several labels (yes or no each), from several label columns or one of lists\; or a number.]:task:(classification multi_label regression)"
   {--label_column,--label-column}"[The column of what is to be predicted\: classes (names or numbers) or, of a regression, numbers. Several labels a sample\: columns of 0 and 1, or one of lists. \@folder\: the folders of the files name the classes, before (above) those that name the environment where both do\: class\/domain\/file.]:label_column:"
   {--environment_column,--environment-column}"[The column that tells the environment\: names or numbers. Several make one environment of each combination, named hospital\=A,scanner\=2. \@folder\: the folders of the files name them, domain\/class\/file\; \@file\: the name of each table does.]:environment_column:"
   {--max_length,--max-length}"[Cut texts after this many tokens. Default\: what the model takes, at most 512.]:max_length:"
   {--in_memory,--in-memory}"[Keep decoded images in memory\; never\: decode batch by batch from the mapped Arrow file, in --dataloader_num_workers processes\; auto\: in memory if they fill at most a quarter of what is free.]:in_memory:(auto always never)"
-  {--skip_bad_rows,--skip-bad-rows}"[At most so many rows whose image cannot be read, or has another size than the others, are left out\; more are an error that names them, before training starts.]:skip_bad_rows:"
+  {--skip_bad_rows,--skip-bad-rows}"[At most so many rows whose image or sound cannot be read, or whose image has another size than the others, are left out\; more are an error that names them, before training starts.]:skip_bad_rows:"
   {--also_test,--also-test}"[Measure the final weights on the test environments of these configurations too.]:also_test:"
   {--train_environments,--train-environments}"[Train on these environments only (names). Default\: on all that are not held out.]:train_environments:"
   {--test_environments,--test-environments}"[Hold these environments out as a whole and test on them (names), on their rows in the dataset\'s own test split or, if that has none, on all. Of several environment columns site\=fonts holds out every combination with it. Default\: the own test split\; without one, all environments that --train_environments leaves.]:test_environments:"
@@ -450,6 +463,7 @@ _shtab_hf_ood_train_options=(
   "--mlp.hidden_size[Width of the two hidden layers.]:HIDDEN_SIZE:"
   "--mlp.grayscale[Add the channels up, so that colour cannot be seen\: the paper\'s oracle.]:GRAYSCALE:"
   "--mlp.single_logit[One row of weights for two classes, as the paper\: logits are 0 and its output. Two rows are the same function, but a step of Adam moves their difference twice as far, and L2 counts both.]:SINGLE_LOGIT:"
+  "--mlp.num_features[How many numbers an input holds, where inputs are vectors and not images\; the fields of images mean nothing then.]:NUM_FEATURES:"
   "--resnet.embedding_size[Channels of the stem.]:EMBEDDING_SIZE:"
   "--resnet.hidden_sizes[Channels of each stage.]:HIDDEN_SIZES:"
   "--resnet.depths[Residual blocks of each stage.]:DEPTHS:"

@@ -4,6 +4,7 @@ from .builder import (
     DEFAULT_CONFIGURATION,
     ColoredMNIST,
     colored_mnist_tensors,
+    features,
     load_colored_mnist,
 )
 from .card import colored_mnist_text
@@ -25,6 +26,7 @@ __all__ = [
     "colored_mnist_tensors",
     "colored_mnist_text",
     "colorize",
+    "features",
     "load_colored_mnist",
     "load_grey_images",
     "uncolorize",

@@ -6,19 +6,22 @@ from __future__ import annotations
 import hashlib
 import inspect
 import io
+import re
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 import pyarrow as pa
 import torch
 from datasets import (
     ArrowBasedBuilder,
     ClassLabel,
+    Dataset,
     DatasetDict,
     DatasetInfo,
     Features,
     Image,
     List,
+    ReadInstruction,
     Split,
     SplitGenerator,
     Value,
@@ -27,6 +30,7 @@ from datasets.builder import Key
 from PIL import Image as PILImage
 from torch import Tensor
 
+from ...errors import unknown_name
 from .. import augmentation
 from ..environment_dataset import EnvironmentDataset
 from . import coloring, configurations, digits, painting
@@ -122,20 +126,59 @@ def _png_column(images: Tensor) -> pa.StructArray:
     )
 
 
+@overload
 def load_colored_mnist(
-    config: str = DEFAULT_CONFIGURATION, cache_dir: str | None = None, **options: Any
-) -> DatasetDict:
+    config: str = DEFAULT_CONFIGURATION, cache_dir: str | None = None, *, split: None = None, **options: Any
+) -> DatasetDict: ...
+
+
+@overload
+def load_colored_mnist(
+    config: str = DEFAULT_CONFIGURATION, cache_dir: str | None = None, *, split: str, **options: Any
+) -> Dataset: ...
+
+
+def load_colored_mnist(
+    config: str = DEFAULT_CONFIGURATION,
+    cache_dir: str | None = None,
+    *,
+    split: str | None = None,
+    **options: Any,
+) -> DatasetDict | Dataset:
     """Build Colored MNIST, or read it from the cache.
 
     `config`: one of the six configurations; `options`: fields of `ColoredMNISTConfig`, for example `seed=1`.
-    Returns a `DatasetDict` with the splits train, validation and test.
+    Returns a `DatasetDict` with the splits train, validation and test, or, as `datasets.load_dataset` does,
+    the one that `split` names: `"test"`, `"train[:100]"`, `"train+validation"`.
+
+    Raises `ValueError` for an unknown configuration, option or split.
 
     Example: `load_colored_mnist("background_shortcut", correlations=[0.95, 0.8])["train"][0]["environment"]`
     """
     make_config(config, **options)  # a clear error before anything is written
+    if split is not None:
+        _refuse_unknown_splits(split)
     builder = ColoredMNIST(cache_dir=cache_dir, config_name=config, **options)
     builder.download_and_prepare()
+    if split is not None:
+        return builder.as_dataset(split=split)
     return DatasetDict({split: builder.as_dataset(split=split) for split in SPLITS})
+
+
+def _refuse_unknown_splits(split: Any) -> None:
+    """Only what is asked for by a string is looked at here; `datasets` knows other ways to ask."""
+    for part in re.split(r"\s*\+\s*", split) if isinstance(split, str) else []:
+        name = part.partition("[")[0].strip()
+        if name not in (*SPLITS, "all"):
+            raise ValueError(unknown_name("split", name, list(SPLITS)))
+    if isinstance(split, str):
+        try:
+            ReadInstruction.from_spec(split)
+        except ValueError as error:
+            raise ValueError(
+                f"split={split!r} cannot be read. Write it as for load_dataset: 'test', 'train[:100]', "
+                "'train[:10%]' or 'train+test'."
+            ) from error
 
 
 def colored_mnist_tensors(

@@ -4,7 +4,30 @@ Source: Aubin et al. 2021, arXiv:2102.10867. Every input is a vector of invarian
 in the test environments the spurious ones are shuffled over the samples, so they tell nothing.
 """
 
-from .builder import SPLITS, linear_unit_test_tensors
-from .examples import EXAMPLES, OPTIONS, LinearUnitTestConfig
+from .builder import SPLITS, linear_unit_test_tensors, random_rotation
+from .examples import (
+    CONFIGURATIONS,
+    EXAMPLES,
+    OPTIONS,
+    LinearUnitTestConfig,
+    Sampler,
+    Samples,
+    cause_and_effect,
+    cows_and_camels,
+    small_margin,
+)
 
-__all__ = ["EXAMPLES", "OPTIONS", "SPLITS", "LinearUnitTestConfig", "linear_unit_test_tensors"]
+__all__ = [
+    "CONFIGURATIONS",
+    "EXAMPLES",
+    "OPTIONS",
+    "SPLITS",
+    "LinearUnitTestConfig",
+    "Sampler",
+    "Samples",
+    "cause_and_effect",
+    "cows_and_camels",
+    "linear_unit_test_tensors",
+    "random_rotation",
+    "small_margin",
+]

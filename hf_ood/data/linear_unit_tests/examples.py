@@ -98,4 +98,9 @@ EXAMPLES: dict[str, tuple[Callable[[LinearUnitTestConfig, np.random.Generator], 
     "example_2": (cows_and_camels, ["camel", "cow"]),
     "example_3": (small_margin, ["0", "1"]),
 }
+CONFIGURATIONS = {
+    "example_1": "Regression: causes and effects of a target, at a scale of each environment's own.",
+    "example_2": "Classes told by a faint animal, and by a strong background that mostly fits it.",
+    "example_3": "Classes a small margin apart, and far apart along a direction of each environment's own.",
+}
 OPTIONS = [field.name for field in fields(LinearUnitTestConfig)]

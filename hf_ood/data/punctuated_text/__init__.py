@@ -6,21 +6,35 @@ each with the mean of at least twenty ratings from -4 to 4.
 """
 
 from .card import card_text
-from .configurations import CONFIGURATIONS, END, LABELS, MARKS, Shift, punctuation_shortcut, sources
+from .configurations import (
+    CONFIGURATIONS,
+    DESCRIPTIONS,
+    END,
+    LABELS,
+    MARKS,
+    PunctuatedTextConfig,
+    Shift,
+    check_options,
+    punctuation_shortcut,
+    sources,
+)
 from .dataset_folder import write_punctuated_text
 from .sentences import ARCHIVE_SHA256, FETCH, PACKAGE, SOURCES, fetch_package, read_rated_sentences
 
 __all__ = [
     "ARCHIVE_SHA256",
     "CONFIGURATIONS",
+    "DESCRIPTIONS",
     "END",
     "FETCH",
     "LABELS",
     "MARKS",
     "PACKAGE",
     "SOURCES",
+    "PunctuatedTextConfig",
     "Shift",
     "card_text",
+    "check_options",
     "fetch_package",
     "punctuation_shortcut",
     "read_rated_sentences",

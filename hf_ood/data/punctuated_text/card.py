@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..dataset_card import CardText
-from .configurations import Shift
+from .configurations import DESCRIPTIONS, Shift
 from .sentences import PACKAGE
 
 _CITATION = """\
@@ -25,12 +25,8 @@ def card_text(shift: Shift) -> CardText:
         f"{100 * shift.label_noise:g} % of the labels are flipped, then every sentence ends in a mark that "
         "agrees with its label (exclamation mark: positive) as often as the environment's name says. "
         f"Seed {shift.seed}.",
-        descriptions={
-            "punctuation_shortcut": "The last mark tells the label: mostly rightly in training, mostly "
-            "wrongly in the test.",
-            "sources": "The environment is where a sentence is from. One split: hold out one of them.",
-        },
-        command="python dataset_scripts/punctuated_text/build.py",
+        descriptions=DESCRIPTIONS,
+        command="hf-ood datasets --dataset punctuated_text",
         license_notice=f"MIT, as the package {PACKAGE.partition('=')[0]}, copyright C.J. Hutto, whose source "
         "distribution carries the rated sentences. The sentences themselves were written by reviewers, "
         "journalists and users of the sites they come from (the film reviews are Pang & Lee's, the product "

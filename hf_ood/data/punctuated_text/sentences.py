@@ -26,12 +26,20 @@ SOURCES = {
 def read_rated_sentences(package: Path) -> pandas.DataFrame:
     """`text`, `rating` (-4 to 4) and `source` of all sentences, from the package's `.tar.gz`.
 
-    Raises `ValueError` when that does not hold the archive that this was written for.
+    Raises `ValueError` when that does not hold the archive that this was written for, `FileNotFoundError`
+    when there is none.
     """
-    with tarfile.open(package) as outer:
-        inner = next((name for name in outer.getnames() if name.endswith("hutto_ICWSM_2014.tar.gz")), None)
-        member = outer.extractfile(inner) if inner else None
-        content = member.read() if member else b""
+    if not package.is_file():
+        raise FileNotFoundError(f"There is no file {package}: fetch it with {FETCH}.")
+    try:
+        with tarfile.open(package) as outer:
+            inner = next(
+                (name for name in outer.getnames() if name.endswith("hutto_ICWSM_2014.tar.gz")), None
+            )
+            member = outer.extractfile(inner) if inner else None
+            content = member.read() if member else b""
+    except (tarfile.TarError, EOFError):
+        content = b""
     if hashlib.sha256(content).hexdigest() != ARCHIVE_SHA256:
         raise ValueError(f"{package} is not the source distribution of {PACKAGE}: fetch it with {FETCH}.")
     tables = []

@@ -1,8 +1,8 @@
-"""Images as features: reduced pixels, or what a trained network makes of them."""
+"""Images, or features in columns, as features: reduced pixels, or what a trained network makes of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,11 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
 from ...data import EnvironmentDataset
 from ...data.columns import find_image_column
+from ...data.features import takes_features
+from ...data.processors import classifies_sounds
 from ...data.reading_images import as_rgb
 from ...models import Penultimate
-from ..prediction import load_classifier
+from ..prediction import load_classifier, placed
 
 Images = Tensor | list[Image]  # uint8 [B, C, H, W], or pictures in RGB
 Encoder = Callable[[Images], np.ndarray]
@@ -41,14 +43,21 @@ class PixelEncoder:
 
 
 class CheckpointEncoder:
-    """What the last layer of an image classifier sees, or the pooled output of a network without classes.
+    """What the last layer of a classifier of images or of features in columns sees, or the pooled output of a
+    network without classes.
 
     `checkpoint`: a folder or a Hub id; `options` as for `from_pretrained`. Raises `ValueError` when the
     checkpoint's last layer has no features.
     """
 
     def __init__(self, checkpoint: str, **options: Any):
-        architectures = AutoConfig.from_pretrained(checkpoint, **options).architectures or []
+        config = AutoConfig.from_pretrained(checkpoint, **options)
+        if classifies_sounds(config):
+            raise ValueError(
+                f"{checkpoint} hears sounds, and shifts are measured on images or features: give "
+                "measure_shift pairs (features [N, D], labels [N]) of your own."
+            )
+        architectures = config.architectures or []
         self.penultimate: Penultimate | None = None
         if any(name.endswith("ForImageClassification") for name in architectures):
             self.model, self.processor = load_classifier(checkpoint, **options)
@@ -58,11 +67,25 @@ class CheckpointEncoder:
             self.processor = AutoImageProcessor.from_pretrained(checkpoint, **options)
         self.model.to(PartialState().device)
 
+    @property
+    def reads_features(self) -> bool:
+        return takes_features(self.processor)
+
     @torch.inference_mode()
     def __call__(self, images: Images) -> np.ndarray:
         """Features float32 [B, D]."""
-        inputs = self.processor(images=list(images), return_tensors="pt")
-        inputs = inputs.to(self.model.device, self.model.dtype)
+        if self.reads_features:
+            raise ValueError("The encoder reads features in columns, and the data are images.")
+        return self._features(self.processor(images=list(images), return_tensors="pt"))
+
+    @torch.inference_mode()
+    def of_rows(self, rows: HFDataset) -> np.ndarray:
+        """Features float32 [N, D] of the rows of a table, by a network of features in columns."""
+        batches = torch.from_numpy(self.processor.vectors(rows)).split(BATCH_SIZE)
+        return np.concatenate([self._features({"pixel_values": vectors}) for vectors in batches])
+
+    def _features(self, inputs: Mapping[str, Tensor]) -> np.ndarray:
+        inputs = placed(inputs, self.model)
         if self.penultimate is not None:
             with self.penultimate:
                 self.model(**inputs)
@@ -88,6 +111,8 @@ def encode(
     """Features float [N, D] of every image; vectors [N, D] are features as they are."""
     if isinstance(dataset, EnvironmentDataset) and dataset.columns["pixel_values"].dim() == 2:
         return dataset.columns["pixel_values"].numpy()
+    if isinstance(dataset, HFDataset) and isinstance(encoder, CheckpointEncoder) and encoder.reads_features:
+        return encoder.of_rows(dataset)
     return np.concatenate([encoder(images) for images in _batches(dataset, image_column)])
 
 

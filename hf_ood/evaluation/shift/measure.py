@@ -200,6 +200,11 @@ def _judge(
 def _labels(split: Split, name: str, column: str) -> np.ndarray:
     """The class of every row [N], by name where it has one."""
     if isinstance(split, EnvironmentDataset):
+        if split.labels.is_floating_point():
+            raise ValueError(
+                f"The labels of {name} are numbers, the targets of a regression: both shifts are measured "
+                "between classes. Put the numbers into classes (such as quartiles) first."
+            )
         labels = np.asarray(split.label_names)[split.labels.numpy()]
     elif isinstance(split, HFDataset):
         require_columns(split, column)

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 from datasets import DatasetDict
 
+from ...data.built_in import BUILT_IN
 from ...data.ids import numbered
 from ...data.split_names import with_canonical_names
 from ...data.splits import HELD_OUT
 from ...data.targets import CLASSIFICATION
-from ...runs.data import BUILT_IN, columns_of, load_splits, read, validation_share
+from ...runs.data import columns_of, load_splits, read, validation_share
 from ...runs.recipe import read_recipe
 
 
@@ -27,9 +28,9 @@ def environments_of(recipe: Path) -> tuple[dict[str, int], list[str]]:
             f"A sweep chooses by accuracy, which a {spec.data.task} has not: train with each value (hf-ood "
             "train) and put the runs side by side (hf-ood compare)."
         )
-    if spec.data.dataset not in BUILT_IN and not (
-        spec.data.test_environments or spec.data.train_environments
-    ):
+    built_in = BUILT_IN.get(spec.data.dataset)
+    made = built_in is not None and built_in.tensors is not None
+    if not made and not (spec.data.test_environments or spec.data.train_environments):
         data = with_canonical_names(read(spec.data))
         if "test" not in data:
             whole = DatasetDict(train=data["train"]) if "train" in data else DatasetDict(data)

@@ -8,10 +8,12 @@ from pathlib import Path
 import pandas as pd
 import yaml
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from ...files import replace_text
+from ...names import file_name, markdown
+from ...reporting.terminal import plain
 from ...runs.settings import merge
 from .plan import Plan
 from .selection_table import best_values, candidates, chosen, cost, worth
@@ -44,13 +46,13 @@ def report(
 
 
 def _shown(title: str, rows: pd.DataFrame, oracle: bool) -> Table:
-    mark = f"[red]ORACLE[/] {escape(title)}: {ORACLE_NOTE}" if oracle else escape(title)
+    mark = Text.assemble(("ORACLE", "red"), " ", plain(title), f": {ORACLE_NOTE}") if oracle else plain(title)
     table = Table(title=mark, title_justify="left", style="red" if oracle else "")
-    table.add_column(str(rows.index.name))
+    table.add_column(plain(rows.index.name))
     for column in rows:
-        table.add_column(escape(str(column)), justify="right")
+        table.add_column(plain(column), justify="right", overflow="fold")
     for method, cells in rows.iterrows():
-        table.add_row(escape(str(method)), *cells.fillna("-"))
+        table.add_row(plain(method), *map(plain, cells.fillna("-")))
     return table
 
 
@@ -61,7 +63,7 @@ def _markdown(
         "# Accuracy in held-out environments, by selection protocol",
         "",
         "Percent, mean ± 95 % interval over seeds (t-distribution); hyper-parameters are chosen for each "
-        f"seed apart. Environments: {', '.join(plan.environments)}.",
+        f"seed apart. Environments: {', '.join(map(markdown, plan.environments))}.",
     ]
     for protocol, rows in accuracies.groupby(level="protocol", sort=False):
         heading = f"## {protocol}"
@@ -80,8 +82,8 @@ def _markdown(
 
 
 def _table(rows: pd.DataFrame, of: str = "method") -> str:
-    lines = [[of, *map(str, rows.columns)], ["---", *["---:"] * len(rows.columns)]]
-    lines += [[str(name), *map(str, cells.fillna("-"))] for name, cells in rows.iterrows()]
+    lines = [[of, *map(markdown, rows.columns)], ["---", *["---:"] * len(rows.columns)]]
+    lines += [[markdown(name), *map(markdown, cells.fillna("-"))] for name, cells in rows.iterrows()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
@@ -99,6 +101,6 @@ def _write_recipes(
             if ((table["method"] == method) & (table["held_out"] == held_out)).any():
                 values = best_values(table, trials, method, held_out, honest.name)
                 settings = plan.without(method, values, set(plan.held_out[held_out]), 0).settings
-                name = f"{method}-without-{held_out}.yaml".replace("+", "-")
+                name = file_name(f"{method}-without-{held_out}".replace("+", "-")) + ".yaml"
                 content = yaml.safe_dump(merge(settings, as_settings(values)), sort_keys=False)
                 replace_text(folder / name, f"# Chosen by {honest.name}.\n{content}")

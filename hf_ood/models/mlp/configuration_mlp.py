@@ -21,6 +21,8 @@ class MLPConfig(PreTrainedConfig):
         single_logit (`bool`, *optional*, defaults to `False`): One row of weights for two classes, as the
             paper: logits are 0 and its output. Two rows are the same function, but a step of Adam moves their
             difference twice as far, and L2 counts both.
+        num_features (`int`, *optional*): How many numbers an input holds, where inputs are vectors and not
+            images; the fields of images mean nothing then.
     """
 
     model_type = "ood_mlp"
@@ -31,6 +33,7 @@ class MLPConfig(PreTrainedConfig):
     hidden_size: int = 390
     grayscale: bool = False
     single_logit: bool = False
+    num_features: int | None = None
 
 
 __all__ = ["MLPConfig"]

@@ -44,8 +44,9 @@ class MLPForImageClassification(PreTrainedModel):
         super().__init__(config)
         kept = -(-config.image_size // config.stride)
         channels = 1 if config.grayscale else config.num_channels
+        inputs = channels * kept**2 if config.num_features is None else config.num_features
         self.hidden = nn.Sequential(
-            nn.Linear(channels * kept**2, config.hidden_size),
+            nn.Linear(inputs, config.hidden_size),
             nn.ReLU(),
             nn.Linear(config.hidden_size, config.hidden_size),
             nn.ReLU(),
@@ -68,7 +69,10 @@ class MLPForImageClassification(PreTrainedModel):
             init.zeros_(module.bias)
 
     def forward_features(self, pixel_values: Tensor) -> Tensor:
-        """Float [B, C, H, W] in 0..1, C at least `num_channels` -> features [B, hidden_size]."""
+        """Float [B, C, H, W] in 0..1, C at least `num_channels`, or vectors [B, num_features] -> features
+        [B, hidden_size]."""
+        if self.config.num_features is not None:
+            return self.hidden(pixel_values.flatten(1))
         stride = self.config.stride
         kept = pixel_values[:, : self.config.num_channels, ::stride, ::stride]
         return self.hidden((kept.sum(1) if self.config.grayscale else kept).flatten(1))

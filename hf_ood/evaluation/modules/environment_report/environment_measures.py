@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from .environment_inputs import require_distinct
+
 BINS = 15
 MIN_COUNT = 30
 # What a report may have of an environment, in the order in which summaries show it.
@@ -128,7 +130,10 @@ def calibration_bins(
 
 
 def by_name(measures: Mapping[str, np.ndarray], names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Arrays over environments -> one entry for each environment that is present, in the order of `names`."""
+    """Arrays over environments -> one entry for each environment that is present, in the order of `names`.
+
+    Raises `ValueError` when a name stands twice."""
+    require_distinct(names)
     columns = [values.tolist() for values in measures.values()]
     return {
         name: entry

@@ -9,6 +9,13 @@ import datasets
 import evaluate
 import numpy as np
 
+from .environment_inputs import (
+    checked_batch,
+    collected_environments,
+    environment_ids,
+    probability_rows,
+    require_same_length,
+)
 from .environment_measures import MIN_COUNT, by_name, environment_measures, summarize_environments
 
 _DESCRIPTION = """\
@@ -28,9 +35,9 @@ _INPUTS = """\
 Args:
     predictions: predicted class ids.
     references: true class ids.
-    environments: the environment of each sample, ids or names.
+    environments: the environment of each sample: ids, other numbers, or names.
     probabilities: each sample's class probabilities; optional. With it come `loss` and `ece`.
-    environment_names: names of the environments' ids; optional.
+    environment_names: the names of the ids 0, 1, ..., all different; optional.
     min_count: environments with fewer samples are listed in `small_environments` (default 30).
 Returns:
     environments: {name: {accuracy, balanced_accuracy, macro_f1, worst_group, loss, ece, count}}; a group is a
@@ -53,34 +60,50 @@ class EnvironmentReport(evaluate.Metric):
             description=_DESCRIPTION,
             citation=_CITATION,
             inputs_description=_INPUTS,
-            features=[
-                datasets.Features({**labels, "environments": datasets.Value(kind)})
-                for kind in ("int64", "string")
-            ],
+            features=datasets.Features({**labels, "environments": datasets.Value("string")}),
             reference_urls=["https://arxiv.org/abs/1706.04599"],
         )
 
-    def _compute(
-        self,
-        predictions: Sequence[int],
-        references: Sequence[int],
-        environments: Sequence[int] | Sequence[str],
-        probabilities: Sequence[Sequence[float]] | None = None,
-        environment_names: Sequence[str] | None = None,
-        min_count: int = MIN_COUNT,
-    ) -> dict[str, Any]:
-        present, ids = np.unique(environments, return_inverse=True)
-        names = [str(environment_names[key] if environment_names else key) for key in present]
-        logs = None
-        if probabilities is not None:
-            if len(probabilities) != len(predictions):
-                raise ValueError(
-                    f"{len(probabilities)} rows of probabilities for {len(predictions)} predictions."
-                )
-            with np.errstate(divide="ignore"):
-                logs = np.log(np.asarray(probabilities, np.float64))
-        measures = environment_measures(
-            np.asarray(predictions), np.asarray(references), ids, len(names), logs
+    def add_batch(self, *, predictions: Any = None, references: Any = None, **others: Any) -> None:
+        """Collect samples. Raises `ValueError` for what cannot be taken as it is."""
+        batch = {"predictions": predictions, "references": references, **others}
+        super().add_batch(**checked_batch(batch))
+
+    def add(self, *, prediction: Any = None, reference: Any = None, **others: Any) -> None:
+        """Collect one sample. Raises as `add_batch`."""
+        self.add_batch(
+            predictions=[prediction],
+            references=[reference],
+            **{name: [value] for name, value in others.items()},
         )
-        report = by_name(measures, names)
-        return {"environments": report, **summarize_environments(report, min_count)}
+
+    def compute(self, **inputs: Any) -> dict[str, Any] | None:
+        """Measure the samples given here, or those collected before. Raises as `add_batch`."""
+        report = super().compute(**inputs)
+        if isinstance(report, ValueError):
+            raise report
+        return report
+
+    def _compute(self, **inputs: Any) -> dict[str, Any] | ValueError:
+        try:
+            return _report(**inputs)
+        except ValueError as error:  # returned: what was collected is let go only when this function returns
+            return error
+
+
+def _report(
+    predictions: Sequence[int],
+    references: Sequence[int],
+    environments: Sequence[str],
+    probabilities: Any = None,
+    environment_names: Sequence[str] | None = None,
+    min_count: int = MIN_COUNT,
+) -> dict[str, Any]:
+    ids, names = environment_ids(collected_environments(environments), environment_names)
+    logs = None
+    if probabilities is not None:
+        require_same_length({"rows of probabilities": probabilities, "predictions": predictions})
+        with np.errstate(divide="ignore"):
+            logs = np.log(probability_rows(probabilities, references, predictions))
+    measures = environment_measures(np.asarray(predictions), np.asarray(references), ids, len(names), logs)
+    return {"environments": (report := by_name(measures, names)), **summarize_environments(report, min_count)}
