@@ -86,7 +86,7 @@ def test_evaluation_goes_by_names_and_reports_a_new_place_under_its_own(tmp_path
         assert found[f"eval_{ours}_accuracy"] == same[f"eval_validation_{theirs}_accuracy"]
     assert found["eval_loss"] == pytest.approx(same["eval_validation_loss"])
     other.label_names[0] = "class 2"
-    with pytest.raises(ValueError, match=r"classes that the training set has not \('class 2'\)"):
+    with pytest.raises(ValueError, match=r"class 2, class 0\. The training set: class 0, class 1\."):
         trainer.evaluate(other)
 
 
