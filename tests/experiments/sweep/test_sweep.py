@@ -147,7 +147,9 @@ def test_the_command_of_a_sweeps_run_repeats_it_as_printed(plain: Path, tmp_path
     program, *arguments = shlex.split(results["command"])
     assert program == "hf-ood" and arguments[0] == "train"
     again = [sys.executable, "-m", "hf_ood", *arguments, "--output_dir", str(tmp_path / "again")]
-    shown = subprocess.run(again, capture_output=True, text=True)
+    shown = subprocess.run(
+        again, capture_output=True, text=True, cwd=plain
+    )  # it names no folder above the data
     assert shown.returncode == 0, shown.stderr
     repeated = json.loads((tmp_path / "again" / "results.json").read_text())
     assert repeated["environments"] == results["environments"]
