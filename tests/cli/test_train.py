@@ -141,6 +141,7 @@ def test_the_table_and_the_paths_are_shown(whole: tuple[Path, str]) -> None:
         assert str(folder / file) in shown
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_weights(whole: tuple[Path, str], tmp_path: Path) -> None:
     command = [sys.executable, TRAIN, *KILLED, "--output_dir", str(tmp_path / "killed")]

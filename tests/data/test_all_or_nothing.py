@@ -26,7 +26,7 @@ def with_own_files(folder: Path) -> dict[str, str]:
     return {name: value for name, value in content(folder).items() if name in own}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_killed_at_any_point_the_folder_is_whole(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     own = with_own_files(folder)

@@ -93,6 +93,7 @@ def test_ctrl_c_ends_the_workers_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert len(results(tmp_path)) < 4
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_worker_that_dies_fails_its_run_and_is_replaced(tmp_path: Path) -> None:
     runs = small_runs(tmp_path)[:3]
