@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import glob
 import gzip
 import hashlib
 import io
@@ -68,7 +69,7 @@ def read_table(file: str | Path, options: TableOptions | None = None, name: str 
         return _from_cells(file, kind, options, name)
     try:
         loader = {"jsonl": "json"}.get(kind, kind)
-        found = load_dataset(loader, data_files=str(file), split="train")
+        found = load_dataset(loader, data_files=glob.escape(str(file)), split="train")
     except (DatasetGenerationError, ValueError, pa.ArrowInvalid) as error:
         raise ValueError(f"{name} cannot be read as .{kind}: {error.__cause__ or error}") from error
     return with_origins(found, [Origin(name, len(found), heading=0, is_lines=kind == "jsonl")])
