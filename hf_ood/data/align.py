@@ -75,8 +75,7 @@ def align(
             pairs = [f"{name!r} is {known[at]!r}" for name, at in zip(names, found, strict=True)]
             logger.warning(
                 f"The {what} of {ours} and of {theirs} are told apart by case or spaces only, and were "
-                "matched "
-                f"without: {listed(pairs)}."
+                f"matched without: {listed(pairs)}."
             )
             return Match(found, BY_SPELLING)
     found = _by_id(names, known)

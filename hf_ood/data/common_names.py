@@ -8,6 +8,8 @@ from typing import Any
 import pyarrow as pa
 from datasets import ClassLabel, Dataset, DatasetDict, Features
 
+from .align import spelling
+
 
 def with_common_names(dataset: DatasetDict) -> DatasetDict:
     """Splits whose columns have the same types: ids of a `ClassLabel` mean one name in all of them.
@@ -50,11 +52,11 @@ def _joined(known: Any, own: Any, place: str) -> Any:
             "cast_column."
         )
     names, others = list(known.names), set(own.names)
-    spelled = {name.strip().casefold(): name for name in names if name not in others}
+    spelled = {spelling(name): name for name in names if name not in others}
     for name in own.names:
         if name in known.names:
             continue
-        if (alike := spelled.get(name.strip().casefold())) is not None:
+        if (alike := spelled.get(spelling(name))) is not None:
             raise ValueError(
                 f"{place}: {name!r} and {alike!r}, of the splits before it, differ only in case or spaces. "
                 "Write them alike; if they do differ, give them names of their own."

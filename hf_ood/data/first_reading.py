@@ -75,10 +75,9 @@ class FirstReading:
         if number < MOST * len(self.sizes):
             told = [f"{_pixels(size)} ({count:,} rows)" for size, count in counts.most_common()]
             raise ValueError(
-                f"Images must have one size to be stacked, found {listed(told[:3])}"
-                f"{' and others' if len(told) > 3 else ''}: resize them first, or train a model that has an "
-                "image "
-                "processor."
+                "Images must have one size to be stacked, found "
+                f"{listed(told[:3])}{' and others' if len(told) > 3 else ''}: resize them first, or train a "
+                "model that has an image processor."
             )
         for position, size in self.sizes.items():
             if size != usual:

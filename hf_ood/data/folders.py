@@ -52,8 +52,7 @@ def load_folder(
     if other is not None:
         raise ValueError(
             f"{root} holds images and sounds ({files[0].relative_to(root)}, {other.relative_to(root)}): one "
-            "kind "
-            "is read at a time."
+            "kind is read at a time."
         )
     names = [list(file.relative_to(root).parts[:-1]) for file in files]
     splits = [""] * len(files)
@@ -123,8 +122,7 @@ def _levels(
     if depth > 2:
         raise ValueError(
             f"The files of {root} lie {depth} folders deep ({'/'.join(names[0])}): one or two can name "
-            "domain "
-            "and class. Name a folder further down, or write a table with their paths."
+            "domain and class. Name a folder further down, or write a table with their paths."
         )
     asked = [what for what in order if {ENVIRONMENT: environment, LABEL: label}[what] == FOLDER]
     if depth == 1 and len(asked) == 2:

@@ -104,8 +104,7 @@ def coded(data: Dataset, column: str, what: str, split: str) -> Coded:
     if infinite:
         raise ValueError(
             f"Column {column!r} holds {values[infinite[0]]} ({rows_told(data, infinite, split)}), which is "
-            "no "
-            f"{what}: correct it, or leave the row out."
+            f"no {what}: correct it, or leave the row out."
         )
     if all(isinstance(value, float) and value.is_integer() for value in values):
         values = [int(value) for value in values]  # missing cells once made them floats
@@ -127,8 +126,14 @@ def _is_missing(value: Any, feature: Any, data: Dataset) -> bool:
     if isinstance(feature, ClassLabel):
         return value is None or value < 0
     if isinstance(value, str):
-        return value.strip() == "" or (value in MISSING_WORDS and bool(origins_of(data)))
+        return value.strip() == "" or (value in MISSING_WORDS and _is_written(data))
     return value is None or value != value  # NaN differs from itself
+
+
+def _is_written(data: Dataset) -> bool:
+    """Whether the cells come from a table that has no other way to say that there is nothing: .csv, not
+    .parquet."""
+    return any(origin.heading for origin in origins_of(data))
 
 
 def _missing(
@@ -138,11 +143,13 @@ def _missing(
         {values[row] for row in rows if values[row] in MISSING_WORDS if isinstance(values[row], str)}
     )
     if len(rows) == len(values):
-        return f"The split {split} has no {what} in column {column}: leave it out (--ignore_splits {split})."
+        return (
+            f"The split {split} has no {what} in column {column}, in none of its rows: name another "
+            f"column, or leave the split out (--ignore_splits {split})."
+        )
     way = (
-        f" {listed([shown(word) for word in words])} may be a name or mean that there is none: write it "
-        "out, or "
-        "leave the cell empty and the row out."
+        f" {listed([shown(word) for word in words])} may be a name or mean that there is none: write it out, "
+        "or leave the cell empty and the row out."
         if words
         else " Leave them out (dataset.filter, or in the table), or give them one."
     )
@@ -193,10 +200,8 @@ def _refuse_numbers_for_names(names: Sequence[str], known: Sequence[str], column
     if len({*numeric}) == 2:
         raise ValueError(
             f"Column {column!r} holds {listed(names)} in the split {split}, and {listed(known)} in the "
-            "splits "
-            "before it: numbers and names are not matched. Write one of them in all splits, or make the "
-            "column "
-            "a ClassLabel, whose names say what its numbers mean."
+            "splits before it: numbers and names are not matched. Write one of them in all splits, or make "
+            "the column a ClassLabel, whose names say what its numbers mean."
         )
 
 
@@ -226,7 +231,6 @@ def _spelled_alike(
             )
         logger.warning(
             f"Column {column!r} of the split {split} spells {what}s in another way than the splits before "
-            "it; "
-            f"taken for the same: {listed(changed)}."
+            f"it; taken for the same: {listed(changed)}."
         )
     return own

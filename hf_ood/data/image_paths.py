@@ -182,8 +182,7 @@ def refuse_outside(dataset: DatasetDict, folders: Sequence[Path]) -> DatasetDict
                 if "://" not in path and not any(Path(path).resolve().is_relative_to(home) for home in homes):
                     raise ValueError(
                         f"Column {column!r} of the split {split} names the file {path}, which is no part of "
-                        "the "
-                        "data set: it is not opened."
+                        "the data set: it is not opened."
                     )
     return dataset
 

@@ -111,10 +111,8 @@ def environment_datasets(
     if isinstance(dataset, IterableDataset | IterableDatasetDict):
         raise TypeError(
             f"{type(dataset).__name__}: which rows are held out, and batches of equal environments, need "
-            "every "
-            "row's environment beforehand, and a stream does not know it: give a Dataset, whose rows may "
-            "stay on "
-            "disk (load_dataset without streaming)."
+            "every row's environment beforehand, and a stream does not know it: give a Dataset, whose rows "
+            "may stay on disk (load_dataset without streaming)."
         )
     splits = with_canonical_names(DatasetDict(train=dataset) if isinstance(dataset, Dataset) else dataset)
     dataset = used_splits(splits, columns, protocol, tell)

@@ -92,8 +92,7 @@ def read_dataset(
         if path.is_absolute() or name.startswith(".") or name.count("/") > 1 or path.is_file():
             raise FileNotFoundError(
                 f"There is no folder or table {name} (tables end in .csv, .tsv, .json, .jsonl, .parquet, "
-                ".arrow "
-                "or .xlsx)."
+                ".arrow or .xlsx)."
             )
         loaded = load_dataset(name, None if configuration == "default" else configuration)
         found = open_images(refuse_outside(loaded, []), None)

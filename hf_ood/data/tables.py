@@ -17,7 +17,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.parquet
 from datasets import Dataset, Features, Value, concatenate_datasets, config, load_dataset
 from datasets.exceptions import DatasetGenerationError
 
@@ -234,12 +233,16 @@ def _heading(file: Path, separator: str, options: TableOptions, name: str) -> li
                 f"{name}: there is one column {names[0]!r}: pass --csv_separator {other!r} if that is what "
                 "separates its columns."
             )
-    twice = sorted({one for one in names if names.count(one) > 1})
+    _refuse_twice(names, name)
+    return names
+
+
+def _refuse_twice(columns: Sequence[str], name: str) -> None:
+    twice = sorted({one for one in columns if list(columns).count(one) > 1})
     if twice:
         raise ValueError(
             f"{name} has several columns called {listed([repr(one) for one in twice])}: rename one."
         )
-    return names
 
 
 def _not_decoded(file: Path, options: TableOptions, name: str) -> str:
@@ -285,11 +288,7 @@ def _spreadsheet(file: Path, name: str) -> pa.Table:
     if not len(sheet):
         raise ValueError(f"{name} is empty: a table has a heading, which names its columns.")
     names = [str(cell) for cell in sheet.iloc[0]]
-    twice = sorted({one for one in names if names.count(one) > 1})
-    if twice:
-        raise ValueError(
-            f"{name} has several columns called {listed([repr(one) for one in twice])}: rename one."
-        )
+    _refuse_twice(names, name)
     rows = sheet.iloc[1:]
     return pa.table(
         {column: pa.array(rows[at].astype(str).tolist(), pa.string()) for at, column in enumerate(names)}

@@ -46,8 +46,7 @@ def with_class_order(model: PreTrainedModel, order: Sequence[int]) -> dict[str, 
             raise ValueError(
                 f"{name} of {type(model).__name__} has {state[name].shape[dimension]} rows for "
                 f"{model.config.num_labels} classes: it cannot be put in another order. Write the data's "
-                "classes "
-                "in the model's order (a ClassLabel)."
+                "classes in the model's order (a ClassLabel)."
             )
         state[name] = state[name].index_select(dimension, index.to(state[name].device))
     return state

@@ -182,16 +182,14 @@ def check_class_order(dataset: EnvironmentDataset, config: Any) -> None:
             return
         raise ValueError(
             f"The training set's classes are {ours}, the model's {theirs}: the same in another order, so "
-            "that "
-            "each would be taken for another. Give the column the model's order (data.cast_column('label', "
-            "ClassLabel(names=list(model.config.id2label.values())))), or a model without trained classes "
-            "its names (from_pretrained(..., id2label=..., label2id=...))."
+            "that each would be taken for another. Give the column the model's order "
+            "(data.cast_column('label', ClassLabel(names=list(model.config.id2label.values())))), or a "
+            "model without trained classes its names (from_pretrained(..., id2label=..., label2id=...))."
         )
     logger.warning(
         f"The model names its classes {theirs}, the training set {ours}: output i is trained on class i of "
-        "the "
-        "training set, whatever it meant before. Build the model with id2label and label2id of the training "
-        "set."
+        "the training set, whatever it meant before. Build the model with id2label and label2id of the "
+        "training set."
     )
 
 
