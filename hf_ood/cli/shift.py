@@ -21,7 +21,7 @@ from ..data.built_in import BUILT_IN, DEFAULT_DATASET, configuration_of, refuse_
 from ..data.columns import require_columns
 from ..data.folders import ENVIRONMENT, LABEL
 from ..data.ids import ids_of
-from ..data.reading import FROM_FILE, FROM_FOLDER, Named, column_of, read_dataset
+from ..data.reading import FROM_FILE, FROM_FOLDER, Named, Reading, column_of, read_dataset
 from ..errors import UsageError, unknown_name
 from ..evaluation import Shift, measure_environment_shifts, measure_shift
 from ..evaluation.results import versions
@@ -242,6 +242,16 @@ def load(arguments: argparse.Namespace, configuration: str | None) -> Mapping[st
     """The splits of a built-in data set, or of one that is read as the flags say."""
     built_in = BUILT_IN.get(arguments.dataset)
     if built_in and built_in.tensors:
+        asked_in_vain = [
+            f"--{flag}"
+            for flag in ("label_column", "environment_column", "image_column", *vars(Reading()))
+            if getattr(arguments, flag, None) != make_parser().get_default(flag)
+        ]
+        if asked_in_vain:
+            raise ValueError(
+                f"{arguments.dataset} is built in and has no columns or files to name: leave "
+                f"{', '.join(asked_in_vain)} out."
+            )
         return built_in.tensors(configuration)
     refuse_unwritten(arguments.dataset)
     asked = [*(arguments.train_environments or []), *(arguments.test_environments or [])]
@@ -263,7 +273,7 @@ def is_regression(splits: Mapping[str, Part]) -> bool:
 def are_vectors(splits: Mapping[str, Part]) -> bool:
     """Whether the inputs of a built-in data set have no encoder between them and the measures."""
     return any(
-        isinstance(part, EnvironmentDataset) and part.columns["pixel_values"].dim() == 2
+        isinstance(part, EnvironmentDataset) and part.inputs([0])["pixel_values"].dim() == 2
         for part in splits.values()
     )
 

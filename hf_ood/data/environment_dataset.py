@@ -157,6 +157,11 @@ class EnvironmentDataset(Dataset):
     def _rows(self, index: Tensor) -> Batch:
         return {name: column.index_select(0, index) for name, column in self.columns.items()}
 
+    def inputs(self, indices: Sequence[int] | Tensor) -> Batch:
+        """What is read of the rows at `indices`, before any transform: no labels, no environments."""
+        rows = self._rows(torch.as_tensor(indices, dtype=torch.long))
+        return {name: values for name, values in rows.items() if name not in ("labels", "environment")}
+
     def select(self, indices: Sequence[int] | Tensor) -> EnvironmentDataset:
         """The rows at `indices`, with the same names and transform."""
         index = torch.as_tensor(indices, dtype=torch.long)

@@ -58,8 +58,7 @@ def inputs_of(data: EnvironmentDataset) -> Iterable[Batch]:
         yield from rows_of(data.dataset, kept, range(len(data)))
         return
     for index in torch.arange(len(data)).split(ROWS_AT_ONCE):
-        rows = data._rows(index)
-        yield {name: values for name, values in rows.items() if name not in ("labels", "environment")}
+        yield data.inputs(index)
 
 
 def rows_of(table: Dataset, columns: list[str], rows: Any) -> Iterable[Batch]:

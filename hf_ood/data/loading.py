@@ -370,5 +370,5 @@ def fits_in_memory(datasets: Mapping[str, EnvironmentDataset]) -> bool:
     """Whether all decoded images fill no more than a quarter of the memory that is available now."""
     available = psutil.virtual_memory().available
     first = next(data for data in datasets.values() if len(data))
-    pixels = first._rows(torch.tensor([0]))["pixel_values"]
+    pixels = first.inputs([0])["pixel_values"]
     return pixels.nbytes * sum(map(len, datasets.values())) <= SHARE_OF_MEMORY * available

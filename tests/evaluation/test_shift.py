@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from transformers import ViTConfig, ViTImageProcessor, ViTModel
 
 from hf_ood import EnvironmentDataset
-from hf_ood.data import colored_mnist_tensors
+from hf_ood.data import Protocol, colored_mnist_tensors, environment_datasets
 from hf_ood.evaluation import measure_environment_shifts, measure_shift
 from hf_ood.evaluation.shift import CheckpointEncoder, PixelEncoder
 from hf_ood.evaluation.shift.classifier import ClassifierPlugIn, plug_in
@@ -328,3 +328,22 @@ def test_mistakes_are_told_with_the_way_out(mistake: str) -> None:
     call, message = MISTAKES[mistake]
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_images_on_disk_shift_as_those_in_memory() -> None:
+    random = np.random.default_rng(0)
+    rows = Dataset.from_dict(
+        {
+            "image": [
+                Image.fromarray(random.integers(0, 90 + 60 * (i % 2), (8, 8, 3), dtype=np.uint8))
+                for i in range(120)
+            ],
+            "label": [i // 2 % 2 for i in range(120)],
+            "environment": ["ab"[i % 2] for i in range(120)],
+        }
+    )
+    found = []
+    for in_memory in (True, False):
+        divided = environment_datasets(rows, protocol=Protocol(test_environments=["b"]), in_memory=in_memory)
+        found.append(measure_shift(divided["train"], divided["test"], components=3).diversity.value)
+    assert found[0] == found[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -109,19 +109,30 @@ def encode(
     dataset: EnvironmentDataset | HFDataset, encoder: Encoder, image_column: str | None = None
 ) -> np.ndarray:
     """Features float [N, D] of every image; vectors [N, D] are features as they are."""
-    if isinstance(dataset, EnvironmentDataset) and dataset.columns["pixel_values"].dim() == 2:
-        return dataset.columns["pixel_values"].numpy()
+    if isinstance(dataset, EnvironmentDataset) and _pixels(dataset, [0]).dim() == 2:
+        return _pixels(dataset, range(len(dataset))).numpy()
     if isinstance(dataset, HFDataset) and isinstance(encoder, CheckpointEncoder) and encoder.reads_features:
         return encoder.of_rows(dataset)
     return np.concatenate([encoder(images) for images in _batches(dataset, image_column)])
 
 
+def _pixels(dataset: EnvironmentDataset, rows: Sequence[int]) -> Tensor:
+    """Images or vectors of the rows. Raises `ValueError` for texts and sounds."""
+    found = dataset.inputs(rows)
+    if "pixel_values" not in found:
+        raise ValueError(
+            f"Shifts are measured on images or vectors, and the data set holds {', '.join(found)}: give "
+            "pairs "
+            "(features [N, D], labels [N]) of your own."
+        )
+    return found["pixel_values"]
+
+
 def _batches(dataset: EnvironmentDataset | HFDataset, image_column: str | None) -> Iterator[Images]:
     starts = range(0, len(dataset), BATCH_SIZE)
     if isinstance(dataset, EnvironmentDataset):
-        pixels = dataset.columns["pixel_values"]
         for start in starts:
-            images = pixels[start : start + BATCH_SIZE]
+            images = _pixels(dataset, range(start, min(start + BATCH_SIZE, len(dataset))))
             yield (images * 255).round().byte() if images.is_floating_point() else images
         return
     column = find_image_column(dataset, image_column)
