@@ -308,11 +308,13 @@ def load_split(
         refuse_made_in_memory(name, "hf-ood evaluate")
         refuse_unwritten(name)
         columns = arguments.environment_column or [ENVIRONMENT]
+        # The run's environments tell its domain folders from its class folders.
+        trained_on = finished.trained if finished is not None and same_data(arguments, finished) else ()
         loaded = read_dataset(
             name,
             arguments.dataset_config,
             Reading(**{name: getattr(arguments, name) for name in vars(Reading())}),
-            Named(columns[0], (arguments.label_column or [LABEL])[0]),
+            Named(columns[0], (arguments.label_column or [LABEL])[0], sorted(trained_on)),
         )
     splits = [str(split) for split in loaded]
     split = choose_split(splits, arguments.split)

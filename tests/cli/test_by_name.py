@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import torch
 from datasets import ClassLabel, Dataset
-from tiny_models import save_text_model
+from PIL import Image
+from tiny_models import save_image_model, save_text_model
 from transformers import AutoModelForSequenceClassification
 
+from hf_ood.cli.evaluate import main as evaluate
 from hf_ood.cli.train import main
 from hf_ood.errors import UsageError
 
@@ -96,3 +98,28 @@ def test_a_resume_on_other_rows_is_refused(edited: dict[str, str], message: str,
         train(tmp_path, "t.csv", *flags, "--max_steps", "2", "--resume_from_checkpoint", "true")
     assert "have changed since it began" in refused.value.message
     assert re.search(message, refused.value.message), refused.value.message
+
+
+def test_folders_are_read_by_evaluate_as_the_run_read_them(tmp_path: Path) -> None:
+    """Class folders above domain folders: nothing but the environment that is held out says so."""
+    for kind in ("cat", "dog"):
+        for domain in "ABC":
+            (tmp_path / "d" / kind / domain).mkdir(parents=True)
+            for i in range(4):
+                Image.new("RGB", (16, 16), (i * 30, 0, 0)).save(tmp_path / "d" / kind / domain / f"{i}.png")
+    few = "--max_steps 1 --per_device_train_batch_size 4 --use_cpu true --eval_strategy no --save_strategy no"
+    model, run = str(save_image_model(tmp_path / "model")), str(tmp_path / "run")
+    where = [
+        "--dataset",
+        str(tmp_path / "d"),
+        "--test_environments",
+        "C",
+        "--model",
+        model,
+        "--output_dir",
+        run,
+    ]
+    trained = main([*where, *few.split()])
+    measured = evaluate(["--run", run, "--output_dir", str(tmp_path / "evaluated")])
+    assert sorted(measured["environments"]) == ["A", "B", "C"] and measured["label_mapping"] == "by name"
+    assert measured["environments"]["C"]["accuracy"] == trained["environments"]["C"]["accuracy"]
