@@ -273,8 +273,7 @@ def is_regression(splits: Mapping[str, Part]) -> bool:
 def are_vectors(splits: Mapping[str, Part]) -> bool:
     """Whether the inputs of a built-in data set have no encoder between them and the measures."""
     return any(
-        isinstance(part, EnvironmentDataset) and part.inputs([0])["pixel_values"].dim() == 2
-        for part in splits.values()
+        isinstance(part, EnvironmentDataset) and "inputs" in part.inputs([0]) for part in splits.values()
     )
 
 

@@ -7,7 +7,7 @@ from .colored_mnist.coloring import PALETTE, RandomColor, colorize, uncolorize
 from .colored_mnist.digits import CorruptDataError, load_grey_images
 from .dataset_card import CardText
 from .environment_column import add_environments
-from .environment_dataset import EnvironmentDataset, as_environment_dataset
+from .environment_dataset import EnvironmentDataset, MemoryEnvironmentDataset, as_environment_dataset
 from .features import FeatureProcessor
 from .folders import load_folder
 from .linear_unit_tests import LinearUnitTestConfig, linear_unit_test_tensors
@@ -35,6 +35,7 @@ __all__ = [
     "EnvironmentSampler",
     "FeatureProcessor",
     "LinearUnitTestConfig",
+    "MemoryEnvironmentDataset",
     "Named",
     "Protocol",
     "RandomColor",

@@ -6,14 +6,20 @@ import torch
 
 from .environment_dataset import Batch
 
-INPUTS = (  # what models of images, texts and sounds take
+INPUTS = (  # what models of images, vectors, texts and sounds take
     "pixel_values",
+    "inputs",
     "input_ids",
     "attention_mask",
     "token_type_ids",
     "input_values",
     "input_features",
 )
+
+
+def images_or_vectors(batch: Batch) -> torch.Tensor | None:
+    """[B, C, H, W] or [B, D]; None for texts and sounds."""
+    return batch.get("pixel_values", batch.get("inputs"))
 
 
 def collate(batch: Batch | list[Batch]) -> Batch:

@@ -1,10 +1,11 @@
-"""A dataset in memory whose batches know their environment."""
+"""Data sets whose batches know their environment."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from copy import copy
-from typing import Any
+from typing import Any, Self
 
 import torch
 from datasets import Dataset as HFDataset
@@ -19,47 +20,36 @@ from .targets import CLASSIFICATION, MULTI_LABEL, task_of
 Batch = dict[str, Any]  # tensors; before `finish`, texts are lists of tokens of different lengths
 Step = Callable[[Batch], Batch]
 EXTRAS = ("digit_color", "background_color")  # columns that augmentation and explanation read
+TARGETS = ("labels", "environment")  # the columns that say where a row belongs; the others are inputs
 REPEATS = "repeats"  # the column that says how often a row is drawn in a pass; once where there is none
 
 
 class EnvironmentDataset(Dataset):
-    """Images, labels and environments in memory; a batch is one `index_select`.
+    """Abstract: rows whose batches know their environment, wherever their inputs are: in memory
+    (`MemoryEnvironmentDataset`, which is what a call of this class gives) or on disk
+    (`ArrowEnvironmentDataset`).
 
-    `pixel_values`: uint8 [N, C, H, W] (floats are kept as they are, and may be vectors [N, D]). `labels`,
-    `environments`: int64 [N]; labels that are floats are the targets of a regression, those of [N, L] tell by
-    0 and 1 which of L labels a sample has (`task`). None where they are not known, to predict them.
-    `label_names`, `environment_names`: what the ids, or the L labels, stand for. `extras`: further columns,
-    tensors of N rows.
+    `labels`, `environments`: int64 [N]; labels that are floats are the targets of a regression, those of
+    [N, L] tell by 0 and 1 which of L labels a sample has (`task`). Labels are None where they are not known,
+    to predict them.
+    `label_names`, `environment_names`: what the ids, or the L labels, stand for.
+    `columns`: what is kept in memory of all rows, tensors of N rows.
     `transform`: called with each batch (a dict of tensors), for augmentation; see `with_transform`.
     `finish`: called after it, always: what the model's processor does to a batch (normalise, pad).
-    `processor`: that processor, to be saved beside the model; None: images go in as they are.
-
+    `processor`: that processor, to be saved beside the model; None: inputs go in as they are.
     `content`: SHA-256 over the inputs of all rows that it was read with, where that is known (`fingerprint`).
 
-    A batch has the keys `pixel_values`, `labels`, `environment`, `index` (positions in this dataset) and the
-    extras. Raises `ValueError` when lengths differ or an id has no name.
+    A batch has what the network reads (`inputs`), `labels`, `environment`, `index` (positions in this
+    dataset) and further columns. Raises `ValueError` when lengths differ or an id has no name.
     """
 
     content: str | None = None
 
-    def __init__(
-        self,
-        pixel_values: Tensor,
-        labels: Tensor | None,
-        environments: Tensor,
-        label_names: Sequence[str],
-        environment_names: Sequence[str],
-        extras: Batch | None = None,
-        transform: Step | None = None,
-        finish: Step | None = None,
-        processor: Any = None,
-    ):
-        columns = {"pixel_values": pixel_values, "environment": environments}
-        if labels is not None:
-            columns["labels"] = labels
-        self._set({**columns, **(extras or {})}, label_names, environment_names, transform, finish, processor)
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        kind: Any = MemoryEnvironmentDataset if cls is EnvironmentDataset else cls
+        return super().__new__(kind)
 
-    def _set(
+    def _keep(
         self,
         columns: Batch,
         label_names: Sequence[str],
@@ -86,6 +76,10 @@ class EnvironmentDataset(Dataset):
             _check_flags(self.labels, self.label_names)
         _check_ids("Environment ids", self.environments, self.environment_names)
 
+    def inputs(self, rows: Sequence[int] | Tensor) -> Batch:
+        """What is read of these rows, before any transform: no labels, no environments."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how its rows are read.")
+
     @property
     def has_labels(self) -> bool:
         return "labels" in self.columns
@@ -103,9 +97,8 @@ class EnvironmentDataset(Dataset):
     def environments(self) -> Tensor:
         return self.columns["environment"]
 
-    @classmethod
+    @staticmethod
     def from_dataset(
-        cls,
         dataset: HFDataset,
         image_column: str = "image",
         label_column: str = "label",
@@ -132,7 +125,7 @@ class EnvironmentDataset(Dataset):
         elif labelled:
             ids, label_names = ids_of(dataset, label_column, "label")
             labels = torch.from_numpy(ids)
-        return cls(
+        return MemoryEnvironmentDataset(
             pixel_values=stack_images([as_rgb(image) for image in dataset[image_column]]),
             labels=labels,
             environments=torch.from_numpy(environments),
@@ -146,21 +139,16 @@ class EnvironmentDataset(Dataset):
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         index = torch.as_tensor(indices, dtype=torch.long)
-        batch = {**self._rows(index), "index": index}
+        targets = {
+            name: self.columns[name].index_select(0, index) for name in TARGETS if name in self.columns
+        }
+        batch = {**self.inputs(index), **targets, "index": index}
         for step in (self.transform, self.finish):
             batch = step(batch) if step else batch
         return batch
 
     def __getitem__(self, index: int) -> Batch:
         return {name: values[0] for name, values in self.__getitems__([index]).items()}
-
-    def _rows(self, index: Tensor) -> Batch:
-        return {name: column.index_select(0, index) for name, column in self.columns.items()}
-
-    def inputs(self, indices: Sequence[int] | Tensor) -> Batch:
-        """What is read of the rows at `indices`, before any transform: no labels, no environments."""
-        rows = self._rows(torch.as_tensor(indices, dtype=torch.long))
-        return {name: values for name, values in rows.items() if name not in ("labels", "environment")}
 
     def select(self, indices: Sequence[int] | Tensor) -> EnvironmentDataset:
         """The rows at `indices`, with the same names and transform."""
@@ -224,6 +212,48 @@ class EnvironmentDataset(Dataset):
         """Number of rows of each environment that is present, by name."""
         counts = torch.bincount(self.environments, minlength=len(self.environment_names)).tolist()
         return {name: count for name, count in zip(self.environment_names, counts, strict=True) if count}
+
+
+class MemoryEnvironmentDataset(EnvironmentDataset):
+    """Rows in memory; a batch is one `index_select`.
+
+    `pixel_values`: images, uint8 [N, C, H, W] (floats are kept as they are). `inputs`: in their place,
+    vectors, float [N, D]. `extras`: further columns, tensors of N rows. Everything else is as in
+    `EnvironmentDataset`.
+    """
+
+    def __init__(
+        self,
+        pixel_values: Tensor | None,
+        labels: Tensor | None,
+        environments: Tensor,
+        label_names: Sequence[str],
+        environment_names: Sequence[str],
+        extras: Batch | None = None,
+        transform: Step | None = None,
+        finish: Step | None = None,
+        processor: Any = None,
+        *,
+        inputs: Tensor | None = None,
+    ):
+        if (pixel_values is None) == (inputs is None):
+            raise ValueError("Give images (pixel_values) or vectors (inputs), one of the two.")
+        read = {"pixel_values": pixel_values} if inputs is None else {"inputs": inputs}
+        columns = {**read, "environment": environments, "labels": labels, **(extras or {})}
+        known = {name: column for name, column in columns.items() if column is not None}
+        self._keep(known, label_names, environment_names, transform, finish, processor)
+
+    def inputs(self, rows: Sequence[int] | Tensor) -> Batch:
+        index = torch.as_tensor(rows, dtype=torch.long)
+        return {
+            name: column.index_select(0, index)
+            for name, column in self.columns.items()
+            if name not in TARGETS
+        }
+
+
+# So that `help` tells what a call takes.
+EnvironmentDataset.__new__.__signature__ = inspect.signature(MemoryEnvironmentDataset.__init__)  # type: ignore[attr-defined]
 
 
 def _holds_targets(dataset: HFDataset, column: str) -> bool:

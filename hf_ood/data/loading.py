@@ -23,7 +23,7 @@ from transformers.utils import logging
 from .accounting import account
 from .columns import find_audio_column, find_image_column, require_columns
 from .combinations import with_combinations
-from .environment_dataset import EXTRAS, Batch, EnvironmentDataset, Step
+from .environment_dataset import EXTRAS, Batch, EnvironmentDataset, MemoryEnvironmentDataset, Step
 from .features import feature_vectors, takes_features
 from .fingerprint import content_of, rows_of
 from .first_reading import FirstReading, refuse_bad_rows, without_rows
@@ -132,13 +132,14 @@ def environment_datasets(
             tell(line)
         tell(processor.told())
         return {
-            role: EnvironmentDataset(
-                torch.from_numpy(vectors[rows]),
+            role: MemoryEnvironmentDataset(
+                None,
                 torch.from_numpy(targets.values[rows]),
                 torch.from_numpy(environment_ids[rows]),
                 targets.names,
                 environment_names,
                 processor=processor,
+                inputs=torch.from_numpy(vectors[rows]),
             )
             for role, rows in roles.items()
         }
@@ -302,7 +303,7 @@ def _read_once(
 
 def in_memory_of(part: EnvironmentDataset, inputs: Batch) -> EnvironmentDataset:
     """The same rows with their inputs in memory."""
-    return EnvironmentDataset(
+    return MemoryEnvironmentDataset(
         inputs.pop("pixel_values"),
         part.labels,
         part.environments,
@@ -370,5 +371,5 @@ def fits_in_memory(datasets: Mapping[str, EnvironmentDataset]) -> bool:
     """Whether all decoded images fill no more than a quarter of the memory that is available now."""
     available = psutil.virtual_memory().available
     first = next(data for data in datasets.values() if len(data))
-    pixels = first.inputs([0])["pixel_values"]
-    return pixels.nbytes * sum(map(len, datasets.values())) <= SHARE_OF_MEMORY * available
+    images = first.inputs([0])["pixel_values"]
+    return images.nbytes * sum(map(len, datasets.values())) <= SHARE_OF_MEMORY * available

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import torch
 from datasets import Dataset as HFDataset
 from torch import Tensor
 
@@ -26,7 +27,8 @@ class Reader(Protocol):
 
 
 class ArrowEnvironmentDataset(EnvironmentDataset):
-    """An `EnvironmentDataset` of which only labels, environments and positions are in memory, 24 bytes a row.
+    """Rows of which only labels, environments and positions are in memory, 24 bytes a
+    row.
 
     `rows`: the table, usually mapped from a file. `read`: decodes rows of it. `positions`: int64 [N], the
     rows of the table that are this dataset's; `labels` and `environments`, int64 [N], are theirs. Everything
@@ -50,8 +52,8 @@ class ArrowEnvironmentDataset(EnvironmentDataset):
         self.table = rows.select_columns(list(read.columns))
         self.read = read
         columns = {"labels": labels, "environment": environments, "position": positions}
-        self._set(columns, label_names, environment_names, transform, finish, processor)
+        self._keep(columns, label_names, environment_names, transform, finish, processor)
 
-    def _rows(self, index: Tensor) -> Batch:
-        batch = super()._rows(index)
-        return {**self.read(read_images(self.table, batch.pop("position").tolist())), **batch}
+    def inputs(self, rows: Sequence[int] | Tensor) -> Batch:
+        positions = self.columns["position"][torch.as_tensor(rows, dtype=torch.long)]
+        return self.read(read_images(self.table, positions.tolist()))

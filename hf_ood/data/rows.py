@@ -52,7 +52,7 @@ class EnvironmentRows(EnvironmentDataset):
         labels, names = _labels(plain)
         if labels is not None:
             columns["labels"] = labels
-        self._set(columns, names, environment_names, None, None, None)
+        self._keep(columns, names, environment_names, None, None, None)
 
     def __getitems__(self, indices: Sequence[int]) -> Any:
         index = torch.as_tensor(indices, dtype=torch.long).tolist()
@@ -65,6 +65,12 @@ class EnvironmentRows(EnvironmentDataset):
             shown = {name: value for name, value in row.items() if name != self.environment_column}
             found.append(shown | {name: values[number] for name, values in known.items()})
         return found
+
+    def select(self, indices: Sequence[int] | Tensor) -> EnvironmentDataset:
+        chosen = super().select(indices)
+        assert isinstance(chosen, EnvironmentRows)
+        chosen.dataset = self.dataset.select(torch.as_tensor(indices, dtype=torch.long).tolist())
+        return chosen
 
     def with_labels(self, labels: Tensor, names: Sequence[str]) -> EnvironmentDataset:
         changed = super().with_labels(labels, names)

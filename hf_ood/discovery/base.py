@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from ..data import EnvironmentDataset, collate
+from ..data import EnvironmentDataset
 from ..data.align import placeholders, with_classes_of
-from ..data.collate import INPUTS
 from ..data.targets import task_of
-from ..models import Penultimate
 from ..models.classes import class_names
-from ..models.modes import evaluation_mode
+from ..models.run_over_dataset import batches_of, run_over
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,6 @@ class Reference:
         return self.logits.argmax(1) != self.labels
 
     @classmethod
-    @torch.no_grad()
     def of(
         cls, model: nn.Module, dataset: EnvironmentDataset, features: bool = False, batch_size: int = 1000
     ) -> Reference:
@@ -51,18 +47,13 @@ class Reference:
         config = getattr(model, "config", None)
         if config is not None and not placeholders(class_names(config)):
             dataset = with_classes_of(dataset, class_names(config), "the data set", "the reference model")
-        plain, device = dataset.with_transform(None), next(model.parameters()).device
-        penultimate = Penultimate(model) if features else None
         logits, seen = [], []
-        with evaluation_mode(model):
-            for rows in torch.arange(len(plain)).split(batch_size):
-                batch = collate(plain.__getitems__(rows.tolist()))
-                inputs = {name: batch[name].to(device) for name in INPUTS if name in batch}
-                with penultimate or nullcontext():
-                    logits.append(model(**inputs).logits.float().cpu())
-                if penultimate is not None:
-                    seen.append(penultimate.take().float().cpu())
-        return cls(torch.cat(logits), plain.labels, torch.cat(seen) if features else None)
+        batches = batches_of(dataset.with_transform(None), batch_size)
+        for output, own in run_over(model, batches, features):
+            logits.append(output.logits.float().cpu())
+            if own is not None:
+                seen.append(own.float().cpu())
+        return cls(torch.cat(logits), dataset.labels, torch.cat(seen) if features else None)
 
 
 @dataclass

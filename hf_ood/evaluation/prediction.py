@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
-from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import (
     AutoModelForAudioClassification,
@@ -26,6 +25,7 @@ from ..data.reading_images import as_rgb, first_bad_image
 from ..data.sounds import first_bad_sound, sound_reader, undecoded
 from ..data.targets import CLASSIFICATION, MULTI_LABEL, PROBLEM_TYPES, REGRESSION
 from ..data.text import MAX_LENGTH, require_texts
+from ..models.run_over_dataset import run_over
 
 
 def load_classifier(model: str, **options: Any) -> tuple[PreTrainedModel, Any]:
@@ -61,7 +61,6 @@ def predicted_task(config: PreTrainedConfig) -> str:
     return REGRESSION if config.num_labels == 1 else CLASSIFICATION
 
 
-@torch.inference_mode()
 def predict_logits(
     model: PreTrainedModel,
     processor: Any,
@@ -105,8 +104,8 @@ def predict_logits(
     )
     try:
         logits = [
-            model(**placed(inputs, model)).logits.float().cpu().numpy()
-            for inputs in tqdm(batches, desc="Predicting", unit="batch")
+            output.logits.float().cpu().numpy()
+            for output, _ in run_over(model, tqdm(batches, desc="Predicting", unit="batch"))
         ]
     except Exception as error:  # an image that cannot be read raises many kinds, in workers too
         bad = first_bad_sound(dataset, reader) if reader is not None else None
@@ -118,7 +117,6 @@ def predict_logits(
     return finite(np.concatenate(logits))
 
 
-@torch.inference_mode()
 def predict_vectors(model: PreTrainedModel, features: np.ndarray, batch_size: int = 64) -> np.ndarray:
     """Logits float32 [N, C] of vectors [N, D], a batch at a time. Raises `ValueError` for another D than the
     model takes."""
@@ -126,14 +124,10 @@ def predict_vectors(model: PreTrainedModel, features: np.ndarray, batch_size: in
     if expected is not None and features.shape[1] != expected:
         raise ValueError(f"The columns hold {features.shape[1]} numbers a row, the model takes {expected}.")
     parts = torch.from_numpy(features).split(batch_size)
-    found = [model(pixel_values=part.to(model.device, model.dtype)).logits.float().cpu() for part in parts]
+    found = [
+        output.logits.float().cpu() for output, _ in run_over(model, ({"inputs": part} for part in parts))
+    ]
     return finite(torch.cat(found).numpy())
-
-
-def placed(inputs: Mapping[str, Tensor], model: PreTrainedModel) -> dict[str, Tensor]:
-    """On the model's device; images in its precision, tokens as they are."""
-    kinds = {name: model.dtype if value.is_floating_point() else None for name, value in inputs.items()}
-    return {name: value.to(model.device, kinds[name]) for name, value in inputs.items()}
 
 
 def finite(logits: np.ndarray) -> np.ndarray:

@@ -77,8 +77,9 @@ def summarize(dataset: EnvironmentDataset, attributions: Attributions) -> dict[s
     """Means over each environment, as in `attribution_report`; None where the images are no coloured
     digits."""
     rows = dataset.select(attributions.rows)
-    if {"digit_color", "background_color"} <= set(rows.columns):
-        masks = digit_mask(rows.columns)
+    seen = rows.inputs(range(len(rows)))
+    if {"digit_color", "background_color"} <= set(seen):
+        masks = digit_mask(seen)
         shares, areas = digit_share(attributions.maps, masks), masks.float().mean((1, 2))
     else:
         shares = areas = torch.full((len(rows),), float("nan"))

@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..data import EnvironmentDataset
+from ..data import EnvironmentDataset, collate
 from ..models.lenet.modeling_lenet import SobelEdges
 from ..names import plot_text
 
@@ -19,16 +19,21 @@ def draw_samples(splits: Mapping[str, EnvironmentDataset], columns: int = 12) ->
     for split, dataset in splits.items():
         for name in dataset.environment_counts():
             members = (dataset.environments == dataset.environment_names.index(name)).nonzero()[:columns, 0]
-            images = dataset.columns["pixel_values"][members].float() / 255
+            images = _images(dataset, members)
             rows.append((f"{plot_text(name)}\n({split})", images))
     return _draw_rows(rows)
 
 
 def draw_edges(dataset: EnvironmentDataset, columns: int = 12) -> Figure:
     """Images and their Sobel magnitude, the largest over the channels (report, figure 14)."""
-    images = dataset.columns["pixel_values"][:columns].float() / 255
+    images = _images(dataset, torch.arange(min(columns, len(dataset))))
     edges = SobelEdges()(images).amax(1, keepdim=True).expand(-1, 3, -1, -1)
     return _draw_rows([("images", images), ("edges", edges / edges.amax((1, 2, 3), keepdim=True))])
+
+
+def _images(dataset: EnvironmentDataset, rows: Tensor) -> Tensor:
+    """Float [N, 3, H, W] in 0..1."""
+    return collate(dataset.inputs(rows))["pixel_values"]
 
 
 def _draw_rows(rows: list[tuple[str, Tensor]]) -> Figure:

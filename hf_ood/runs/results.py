@@ -11,6 +11,7 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from ..data import EnvironmentDataset
+from ..data.collate import images_or_vectors
 from ..data.processors import takes_audio
 from ..data.splits import IN_DOMAIN
 from ..evaluation import environment_report, save_results, summarize
@@ -166,6 +167,5 @@ def image_size(dataset: EnvironmentDataset) -> tuple[int, ...]:
 def sample_shape(dataset: EnvironmentDataset) -> tuple[int, ...]:
     """The shape of one sample as the network takes it, an image or a vector; empty for texts and sounds."""
     # An augmentation keeps the shape, or is refused later by name.
-    sample = dataset.with_transform(None).__getitems__([0])
-    pixels = sample.get("pixel_values")
-    return () if pixels is None else tuple(pixels.shape[1:])
+    seen = images_or_vectors(dataset.with_transform(None).__getitems__([0]))
+    return () if seen is None else tuple(seen.shape[1:])

@@ -146,7 +146,7 @@ def train_stage(
     if spec.network.cache_features:
         measured = {split: prepare(dataset) for split, dataset in datasets.items()}
         seen = {
-            split: on_features(dataset, measured[split].columns["pixel_values"])
+            split: on_features(dataset, measured[split].columns["inputs"])
             for split, dataset in judged.items()
         }
         trained = Probe(model)

@@ -7,11 +7,11 @@ from itertools import islice, repeat
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, SequentialSampler
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import ImageClassifierOutput
 
-from ..data import EnvironmentDataset, collate
+from ..data import EnvironmentDataset, MemoryEnvironmentDataset
+from ..data.collate import images_or_vectors
 from ..data.environment_dataset import REPEATS
 from ..data.targets import MULTI_LABEL, PROBLEM_TYPES
 from ..engine import ExactStep
@@ -20,13 +20,13 @@ from ..methods.losses import BinaryCrossEntropy, SampleLoss, loss_for
 from ..methods.objectives import ERM, Objective, Outputs
 from ..methods.objectives.functional import at_least_float32, sample_losses
 from ..models import Penultimate
-from ..models.modes import evaluation_mode
+from ..models.run_over_dataset import batches_of, run_over
 
 
 class Probe(nn.Module):
     """The last linear layer of a network, the network's own, as a classifier of cached features.
 
-    `pixel_values`: float [N, D], as in `cached_features`. Training it trains the network's head in place.
+    `inputs`: float [N, D], as in `cached_features`. Training it trains the network's head in place.
     """
 
     def __init__(self, model: nn.Module):
@@ -34,8 +34,8 @@ class Probe(nn.Module):
         self.config = getattr(model, "config", None)
         self.classifier = Penultimate(model).classifier
 
-    def forward(self, pixel_values: Tensor, labels: Tensor | None = None) -> ImageClassifierOutput:
-        logits = self.classifier(pixel_values.to(self.classifier.weight.dtype))
+    def forward(self, inputs: Tensor, labels: Tensor | None = None) -> ImageClassifierOutput:
+        logits = self.classifier(inputs.to(self.classifier.weight.dtype))
         if labels is None:
             return ImageClassifierOutput(logits=logits)
         several = getattr(self.config, "problem_type", None) == PROBLEM_TYPES[MULTI_LABEL]
@@ -52,29 +52,13 @@ def compute_features(
     The model is run once, in evaluation mode (no dropout, running statistics), where it lies. Raises
     `ValueError` when its logits are not those of its last linear layer on these features.
     """
-    penultimate = Penultimate(model)
     head = Probe(model)
-    found = [torch.empty(0, penultimate.classifier.in_features)]
-    batches = DataLoader(
-        dataset,
-        batch_size,
-        sampler=SequentialSampler(dataset),
-        collate_fn=collate,
-        num_workers=num_workers if len(dataset) else 0,
-    )
-    with evaluation_mode(model):
-        for batch in batches:
-            inputs = {
-                name: values.to(model.device)
-                for name, values in batch.items()
-                if name not in ("labels", "environment")
-            }
-            with penultimate:
-                logits = model(**inputs).logits
-            features = at_least_float32(penultimate.take())
-            if len(found) == 1:
-                _check_ends_in(head, features, logits, model)
-            found.append(features.cpu())
+    found = [torch.empty(0, head.classifier.in_features)]
+    for output, features in run_over(model, batches_of(dataset, batch_size, num_workers), features=True):
+        assert features is not None
+        if len(found) == 1:
+            _check_ends_in(head, at_least_float32(features), output.logits, model)
+        found.append(at_least_float32(features).cpu())
     return torch.cat(found)
 
 
@@ -88,16 +72,17 @@ def _check_ends_in(head: Probe, features: Tensor, logits: Tensor, model: nn.Modu
 
 
 def on_features(dataset: EnvironmentDataset, features: Tensor) -> EnvironmentDataset:
-    """The same rows, labels, environments, names and processor, with features [N, D] as `pixel_values`."""
+    """The same rows, labels, environments, names and processor, with features [N, D] as `inputs`."""
     repeats = {name: column for name, column in dataset.columns.items() if name == REPEATS}
-    return EnvironmentDataset(
-        features,
+    return MemoryEnvironmentDataset(
+        None,
         dataset.labels,
         dataset.environments,
         dataset.label_names,
         dataset.environment_names,
         extras=repeats,
         processor=dataset.processor,
+        inputs=features,
     )
 
 
@@ -105,7 +90,7 @@ def cached_features(
     model: PreTrainedModel, dataset: EnvironmentDataset, batch_size: int = 256
 ) -> EnvironmentDataset:
     """The dataset with what the model's last linear layer sees of every sample, float [N, D], as
-    `pixel_values`; see `compute_features`."""
+    `inputs`; see `compute_features`."""
     return on_features(dataset, compute_features(model, dataset, batch_size))
 
 
@@ -124,8 +109,8 @@ def fit_head(
     (default: the usual of the labels, `loss_for`), and return it.
 
     `batch_size`: rows drawn for each step, as many from every environment; None: all rows at every step.
-    Adam, as `OODTrainer`. Raises `ValueError` for fewer environments than the objective compares, and for a
-    warm-up that outlasts the steps.
+    Adam, as `OODTrainer`. Raises `ValueError` for fewer environments than the objective compares, for a
+    warm-up that outlasts the steps, and for anything but vectors.
 
     Example:
         features = cached_features(model, data["train"])
@@ -133,7 +118,10 @@ def fit_head(
     """
     objective = objective or ERM()
     device = head.weight.device
-    inputs = features.columns["pixel_values"].to(device)
+    seen = images_or_vectors(features.columns)
+    if seen is None or seen.dim() != 2:
+        raise ValueError("fit_head takes vectors in memory, float [N, D], as cached_features gives them.")
+    inputs = seen.to(device)
     labels, environments = features.labels.to(device), features.environments.to(device)
     number = len(features.environment_names)
     present = torch.bincount(environments, minlength=number) > 0
@@ -147,7 +135,7 @@ def fit_head(
     prepared = loss_for(labels, head.out_features, loss)
 
     def forward(model: nn.Module, batch: Mapping[str, Tensor]) -> Outputs:
-        seen = batch["pixel_values"]
+        seen = batch["inputs"]
         return Outputs(model(seen), batch["labels"], batch["environment"], number, seen, prepared)
 
     # Fused: a step of a small head is mostly the calls that it takes.
@@ -158,7 +146,7 @@ def fit_head(
     for step, (x, y, where) in enumerate(islice(batches, steps)):
         if objective.resets_optimizer(step):
             optimizer.state.clear()
-        batch = {"pixel_values": x, "labels": y, "environment": where}
+        batch = {"inputs": x, "labels": y, "environment": where}
         exact.begin(head, [batch], step, steps)
         optimizer.zero_grad()
         exact.share(batch).backward()

@@ -177,7 +177,7 @@ def test_the_rows_of_environments_that_are_held_out_change_nothing() -> None:
         for last in (90, 9000)
     ]
     assert found[0].processor == found[1].processor and len(found[0]) == 2
-    assert found[0].columns["pixel_values"].equal(found[1].columns["pixel_values"])
+    assert found[0].columns["inputs"].equal(found[1].columns["inputs"])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow
@@ -18,13 +20,22 @@ from PIL import Image as Picture
 from torch.utils.data import DataLoader
 
 from hf_ood.data import (
+    ArrowEnvironmentDataset,
     EnvironmentDataset,
+    EnvironmentRows,
     EnvironmentSampler,
+    MemoryEnvironmentDataset,
     Protocol,
     collate,
     environment_datasets,
     loading,
 )
+from hf_ood.discovery import Reference
+from hf_ood.evaluation import measure_shift
+from hf_ood.explain import attribution_report
+from hf_ood.models import SmallResNetConfig, SmallResNetForImageClassification
+from hf_ood.reporting.samples import draw_samples
+from hf_ood.trainer import cached_features
 
 SCRIPT = Path(__file__).parent / "under_memory_limit.py"
 SIDE, ROWS = 128, 1600
@@ -96,3 +107,30 @@ def test_images_are_kept_in_memory_where_there_is_room(
     in_memory, on_disk = (divided(few, in_memory)["test"] for in_memory in (True, False))
     for name, values in in_memory.__getitems__([3, 1]).items():
         assert np.array_equal(values, on_disk.__getitems__([3, 1])[name])
+
+
+def test_what_is_on_disk_serves_wherever_what_is_in_memory_does(table: Dataset) -> None:
+    """Shifts, cached features, reference models, explanations, pictures: to the last digit."""
+    few = table.select([*range(0, 40), *range(160, 200), *range(280, 320)])
+    kept, mapped = (divided(few, in_memory) for in_memory in (True, False))
+    assert isinstance(kept["train"], MemoryEnvironmentDataset)
+    assert isinstance(mapped["train"], ArrowEnvironmentDataset)
+    torch.manual_seed(0)
+    model = SmallResNetForImageClassification(
+        SmallResNetConfig(num_labels=len(kept["train"].label_names))
+    ).eval()
+    uses: list[Callable[[dict[str, EnvironmentDataset]], Any]] = [
+        lambda data: measure_shift(data["train"], data["test"], permutations=39).to_dict(),
+        lambda data: cached_features(model, data["train"]).columns["inputs"],
+        lambda data: Reference.of(model, data["train"], features=True).features,
+        lambda data: attribution_report(model, data["test"], samples_per_environment=4),
+        lambda data: draw_samples(data, 3).axes[0].images[0].get_array(),
+    ]
+    for use in uses:
+        one, other = use(kept), use(mapped)
+        if isinstance(one, dict):
+            assert one == other
+        else:
+            assert np.array_equal(np.asarray(one), np.asarray(other))
+    with pytest.raises(NotImplementedError, match="does not say how"):
+        EnvironmentRows(few.rename_column("image", "picture"), "environment").inputs([0])

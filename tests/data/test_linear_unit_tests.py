@@ -15,7 +15,7 @@ from hf_ood.data.linear_unit_tests import EXAMPLES
 def of(dataset: EnvironmentDataset, environment: int) -> tuple[Tensor, Tensor]:
     """Inputs and labels of one environment, in float64."""
     rows = dataset.environments == environment
-    return dataset.columns["pixel_values"][rows].double(), dataset.labels[rows].double()
+    return dataset.columns["inputs"][rows].double(), dataset.labels[rows].double()
 
 
 def residual(inputs: Tensor, targets: Tensor) -> float:
@@ -31,12 +31,12 @@ def test_shapes_and_reproducibility(example: str, scrambled: bool) -> None:
     one, again = (linear_unit_test_tensors(example, **options, scrambled=scrambled) for _ in range(2))
     other = linear_unit_test_tensors(example, **options, scrambled=scrambled, seed=1)
     for split, data in one.items():
-        assert data.columns["pixel_values"].shape == (150, 6)
-        assert data.columns["pixel_values"].dtype == torch.float32
+        assert data.columns["inputs"].shape == (150, 6)
+        assert data.columns["inputs"].dtype == torch.float32
         assert data.environment_counts() == {f"environment_{number}": 30 for number in range(5)}
         assert data.labels.is_floating_point() == (example == "example_1")
-        assert torch.equal(data.columns["pixel_values"], again[split].columns["pixel_values"])
-        assert not torch.equal(data.columns["pixel_values"], other[split].columns["pixel_values"])
+        assert torch.equal(data.columns["inputs"], again[split].columns["inputs"])
+        assert not torch.equal(data.columns["inputs"], other[split].columns["inputs"])
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

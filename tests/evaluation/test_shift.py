@@ -27,7 +27,7 @@ from hf_ood.evaluation.shift.classifier import ClassifierPlugIn, plug_in
 from hf_ood.evaluation.shift.encoders import encode
 from hf_ood.evaluation.shift.kernel_density import TOLERATED, KernelDensity
 from hf_ood.evaluation.shift.sample import Sample, balanced_rows, label_shift, principal_components
-from hf_ood.models import image_processor
+from hf_ood.models import Penultimate, image_processor
 
 Means = list[list[float]]  # of each split and class, along the first feature
 SAME: Means = [[0, 0], [0, 0]]
@@ -238,8 +238,7 @@ def test_a_checkpoint_encodes(tmp_path: Path) -> None:
         expected = model(pixel_values=tensors.columns["pixel_values"] / 255).logits
     encoder = CheckpointEncoder(str(tmp_path / "own"))
     features = encode(tensors, encoder)
-    assert encoder.penultimate is not None
-    logits = encoder.penultimate.classifier(torch.from_numpy(features))
+    logits = Penultimate(encoder.model).classifier(torch.from_numpy(features))
     torch.testing.assert_close(logits, expected)
     np.testing.assert_allclose(encode(as_hugging_face(tensors), encoder), features, atol=1e-5)
     np.testing.assert_allclose(

@@ -33,14 +33,14 @@ def test_the_head_on_cached_features_gives_the_models_logits(family: str) -> Non
     assert model.training and len(features) == len(data)
     with torch.no_grad():
         whole = model.eval()(pixel_values=collate(data.__getitems__(range(len(data))))["pixel_values"]).logits
-        head = Penultimate(model).classifier(features.columns["pixel_values"])
+        head = Penultimate(model).classifier(features.columns["inputs"])
     torch.testing.assert_close(head, whole, rtol=1e-4, atol=1e-5)
     assert torch.equal(features.environments, data.environments)
 
 
 def test_full_batch_steps_are_adams_steps_on_the_objective() -> None:
     features = cached_features(make_model("lenet"), make_dataset())
-    x, y, e = features.columns["pixel_values"], features.labels, features.environments
+    x, y, e = features.columns["inputs"], features.labels, features.environments
     torch.manual_seed(1)
     head = nn.Linear(x.shape[1], 2)
     by_hand = nn.Linear(x.shape[1], 2)
@@ -60,7 +60,7 @@ def test_full_batch_steps_are_adams_steps_on_the_objective() -> None:
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_every_objective_trains_a_head(name: str) -> None:
     features = cached_features(make_model("lenet"), make_dataset())
-    head = nn.Linear(features.columns["pixel_values"].shape[1], 2)
+    head = nn.Linear(features.columns["inputs"].shape[1], 2)
     before = head.weight.detach().clone()
     objective: Objective = OBJECTIVES[name]()
     fit_head(head, features, objective, steps=3, batch_size=30)
@@ -73,7 +73,7 @@ def test_a_head_is_trained_on_the_loss_it_is_given_and_a_warmup_knows_its_steps(
     heads = []
     for loss in (CrossEntropy(), CrossEntropy(label_smoothing=0.5), CrossEntropy(class_weights=[1, 9])):
         torch.manual_seed(0)
-        head = nn.Linear(features.columns["pixel_values"].shape[1], 2)
+        head = nn.Linear(features.columns["inputs"].shape[1], 2)
         heads.append(fit_head(head, features, IRM(warmup_steps=0.5), loss=loss, steps=6, learning_rate=0.01))
     assert not any(torch.equal(heads[0].weight, other.weight) for other in heads[1:])
     with pytest.raises(ValueError, match=r"irm\.warmup_steps is 500 steps, and the training has 6"):
@@ -83,7 +83,7 @@ def test_a_head_is_trained_on_the_loss_it_is_given_and_a_warmup_knows_its_steps(
 def test_the_head_rests_while_it_is_the_discriminators_turn() -> None:
     features = cached_features(make_model("lenet"), make_dataset())
     torch.manual_seed(1)
-    start = nn.Linear(features.columns["pixel_values"].shape[1], 2)
+    start = nn.Linear(features.columns["inputs"].shape[1], 2)
     heads, discriminators = [], []
     for steps in (1, 2, 3):
         head, objective = copy.deepcopy(start), DANN(discriminator_steps=2, width=8)
@@ -100,4 +100,4 @@ def test_the_head_rests_while_it_is_the_discriminators_turn() -> None:
 def test_too_few_environments_are_refused() -> None:
     features = cached_features(make_model("lenet"), make_dataset((60,)))
     with pytest.raises(ValueError, match="at least 2"):
-        fit_head(nn.Linear(features.columns["pixel_values"].shape[1], 2), features, CORAL())
+        fit_head(nn.Linear(features.columns["inputs"].shape[1], 2), features, CORAL())

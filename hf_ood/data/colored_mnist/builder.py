@@ -32,7 +32,7 @@ from torch import Tensor
 
 from ...errors import unknown_name
 from .. import augmentation
-from ..environment_dataset import EnvironmentDataset
+from ..environment_dataset import EnvironmentDataset, MemoryEnvironmentDataset
 from . import coloring, configurations, digits, painting
 from .configurations import CONFIGURATIONS, OPTIONS, SPLITS, ColoredMNISTConfig, make_config
 from .digits import GreyImages, load_grey_images, source_fingerprint
@@ -196,7 +196,7 @@ def _split_tensors(config: ColoredMNISTConfig, split: str, source: GreyImages) -
     images = torch.empty(len(plan), 3, size, size, dtype=torch.uint8)
     for number, chunk in enumerate(paint(plan, config, split, source)):
         images[number * CHUNK : number * CHUNK + len(chunk)] = chunk
-    return EnvironmentDataset(
+    return MemoryEnvironmentDataset(
         pixel_values=images,
         labels=torch.from_numpy(plan.label),
         environments=torch.from_numpy(plan.environment),

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ...errors import unknown_name
-from ..environment_dataset import EnvironmentDataset
+from ..environment_dataset import EnvironmentDataset, MemoryEnvironmentDataset
 from .examples import EXAMPLES, OPTIONS, LinearUnitTestConfig
 
 SPLITS = ("train", "validation", "test")
@@ -33,7 +33,7 @@ def linear_unit_test_tensors(example: str, **options: Any) -> dict[str, Environm
     rng = np.random.default_rng(config.seed)
     sampler = problem(config, rng)
     rotation = random_rotation(config) if config.scrambled else None
-    splits = {}
+    splits: dict[str, EnvironmentDataset] = {}
     for split in SPLITS:
         inputs, targets = [], []
         for environment in range(config.environments):
@@ -44,12 +44,13 @@ def linear_unit_test_tensors(example: str, **options: Any) -> dict[str, Environm
             inputs.append(values if rotation is None else values @ rotation)
             targets.append(target)
         labels = torch.from_numpy(np.concatenate(targets))
-        splits[split] = EnvironmentDataset(
-            torch.from_numpy(np.concatenate(inputs)).float(),
+        splits[split] = MemoryEnvironmentDataset(
+            None,
             labels.float() if labels.is_floating_point() else labels,
             torch.arange(config.environments).repeat_interleave(config.samples),
             label_names,
             config.environment_names,
+            inputs=torch.from_numpy(np.concatenate(inputs)).float(),
         )
     return splits
 

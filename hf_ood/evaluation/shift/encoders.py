@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,13 @@ from torch import Tensor
 from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
 from ...data import EnvironmentDataset
+from ...data.collate import images_or_vectors
 from ...data.columns import find_image_column
 from ...data.features import takes_features
 from ...data.processors import classifies_sounds
 from ...data.reading_images import as_rgb
-from ...models import Penultimate
-from ..prediction import load_classifier, placed
+from ...models.run_over_dataset import run_over
+from ..prediction import load_classifier
 
 Images = Tensor | list[Image]  # uint8 [B, C, H, W], or pictures in RGB
 Encoder = Callable[[Images], np.ndarray]
@@ -58,11 +59,11 @@ class CheckpointEncoder:
                 "measure_shift pairs (features [N, D], labels [N]) of your own."
             )
         architectures = config.architectures or []
-        self.penultimate: Penultimate | None = None
         if any(name.endswith("ForImageClassification") for name in architectures):
             self.model, self.processor = load_classifier(checkpoint, **options)
-            self.penultimate = Penultimate(self.model)
+            self.classifies = True
         else:
+            self.classifies = False
             self.model = AutoModel.from_pretrained(checkpoint, **options).eval()
             self.processor = AutoImageProcessor.from_pretrained(checkpoint, **options)
         self.model.to(PartialState().device)
@@ -71,31 +72,29 @@ class CheckpointEncoder:
     def reads_features(self) -> bool:
         return takes_features(self.processor)
 
-    @torch.inference_mode()
     def __call__(self, images: Images) -> np.ndarray:
         """Features float32 [B, D]."""
         if self.reads_features:
             raise ValueError("The encoder reads features in columns, and the data are images.")
-        return self._features(self.processor(images=list(images), return_tensors="pt"))
+        return self._features([self.processor(images=list(images), return_tensors="pt")])
 
-    @torch.inference_mode()
     def of_rows(self, rows: HFDataset) -> np.ndarray:
         """Features float32 [N, D] of the rows of a table, by a network of features in columns."""
         batches = torch.from_numpy(self.processor.vectors(rows)).split(BATCH_SIZE)
-        return np.concatenate([self._features({"pixel_values": vectors}) for vectors in batches])
+        return self._features({"inputs": vectors} for vectors in batches)
 
-    def _features(self, inputs: Mapping[str, Tensor]) -> np.ndarray:
-        inputs = placed(inputs, self.model)
-        if self.penultimate is not None:
-            with self.penultimate:
-                self.model(**inputs)
-            return self.penultimate.take().float().cpu().numpy()
-        output = self.model(**inputs)
-        if getattr(output, "pooler_output", None) is not None:
-            return output.pooler_output.flatten(1).float().cpu().numpy()
-        states = output.last_hidden_state  # tokens [B, n, D] or a map [B, D, H, W]
-        pooled = states.mean(1) if states.dim() == 3 else states.mean((2, 3))
-        return pooled.float().cpu().numpy()
+    def _features(self, batches: Iterable[Mapping[str, Tensor]]) -> np.ndarray:
+        seen = run_over(self.model, batches, features=self.classifies)
+        found = [_pooled(output) if features is None else features for output, features in seen]
+        return torch.cat(found).float().cpu().numpy()
+
+
+def _pooled(output: Any) -> Tensor:
+    """The output of a network without classes as one vector a sample, [B, D]."""
+    if getattr(output, "pooler_output", None) is not None:
+        return output.pooler_output.flatten(1)
+    states = output.last_hidden_state  # tokens [B, n, D] or a map [B, D, H, W]
+    return states.mean(1) if states.dim() == 3 else states.mean((2, 3))
 
 
 def make_encoder(encoder: str | Encoder) -> Encoder:
@@ -109,30 +108,30 @@ def encode(
     dataset: EnvironmentDataset | HFDataset, encoder: Encoder, image_column: str | None = None
 ) -> np.ndarray:
     """Features float [N, D] of every image; vectors [N, D] are features as they are."""
-    if isinstance(dataset, EnvironmentDataset) and _pixels(dataset, [0]).dim() == 2:
-        return _pixels(dataset, range(len(dataset))).numpy()
+    if isinstance(dataset, EnvironmentDataset) and _inputs(dataset, [0]).dim() == 2:
+        return _inputs(dataset, range(len(dataset))).numpy()
     if isinstance(dataset, HFDataset) and isinstance(encoder, CheckpointEncoder) and encoder.reads_features:
         return encoder.of_rows(dataset)
     return np.concatenate([encoder(images) for images in _batches(dataset, image_column)])
 
 
-def _pixels(dataset: EnvironmentDataset, rows: Sequence[int]) -> Tensor:
+def _inputs(dataset: EnvironmentDataset, rows: Sequence[int]) -> Tensor:
     """Images or vectors of the rows. Raises `ValueError` for texts and sounds."""
-    found = dataset.inputs(rows)
-    if "pixel_values" not in found:
+    read = dataset.inputs(rows)
+    found = images_or_vectors(read)
+    if found is None:
         raise ValueError(
-            f"Shifts are measured on images or vectors, and the data set holds {', '.join(found)}: give "
-            "pairs "
+            f"Shifts are measured on images or vectors, and the data set holds {', '.join(read)}: give pairs "
             "(features [N, D], labels [N]) of your own."
         )
-    return found["pixel_values"]
+    return found
 
 
 def _batches(dataset: EnvironmentDataset | HFDataset, image_column: str | None) -> Iterator[Images]:
     starts = range(0, len(dataset), BATCH_SIZE)
     if isinstance(dataset, EnvironmentDataset):
         for start in starts:
-            images = _pixels(dataset, range(start, min(start + BATCH_SIZE, len(dataset))))
+            images = _inputs(dataset, range(start, min(start + BATCH_SIZE, len(dataset))))
             yield (images * 255).round().byte() if images.is_floating_point() else images
         return
     column = find_image_column(dataset, image_column)

@@ -83,15 +83,19 @@ class MLPForImageClassification(PreTrainedModel):
 
     def forward(
         self,
-        pixel_values: Tensor,
+        pixel_values: Tensor | None = None,
         labels: Tensor | None = None,
         feature_transform: Callable[[Tensor, Callable[[Tensor], Tensor], Tensor | None], Tensor]
         | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
+        inputs: Tensor | None = None,
     ) -> ImageClassifierOutputWithNoAttention:
-        """Arguments and result as in `LeNetForImageClassification.forward`; features are a vector here."""
-        features = self.forward_features(pixel_values)
+        """Arguments and result as in `LeNetForImageClassification.forward`; features are a vector here.
+
+        `inputs`: vectors, float [B, num_features], in place of images.
+        """
+        features = self.forward_features(images_or_vectors(pixel_values, inputs))
         if feature_transform is not None:
             features = feature_transform(features, self.forward_head, labels)
         logits = self.forward_head(features)
@@ -100,6 +104,15 @@ class MLPForImageClassification(PreTrainedModel):
             logits=logits,
             hidden_states=(features,) if output_hidden_states else None,
         )
+
+
+def images_or_vectors(pixel_values: Tensor | None, inputs: Tensor | None) -> Tensor:
+    """The one of the two that is given. Raises `ValueError` for both, and for none."""
+    if pixel_values is not None and inputs is None:
+        return pixel_values
+    if inputs is not None and pixel_values is None:
+        return inputs
+    raise ValueError("Give images (pixel_values) or vectors (inputs), one of the two.")
 
 
 def mean_loss(logits: Tensor, labels: Tensor, problem_type: str | None = None) -> Tensor:
