@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..data import EnvironmentDataset
+from ..data.accounting import counted, files_told
 from ..data.built_in import BUILT_IN, DEFAULT_DATASET, configuration_of, refuse_unwritten
 from ..data.columns import require_columns
 from ..data.folders import ENVIRONMENT, LABEL
@@ -288,6 +289,7 @@ def compare(
     for split in wanted:
         if split not in splits:
             raise ValueError(unknown_name("split", split, [str(name) for name in splits]))
+        print(f"{split}: {rows_told(splits[split], environment)}")  # noqa: T201
     if arguments.pairs_of:
         found = measure_environment_shifts(splits[arguments.pairs_of], environment, **options)
         return {f"{one} / {other}": shift for (one, other), shift in found.items()}
@@ -298,6 +300,17 @@ def compare(
         )
     ]
     return {"": measure_shift(sides[0], sides[1], **options)}
+
+
+def rows_told(part: Part, column: str) -> str:
+    """What was read: files, rows, environments."""
+    rows = f"{len(part):,} rows"
+    if isinstance(part, EnvironmentDataset):
+        return f"{rows}; environments {counted(part.environments.numpy(), part.environment_names)}"
+    files = files_told(part.info.description)
+    known = column in part.column_names
+    environments = [f"environments {counted(*ids_of(part, column, 'environment'))}"] if known else []
+    return "; ".join([*files, rows, *environments])
 
 
 def keep(part: Part, names: Sequence[str], column: str) -> Part:
