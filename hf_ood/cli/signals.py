@@ -9,32 +9,40 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-INTERRUPTED, TERMINATED = 130, 143  # exit statuses, as shells have them
+NAMES = {"SIGINT": "Interrupted", "SIGTERM": "Terminated", "SIGHUP": "Hung up"}
 
 
 class Interrupted(SystemExit):
-    """Ctrl-C or SIGTERM: printed as one sentence, without a traceback."""
+    """A signal: printed as one sentence, without a traceback; the exit status is what shells give it."""
+
+    def __init__(self, number: int):
+        super().__init__(128 + number)
 
 
 @contextmanager
 def one_sentence(how_to_go_on: str) -> Iterator[None]:
-    """Within, Ctrl-C and SIGTERM end the program with a sentence, and with exit status 130 or 143."""
+    """Within, Ctrl-C, SIGTERM and SIGHUP end the program with a sentence, and with exit status 130, 143 or
+    129. A training that listens to signals itself (`save_on_signal`) ends with the same sentence."""
 
-    def terminate(number: int, frame: FrameType | None) -> Any:
-        raise Interrupted(TERMINATED)
+    def stop(number: int, frame: FrameType | None) -> Any:
+        raise Interrupted(number)
 
-    before = signal.signal(signal.SIGTERM, terminate)
+    numbers = [getattr(signal, name) for name in NAMES if name != "SIGINT" and hasattr(signal, name)]
+    ignored = [number for number in numbers if signal.getsignal(number) is signal.SIG_IGN]  # as nohup does
+    before = {number: signal.signal(number, stop) for number in numbers if number not in ignored}
     try:
         yield
     except KeyboardInterrupt:
-        _say("Interrupted", how_to_go_on)
-        raise Interrupted(INTERRUPTED) from None
-    except Interrupted:
-        _say("Terminated", how_to_go_on)
+        _say(signal.SIGINT, how_to_go_on)
+        raise Interrupted(signal.SIGINT) from None
+    except SystemExit as stopped:
+        if isinstance(stopped.code, int) and stopped.code - 128 in numbers:
+            _say(signal.Signals(stopped.code - 128), how_to_go_on)
         raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _say(what: str, how_to_go_on: str) -> None:
-    print(f"\n{what}. {how_to_go_on}", file=sys.stderr)  # noqa: T201
+def _say(number: signal.Signals, how_to_go_on: str) -> None:
+    print(f"\n{NAMES[number.name]}. {how_to_go_on}", file=sys.stderr)  # noqa: T201

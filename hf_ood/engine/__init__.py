@@ -6,6 +6,7 @@ from .method_training import MethodTraining
 from .reduction import ALONE, Reduction
 from .sharding import is_sharded, own_part
 from .state import Stateful, load_parts, save_parts, state_file
+from .stopping import STOPPING
 from .training_record import NonFiniteLossError, TrainingRecord
 from .unused_parameters import freeze_unused, unused_parameters
 from .weight_average import WeightAverage
@@ -14,6 +15,7 @@ from .whole_step import StepSettings, WholeStep
 __all__ = [
     "ALONE",
     "AUXILIARY_LOSS",
+    "STOPPING",
     "ExactStep",
     "MethodForward",
     "MethodTraining",

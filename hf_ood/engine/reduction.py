@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from ..methods.objectives import Sums
+from .stopping import STOPPING
 
 Awaited = Callable[[], Tensor]
 
@@ -72,12 +73,12 @@ class Reduction:
 
 
 def _add_meanwhile(tensor: Tensor) -> Awaited:
-    total = tensor.detach().clone()
+    total = STOPPING.along(tensor.detach())
     work = dist.all_reduce(total, async_op=True)
 
     def wait() -> Tensor:
         work.wait()
-        return total
+        return STOPPING.without(total, tensor)
 
     return wait
 

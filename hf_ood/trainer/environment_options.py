@@ -40,6 +40,12 @@ class EnvironmentOptions:
         "environment; running ones follow that mixture and serve every environment in evaluation.",
     )
 
+    save_on_signal: bool = option(
+        True,
+        "On SIGTERM (a preempted job), SIGINT (Ctrl-C) or SIGHUP, save a checkpoint after the step that is "
+        "under way and stop; a second signal stops at once. Of several processes one that gets it is enough.",
+    )
+
     def __post_init__(self) -> None:
         if self.environment_proportions not in PROPORTIONS:
             raise ValueError(

@@ -51,6 +51,7 @@ from .nonfinite import non_finite_loss, require_finite_weights
 from .ood_config import selection_rule
 from .renamed_weights import has_other_names, load_by_from_pretrained
 from .search import goes_by, require_optuna, with_options, without_dotted
+from .stop_on_signal import StopOnSignal, without_jit_checkpoint
 
 
 class EnvironmentTrainer(EnvironmentEvaluation):
@@ -124,6 +125,10 @@ class EnvironmentTrainer(EnvironmentEvaluation):
         self.validation_loss = self._validation_prefix() + "loss"
         self.after_steps = MethodCallback(self.update, self.validation_loss)
         self.add_callback(self.after_steps)
+        self.stop_on_signal = StopOnSignal(self.reduction.processes)
+        if self.options.save_on_signal or self.args.enable_jit_checkpoint:
+            without_jit_checkpoint(self)
+            self.add_callback(self.stop_on_signal)
         self._check()
         if self.train_dataset is not None:
             self._look_at_network()
@@ -249,9 +254,15 @@ class EnvironmentTrainer(EnvironmentEvaluation):
         if resume_from_checkpoint:
             require_whole(resume_from_checkpoint)
             refuse_other_data(resume_from_checkpoint, self.training_rows)
-        result = super().train(resume_from_checkpoint or None, *args, **kwargs)
+        with self._listening():
+            result = super().train(resume_from_checkpoint or None, *args, **kwargs)
         require_finite_weights(self.model, self.state.global_step, str(self.args.output_dir))
         return result
+
+    def _listening(self) -> AbstractContextManager[None]:
+        together = self.reduction.processes == 1 or torch.distributed.is_initialized()
+        asked = self.options.save_on_signal or self.args.enable_jit_checkpoint
+        return self.stop_on_signal.listening() if asked and together else nullcontext()
 
     def _prepare_for_training(
         self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: Any
