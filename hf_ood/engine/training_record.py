@@ -10,7 +10,7 @@ from torch import Tensor
 from ..methods.objectives import Outputs
 from ..methods.objectives.base import labels_of
 from ..methods.objectives.functional import are_targets, environment_sums, largest_class
-from .reduction import Reduction
+from .reduction import ALONE, Reduction
 
 # What a sample's loss is called in the log.
 MEASURES = ("cross_entropy", "squared_error", "sample_loss", "binary_cross_entropy")
@@ -34,8 +34,9 @@ class TrainingRecord:
 
     kind = "training record"
 
-    def __init__(self, environment_names: Sequence[str], device: torch.device):
+    def __init__(self, environment_names: Sequence[str], device: torch.device, reduction: Reduction = ALONE):
         self.environment_names, self.device = list(environment_names), device
+        self.reduction = reduction
         self.reset()
 
     def reset(self) -> None:
@@ -128,16 +129,34 @@ class TrainingRecord:
         }
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What the next log entry needs of the steps since the last one."""
+        """What the next log entry needs of the steps since the last one: every process's own, in a row of its
+        own. All processes call it."""
+        own = {"sums": self.sums, "loss": self.loss} | {
+            f"part/{name}": part for name, part in self.parts.items()
+        }
         flags = torch.tensor([MEASURES.index(self.measure), self.has_auxiliary_loss])
-        state = {"sums": self.sums, "loss": self.loss, "steps": torch.tensor(self.steps), "flags": flags}
-        return state | {f"part/{name}": part for name, part in self.parts.items()}
+        rows = {name: self.reduction.rows(value.detach()) for name, value in own.items()}
+        return {**rows, "steps": torch.tensor(self.steps), "flags": flags}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Where there are as many processes as before, each takes up its own sums; otherwise the first has
+        the sums of all."""
         self.reset()
-        self._sums, self.loss = state["sums"].to(self.device), state["loss"].to(self.device)
+        own = {
+            name: self._own(name, value) for name, value in state.items() if name not in ("steps", "flags")
+        }
+        self._sums, self.loss = own.pop("sums"), own.pop("loss")
         self.steps = int(state["steps"])
         measure, has_auxiliary_loss = state["flags"].tolist()
         self.measure, self.has_auxiliary_loss = MEASURES[measure], bool(has_auxiliary_loss)
-        parts = {name: part for name, part in state.items() if name.startswith("part/")}
-        self.parts = {name.removeprefix("part/"): part.to(self.device) for name, part in parts.items()}
+        self.parts = {name.removeprefix("part/"): part for name, part in own.items()}
+
+    def _own(self, name: str, rows: Tensor) -> Tensor:
+        if rows.ndim == (2 if name == "sums" else 0):  # of a version that kept those of the first process
+            rows = rows[None]
+        if len(rows) == self.reduction.processes:
+            return rows[self.reduction.process].to(self.device)
+        total = rows.sum(0).to(self.device)
+        if name != "sums":  # means over processes
+            total = total * self.reduction.processes / len(rows)
+        return total if self.reduction.process == 0 else torch.zeros_like(total)
