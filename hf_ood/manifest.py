@@ -32,7 +32,7 @@ LOADED = (
     *("special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model"),  # slow tokenizers
 )
 # What tells a folder of this program that has no manifest from a folder with a model of anyone.
-OURS = ("arguments.yaml", "trainer_state.json")
+OURS = (MANIFEST_FILE, "arguments.yaml", "trainer_state.json")
 
 
 def write_manifest(folder: Path, about: Mapping[str, Any]) -> None:
@@ -89,8 +89,13 @@ def refuse_damaged_model(model: str | Path) -> None:
         return
     if damage := find_changes(folder, LOADED):
         raise ValueError(f"{damage}. {newest_whole_checkpoint(folder)}")
-    if not (folder / MANIFEST_FILE).exists() and any((folder / file).exists() for file in OURS):
+    if not (folder / MANIFEST_FILE).exists() and is_ours(folder):
         logger.warning(f"{folder} has no {MANIFEST_FILE} (earlier versions wrote none): taken as it is.")
+
+
+def is_ours(model: str | Path) -> bool:
+    """Whether it is the folder of a run or a checkpoint of this program."""
+    return any((Path(model) / file).exists() for file in OURS)
 
 
 def checkpoints_in(folder: str | Path) -> list[Path]:

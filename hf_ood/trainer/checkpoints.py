@@ -116,6 +116,16 @@ def last_whole_checkpoint(output_dir: str | Path) -> str | None:
     return None
 
 
+def no_whole_checkpoint(output_dir: str) -> str:
+    """What is said where there is none, with what is wrong with the latest."""
+    found = checkpoints_in(output_dir)
+    damage = f": {find_damage(found[-1])}" if found else ""
+    return (
+        f"There is no whole checkpoint in {output_dir} to resume from{damage}. Begin anew, without "
+        "resume_from_checkpoint."
+    )
+
+
 def remove_from_step(output_dir: str | Path, step: int) -> None:
     """Remove checkpoints of `step` and later that an earlier run left, perhaps in part: rotation would take
     them for the latest, and delete what this run has just written."""
@@ -132,8 +142,9 @@ def set_aside(output_dir: str | Path) -> None:
     if not found:
         return
     earlier = Path(output_dir) / EARLIER
-    shutil.rmtree(earlier, ignore_errors=True)
-    earlier.mkdir()
+    earlier.mkdir(exist_ok=True)
+    for checkpoint in checkpoints_in(earlier):
+        shutil.rmtree(checkpoint, ignore_errors=True)
     for checkpoint in reversed(found):
         checkpoint.rename(earlier / checkpoint.name)
     logger.warning(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..options import option
+from ..options import Flag, option
 
 PROPORTIONS = ("equal", "groups", "natural")
 
@@ -38,6 +38,13 @@ class EnvironmentOptions:
         "Train with batch normalisation's running statistics, unchanged; its weights still learn. Otherwise "
         "statistics are of each micro-batch on each process, over all its environments, never of one "
         "environment; running ones follow that mixture and serve every environment in evaluation.",
+    )
+
+    accept_missing_keys: bool = option(
+        False,
+        "Resume, or start from weights, that lack some of the network's: those begin anew, and that is said. "
+        "Otherwise it is an error.",
+        flag=Flag(topic="output", resume=True),
     )
 
     def __post_init__(self) -> None:

@@ -40,6 +40,7 @@ from .callbacks import MethodCallback
 from .checkpoints import (
     last_whole_checkpoint,
     load_state,
+    no_whole_checkpoint,
     remove_from_step,
     require_optimizer,
     require_resumable,
@@ -54,9 +55,9 @@ from .given_loss import PerSample, check_applied, check_base, own_losses, try_lo
 from .left_off import LEFT_OFF
 from .nonfinite import non_finite_loss, require_finite_weights
 from .ood_config import selection_rule
-from .renamed_weights import has_other_names, load_by_from_pretrained
 from .resuming import Resuming
 from .search import goes_by, require_optuna, with_options, without_dotted
+from .weight_names import check_names, has_other_names, load_by_from_pretrained
 
 
 class EnvironmentTrainer(Resuming, EnvironmentEvaluation):
@@ -252,7 +253,7 @@ class EnvironmentTrainer(Resuming, EnvironmentEvaluation):
         if resume_from_checkpoint is True:
             resume_from_checkpoint = last_whole_checkpoint(str(self.args.output_dir))
             if resume_from_checkpoint is None:
-                raise ValueError(f"There is no whole checkpoint in {self.args.output_dir} to resume from.")
+                raise ValueError(no_whole_checkpoint(str(self.args.output_dir)))
             require_optimizer(resume_from_checkpoint)
         elif resume_from_checkpoint:
             require_resumable(resume_from_checkpoint)
@@ -524,8 +525,10 @@ class EnvironmentTrainer(Resuming, EnvironmentEvaluation):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         if model is None and has_other_names(self.model, resume_from_checkpoint):
-            load_by_from_pretrained(self.model, resume_from_checkpoint)
+            load_by_from_pretrained(self.model, resume_from_checkpoint, self.options.accept_missing_keys)
         else:
+            if model is None:
+                check_names(self.model, resume_from_checkpoint, self.options.accept_missing_keys)
             super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _load_best_model(self) -> None:

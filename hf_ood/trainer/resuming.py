@@ -85,9 +85,10 @@ class Resuming(Base):
             resume_from_checkpoint, self._resumed, self._step_samples(), num_update_steps_per_epoch
         )
         self.after_steps.epoch_ended = self._resumed.epoch_ended
+        saved: Any = self.state.stateful_callbacks
         for callback in self.callback_handler.callbacks:  # those that the checkpoint does not know
             if isinstance(callback, ExportableState):
-                self.state.stateful_callbacks.setdefault(type(callback).__name__, callback.state())
+                saved.setdefault(type(callback).__name__, callback.state())
         self._find_best_checkpoint(resume_from_checkpoint)
         if self._is_between_epochs(num_update_steps_per_epoch) and not self._resumed.epoch_ended:
             trained -= 1  # its end is still to come
