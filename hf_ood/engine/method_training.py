@@ -49,7 +49,7 @@ class MethodTraining:
     ):
         self.objective, self.feature_transform, self.update = objective, feature_transform, update
         self.device, self.prepare = device, prepare
-        self.record = TrainingRecord(environment_names, device)
+        self.record = TrainingRecord(environment_names, device, reduction)
         self.average = None if averaging is None else WeightAverage(averaging, model)
         number = len(environment_names)
         self.exact = ExactStep(objective, forward, number, reduction, self.record.add_batch, first_pass_graph)

@@ -52,6 +52,19 @@ class Reduction:
             return ALONE
         return cls(dist.get_world_size(), lambda tensor: _add_meanwhile(tensor)(), _add_meanwhile)
 
+    @property
+    def process(self) -> int:
+        """The number of this process."""
+        return dist.get_rank() if self.processes > 1 and dist.is_initialized() else 0
+
+    def rows(self, tensor: Tensor) -> Tensor:
+        """The tensors of all processes, one below the other, to the bit."""
+        if self.processes == 1:
+            return tensor[None]
+        rows = tensor.new_zeros(self.processes, *tensor.shape)
+        rows[self.process] = tensor
+        return self.add(rows)
+
     def mean(self, tensor: Tensor) -> Tensor:
         return self.add(tensor) / self.processes if self.processes > 1 else tensor
 

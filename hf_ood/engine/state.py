@@ -27,11 +27,13 @@ def state_file(part: str) -> str:
     return f"{part}.safetensors"
 
 
-def save_parts(parts: Mapping[str, Stateful], folder: str | Path) -> None:
-    """One file for each part."""
+def save_parts(parts: Mapping[str, Stateful], folder: str | Path, writes: bool = True) -> None:
+    """One file for each part. All processes call it, since a part may ask the others; those that do not
+    `write` leave it at that."""
     for name, part in parts.items():
         state = {key: value.contiguous() for key, value in part.state_dict().items()}
-        save_file(state, Path(folder) / state_file(name), metadata={"kind": part.kind})
+        if writes:
+            save_file(state, Path(folder) / state_file(name), metadata={"kind": part.kind})
 
 
 def load_parts(parts: Mapping[str, Stateful], folder: str | Path) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..methods.objectives import Outputs
 from ..methods.objectives.base import labels_of
 from ..methods.objectives.functional import are_targets, environment_sums, largest_class
-from .reduction import Reduction
+from .reduction import ALONE, Reduction
 
 # What a sample's loss is called in the log.
 MEASURES = ("cross_entropy", "squared_error", "sample_loss", "binary_cross_entropy")
@@ -34,13 +34,16 @@ class TrainingRecord:
 
     kind = "training record"
 
-    def __init__(self, environment_names: Sequence[str], device: torch.device):
+    def __init__(self, environment_names: Sequence[str], device: torch.device, reduction: Reduction = ALONE):
         self.environment_names, self.device = list(environment_names), device
+        self.reduction = reduction
         self.reset()
 
     def reset(self) -> None:
         number = len(self.environment_names)
-        self._sums = torch.zeros(number, 4, device=self.device)  # count, correct, loss, auxiliary
+        # Count, correct, loss, auxiliary; doubles, so that it does not matter after how many they are added.
+        digits = torch.float32 if self.device.type == "mps" else torch.float64
+        self._sums = torch.zeros(number, 4, device=self.device, dtype=digits)
         self.first_broken = torch.zeros(number, dtype=torch.bool, device=self.device)
         self.loss = torch.zeros((), device=self.device)
         self.parts: dict[str, Tensor] = {}
@@ -61,8 +64,8 @@ class TrainingRecord:
         self.loss = self.loss + loss
 
     def add_step(self, parts: dict[str, Tensor]) -> None:
-        for name, part in parts.items():
-            self.parts[name] = self.parts.get(name, 0) + part
+        own = {name: self.parts.pop(name, 0) + part for name, part in parts.items()}
+        self.parts = {**own, **self.parts}
         self.steps += 1
 
     @property
@@ -88,7 +91,7 @@ class TrainingRecord:
         if own:
             auxiliary = torch.cat(own).to(losses)
         columns = torch.stack([torch.ones_like(losses), correct, losses, auxiliary], dim=1)
-        self._sums += environment_sums(columns.to(self._sums), environments, len(self.environment_names))
+        self._sums.index_add_(0, environments, columns.to(self._sums))
         # Only the first broken batch tells which environment broke; after it all weights are broken.
         broken = ~(losses + auxiliary).isfinite()
         sizes = torch.tensor([len(outputs.environments) for outputs in waiting], device=losses.device)
@@ -128,16 +131,34 @@ class TrainingRecord:
         }
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What the next log entry needs of the steps since the last one."""
+        """What the next log entry needs of the steps since the last one: every process's own, in a row of its
+        own. All processes call it."""
+        own = {"sums": self.sums, "loss": self.loss} | {
+            f"part/{name}": part for name, part in self.parts.items()
+        }
         flags = torch.tensor([MEASURES.index(self.measure), self.has_auxiliary_loss])
-        state = {"sums": self.sums, "loss": self.loss, "steps": torch.tensor(self.steps), "flags": flags}
-        return state | {f"part/{name}": part for name, part in self.parts.items()}
+        rows = {name: self.reduction.rows(value.detach()) for name, value in own.items()}
+        return {**rows, "steps": torch.tensor(self.steps), "flags": flags}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Where there are as many processes as before, each takes up its own sums; otherwise the first has
+        the sums of all."""
         self.reset()
-        self._sums, self.loss = state["sums"].to(self.device), state["loss"].to(self.device)
+        own = {
+            name: self._own(name, value) for name, value in state.items() if name not in ("steps", "flags")
+        }
+        self._sums, self.loss = own.pop("sums").to(self._sums), own.pop("loss")
         self.steps = int(state["steps"])
         measure, has_auxiliary_loss = state["flags"].tolist()
         self.measure, self.has_auxiliary_loss = MEASURES[measure], bool(has_auxiliary_loss)
-        parts = {name: part for name, part in state.items() if name.startswith("part/")}
-        self.parts = {name.removeprefix("part/"): part.to(self.device) for name, part in parts.items()}
+        self.parts = {name.removeprefix("part/"): part for name, part in own.items()}
+
+    def _own(self, name: str, rows: Tensor) -> Tensor:
+        if rows.ndim == (2 if name == "sums" else 0):  # of a version that kept those of the first process
+            rows = rows[None]
+        if len(rows) == self.reduction.processes:
+            return rows[self.reduction.process].to(self.device)
+        total = rows.sum(0).to(self.device)
+        if name != "sums":  # means over processes
+            total = total * self.reduction.processes / len(rows)
+        return total if self.reduction.process == 0 else torch.zeros_like(total)

@@ -25,6 +25,7 @@ from ..data.reading_images import as_rgb, first_bad_image
 from ..data.sounds import first_bad_sound, sound_reader, undecoded
 from ..data.targets import CLASSIFICATION, MULTI_LABEL, PROBLEM_TYPES, REGRESSION
 from ..data.text import MAX_LENGTH, require_texts
+from ..manifest import is_ours, refuse_damaged_model
 from ..models.run_over_dataset import run_over
 
 
@@ -35,21 +36,31 @@ def load_classifier(model: str, **options: Any) -> tuple[PreTrainedModel, Any]:
     Raises `ValueError` when the checkpoint lacks weights, such as a head that was never trained:
     `from_pretrained` would make them up.
     """
+    refuse_damaged_model(model)
     processor = load_processor(model, **options)
     auto_class: Any = AutoModelForImageClassification
     if takes_text(processor):
         auto_class = AutoModelForSequenceClassification
     elif takes_audio(processor):
         auto_class = AutoModelForAudioClassification
-    return load_network(auto_class, model, **options), processor
+    return _load(auto_class, model, **options), processor
 
 
 def load_network(auto_class: Any, model: str, **options: Any) -> PreTrainedModel:
-    """The network alone, in evaluation mode. Raises `ValueError` when the checkpoint lacks weights."""
+    """The network alone, in evaluation mode. Raises `ValueError` when the checkpoint lacks weights, has
+    others or is damaged."""
+    refuse_damaged_model(model)
+    return _load(auto_class, model, **options)
+
+
+def _load(auto_class: Any, model: str, **options: Any) -> PreTrainedModel:
     network, info = auto_class.from_pretrained(model, output_loading_info=True, **options)
     if info["missing_keys"]:
         missing = ", ".join(sorted(info["missing_keys"])[:5])
         raise ValueError(f"{model} is no trained classifier: it has no weights for {missing}.")
+    if info["unexpected_keys"] and is_ours(model):  # others' may have more, of what they were trained with
+        extra = ", ".join(sorted(info["unexpected_keys"])[:5])
+        raise ValueError(f"{model} has weights that its network does not have: {extra}. Are they another's?")
     return network.eval()
 
 

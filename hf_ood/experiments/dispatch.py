@@ -15,10 +15,10 @@ from typing import Any
 import yaml
 from filelock import BaseFileLock
 
+from ..locks import acquire
 from ..runs.attribution import explain_run
 from ..runs.run import run as carry_out_spec
 from .keyed_run import Run, finished
-from .locks import acquire
 
 POLL_SECONDS = 0.2  # how often a run that another process does is looked at again
 

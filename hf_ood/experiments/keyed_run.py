@@ -14,23 +14,13 @@ from ..data.built_in import BUILT_IN, DEFAULT_DATASET
 from ..evaluation.results import RESULTS_FILE, load_results, versions
 from ..methods.registry import METHODS, method_parts
 from ..runs.attribution import REPORT_FILE
+from ..runs.origin import code_hash
 from ..runs.sections import sections
 from ..runs.settings import Settings, canonical, merge, spec_from_settings
 from ..runs.spec import RunSpec
 
-ONLY_SHOW = ("cli", "experiments", "hub", "reporting")  # rooms that cannot change what a run gives
 DECISIVE = ("torch", "transformers", "accelerate", "datasets", "numpy")  # packages that can
 NEEDED = ("environments", "history", "cpu_seconds")
-
-
-@lru_cache
-def code_hash() -> str:
-    """Changes with every edit of the code that a run's results depend on."""
-    package = Path(__file__).parents[1]
-    files = sorted(
-        file for file in package.glob("*/**/*.py") if file.relative_to(package).parts[0] not in ONLY_SHOW
-    )
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 @dataclass(frozen=True)

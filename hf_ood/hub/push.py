@@ -10,8 +10,8 @@ import safetensors
 from huggingface_hub import get_token
 from transformers.dynamic_module_utils import get_relative_import_files
 
-from ..data.features import FEATURES_FILE
 from ..evaluation.results import RESULTS_FILE, load_results, told
+from ..manifest import LOADED, refuse_damaged_model
 from ..uploads import push_files
 
 CARD_FILE = "README.md"
@@ -20,18 +20,7 @@ NEEDED = (RESULTS_FILE, "config.json", CARD_FILE)
 # pickles the token), optimizer state, checkpoints, arguments.yaml.
 PUBLISHED = (
     *NEEDED,
-    "model*.safetensors",
-    "model.safetensors.index.json",
-    "preprocessor_config.json",
-    FEATURES_FILE,
-    "tokenizer*.json",
-    *(
-        "special_tokens_map.json",
-        "added_tokens.json",
-        "vocab.*",
-        "merges.txt",
-        "*.model",
-    ),  # of slow tokenizers
+    *LOADED,
     "*.png",
 )
 
@@ -56,6 +45,7 @@ def push(
     Example: `push("runs/unseen_colors-irm-rsc", "user/lenet-unseen-colors")`
     """
     folder = Path(run_folder)
+    refuse_damaged_model(folder)
     files: dict[str, Path | bytes] = {file.name: file for file in published_files(folder)}
     refuse_secrets(files.values(), token or get_token())
     results = told(load_results(folder))  # one of an earlier version may have paths of this machine

@@ -14,6 +14,7 @@ from ..data import collate
 from ..data.align import with_classes_of
 from ..data.processors import classifies_sounds
 from ..data.targets import CLASSIFICATION
+from ..evaluation.prediction import load_network
 from ..evaluation.results import RESULTS_FILE
 from ..explain import attribute, default_layer, find_layer, summarize
 from ..files import all_or_nothing
@@ -21,9 +22,7 @@ from ..models.classes import class_names
 from ..reporting.attributions import ATTRIBUTIONS_FILE, draw_attributions
 from .cores import cores_per_process
 from .data import load_splits
-from .folder import ARGUMENTS_FILE, recorded_spec
-
-REPORT_FILE = "attribution.json"
+from .folder import ARGUMENTS_FILE, REPORT_FILE, recorded_spec
 
 
 def explain_run(
@@ -54,7 +53,7 @@ def explain_run(
             f"Grad-CAM looks at images; the run of {folder} reads features in columns "
             f"({', '.join(spec.data.feature_columns)})."
         )
-    model = AutoModelForImageClassification.from_pretrained(folder).to(PartialState().device)
+    model = load_network(AutoModelForImageClassification, str(folder)).to(PartialState().device)
     if layer:
         find_layer(model, layer)  # a mistake shows before the data are loaded
     dataset = with_classes_of(

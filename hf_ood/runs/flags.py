@@ -42,10 +42,7 @@ _TRAINING_FLAGS: dict[str, Flag] = {
     "resume_from_checkpoint": Flag(OUTPUT, stages=False, resume=True),
     **{name: Flag(OUTPUT) for name in "save_strategy save_steps save_total_limit logging_steps".split()},
     **{name: Flag(OUTPUT) for name in "report_to run_name".split()},
-    **{
-        name: Flag(OUTPUT, resume=True)
-        for name in ("disable_tqdm", "save_on_signal", "enable_jit_checkpoint")
-    },
+    **{name: Flag(OUTPUT, resume=True) for name in ("disable_tqdm", "enable_jit_checkpoint")},
     **{
         name: Flag(HARDWARE, stages=False)
         for name in "use_cpu ddp_backend bf16 fp16 torch_compile dataloader_num_workers".split()

@@ -16,9 +16,10 @@ from ..data.processors import takes_audio
 from ..data.splits import IN_DOMAIN
 from ..evaluation import environment_report, save_results, summarize
 from ..evaluation.metrics import EnvironmentReport, mean_measure
-from ..evaluation.results import RESULTS_FILE, history, versions
+from ..evaluation.results import history, versions
 from ..files import all_or_nothing
 from ..hub.model_card import write_model_card
+from ..manifest import MANIFEST_FILE, write_manifest
 from ..methods.losses import CrossEntropy
 from ..methods.registry import Method
 from ..reporting.curves import CURVES_FILE, draw_curves
@@ -140,12 +141,12 @@ def predict_report(trainer: OODTrainer, dataset: EnvironmentDataset) -> Environm
 def write_run(
     model: PreTrainedModel, results: dict[str, Any], folder: Path, datasets: dict[str, EnvironmentDataset]
 ) -> None:
-    """Everything a run leaves behind, or the files of before: results last, where they are, the run is
+    """Everything a run leaves behind, or the files of before: their manifest last, where it is, the run is
     whole.
 
     Processor, curves and card are for images and texts: a run on vectors has none of them.
     """
-    with all_or_nothing(folder, last=RESULTS_FILE) as staged:
+    with all_or_nothing(folder, last=MANIFEST_FILE) as staged:
         model.save_pretrained(staged)
         size = image_size(datasets["train"])
         processor = datasets["train"].processor or (input_processor(model, *size) if size else None)
@@ -157,6 +158,7 @@ def write_run(
             shown = {split: datasets[split] for split in ("validation", "test")}
             draw_reconstructions(model, shown).savefig(staged / RECONSTRUCTIONS_FILE, dpi=120)
         save_results(results, staged)
+        write_manifest(staged, {})
 
 
 def image_size(dataset: EnvironmentDataset) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,25 +17,27 @@ from transformers import PreTrainedModel, set_seed
 
 from ..data import EnvironmentDataset, collate
 from ..data.splits import IN_DOMAIN
-from ..evaluation.results import RESULTS_FILE, load_results
+from ..evaluation.results import load_results
 from ..methods.losses import CrossEntropy
 from ..methods.registry import Method, build_method
 from ..reporting.tables import print_results
 from ..trainer import OODConfig, OODTrainer
-from ..trainer.checkpoints import last_whole_checkpoint
 from ..trainer.linear_probe import Probe, on_features
 from .adapters import LORA, without_adapters
 from .cores import cores_per_process
 from .data import load_splits, training_datasets
 from .folder import (
+    checkpoint_to_go_on_from,
     claim_data,
-    claim_output_dir,
+    claimed,
     default_output_dir,
+    is_finished,
     refuse_foreign_checkpoint,
-    released_when_unused,
+    set_results_aside,
 )
 from .interpolation_with_start import check_line, interpolate_and_choose, selection_on_line
 from .network import backbone, build_model, check_image_size, check_sound
+from .origin import note_origin, read_origin, recorded
 from .output import choose_output, say_less
 from .publication import take_publication
 from .published_command import run_command
@@ -73,15 +75,12 @@ def run(spec: RunSpec) -> Results:
         raise ValueError("A run with stages is resumed with --resume_from_checkpoint true.")
     stages = place_stages(spec, folder)
     publication = take_publication(training)
-    if training.process_index == 0:
-        if isinstance(resume, str):
-            refuse_foreign_checkpoint(Path(resume), comparable)
-        claim_output_dir(folder, comparable, resume is not None)
-        for stage in spec.stages.values() if resume is None else ():
-            shutil.rmtree(stage.folder, ignore_errors=True)  # a later resume must not find an earlier run's
-    with released_when_unused(folder) if training.process_index == 0 else nullcontext():
+    is_main = training.process_index == 0
+    if is_main and isinstance(resume, str):
+        refuse_foreign_checkpoint(Path(resume), spec, comparable)
+    with claimed(folder, spec, comparable, resume is not None) if is_main else nullcontext():
         results = _train_stages(spec, stages, folder, resume)
-    if publication is not None and training.process_index == 0:
+    if publication is not None and is_main:
         print(f"published:  {publication.push(folder)}")  # noqa: T201
     return Results(results, folder)
 
@@ -95,6 +94,17 @@ def _train_stages(
     datasets = load_splits(spec)
     if training.process_index == 0:
         claim_data(folder, datasets, resume is not None)
+        note_origin(folder, spec, resume is not None)
+        if resume is None:  # a later resume must not find an earlier run's
+            set_results_aside(folder)
+            for stage in spec.stages.values():
+                shutil.rmtree(stage.folder, ignore_errors=True)
+    PartialState().wait_for_everyone()
+    origin = read_origin(folder) or note_origin(folder, spec, resume is not None)
+    for each in (spec, *stages):
+        each.command = origin["command"]
+    if resume is True and is_finished(folder):
+        return _finished_before(spec, folder)
     for stage in stages[1:]:  # a mistake in a later stage is found before the first one trains
         rehearsed = rehearse(stage, training_datasets(stage, datasets))
         build_trainer(stage, rehearsed, build_network(stage, rehearsed, previous=None))
@@ -102,9 +112,10 @@ def _train_stages(
     for number, stage in enumerate(stages):
         previous = stages[number - 1].folder if number else None
         if spec.stages:
-            finished.append(_go_on(stage, datasets, previous, resume is True))
+            finished.append(_go_on(stage, datasets, previous, resume is True, origin))
         else:
-            finished.append(train_stage(stage, datasets, previous, resume))
+            checkpoint = checkpoint_to_go_on_from(folder, resume)
+            finished.append(train_stage(stage, datasets, previous, checkpoint, origin))
     results = finished[-1]
     if spec.stages:
         results = combine(dict(zip(spec.stages, finished, strict=True)))
@@ -118,15 +129,28 @@ def _train_stages(
     return results
 
 
+def _finished_before(spec: RunSpec, folder: Path) -> dict[str, Any]:
+    """The results of a run that is resumed and was at its end."""
+    results = load_results(folder)
+    if spec.training.process_index == 0 and not spec.quiet:
+        print(f"{folder} is finished: nothing is left to train.")  # noqa: T201
+        print_results(results, str(folder))
+    PartialState().wait_for_everyone()
+    return results
+
+
 def _go_on(
-    stage: RunSpec, datasets: dict[str, EnvironmentDataset], previous: Path | None, resume: bool
+    stage: RunSpec,
+    datasets: dict[str, EnvironmentDataset],
+    previous: Path | None,
+    resume: bool,
+    origin: Mapping[str, Any],
 ) -> dict[str, Any]:
     """A stage of several: with `resume`, its results if it has finished, or the rest of its training."""
-    if not resume:
-        return train_stage(stage, datasets, previous, None)
-    if (stage.folder / RESULTS_FILE).exists():
+    if resume and is_finished(stage.folder):
         return load_results(stage.folder)
-    return train_stage(stage, datasets, previous, last_whole_checkpoint(stage.folder))
+    checkpoint = checkpoint_to_go_on_from(stage.folder, resume or None)
+    return train_stage(stage, datasets, previous, checkpoint, origin)
 
 
 def train_stage(
@@ -134,8 +158,10 @@ def train_stage(
     datasets: dict[str, EnvironmentDataset],
     previous: Path | None,
     checkpoint: str | bool | None,
+    origin: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Train one stage, or a run that has none, from `checkpoint` on; it leaves its own folder behind."""
+    """Train one stage, or a run that has none, from `checkpoint` on; it leaves its own folder
+    behind. `origin`: of the whole run."""
     datasets = training_datasets(spec, datasets)
     check_line(spec, previous, has_validation=len(datasets["validation"]) > 0)
     judged, found = judge(spec, datasets, reference_model(spec, datasets, previous))
@@ -165,7 +191,7 @@ def train_stage(
         )
         line = {"interpolation": points, "selection": selection_on_line(trainer.selection, points)}
     results = collect_results(trainer, spec, method, measured, seconds, cpu_seconds, prepare)
-    results |= line | found
+    results |= line | found | recorded(origin)
     if trainer.is_world_process_zero():
         write_run(without_adapters(model), results, spec.folder, datasets)
     trainer.accelerator.wait_for_everyone()
@@ -197,7 +223,7 @@ def build_network(spec: RunSpec, datasets: dict[str, EnvironmentDataset], previo
         spec.network.start_from, Path(spec.network.start_from)
     )
     if source is not None:
-        load_weights(model, source)
+        load_weights(model, source, spec.training.accept_missing_keys)
     return choose_trainable(model, spec)
 
 

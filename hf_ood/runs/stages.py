@@ -14,8 +14,10 @@ from transformers import PreTrainedModel
 from ..data.align import align
 from ..data.built_in import BUILT_IN
 from ..errors import unknown_name
+from ..manifest import refuse_damaged_model
 from ..models import MODELS, batch_norms
 from ..models.classes import class_names, with_class_order
+from ..trainer.weight_names import check_keys
 from .flags import ALIASES, flag, run_fields
 from .network import MODEL_CONFIG
 from .spec import RunSpec
@@ -98,19 +100,26 @@ def shortened(names: Sequence[str], limit: int = 8) -> list[str]:
     return [*names[:limit], "..."] if len(names) > limit else list(names)
 
 
-def load_weights(model: PreTrainedModel, folder: Path) -> None:
-    """Fill the model with a saved one's weights, each class with those of the class of its name. Raises
-    `ValueError` when there are none that fit."""
+def load_weights(model: PreTrainedModel, folder: Path, accept_missing: bool = False) -> None:
+    """Fill the model with a saved one's weights, each class with those of the class of its name. What the
+    saved one lacks stays as it is with `accept_missing`, which is said.
+
+    Raises `ValueError` when there are none that fit, and when files are damaged or lack weights.
+    """
     if not (folder / "config.json").exists():
         raise ValueError(f"start_from: {folder} holds no checkpoint (config.json and *.safetensors).")
-    saved = type(model).from_pretrained(folder)
+    refuse_damaged_model(folder)
+    model_class: Any = type(model)
+    saved, info = model_class.from_pretrained(folder, output_loading_info=True)
+    check_keys(folder, info["missing_keys"], info["unexpected_keys"], accept_missing)
     ours, theirs = class_names(model.config), class_names(saved.config)
     try:
         weights = saved.state_dict()
         if ours != theirs:
             order = align(ours, theirs, "classes", "the data", f"the checkpoint {folder}").ids
             weights = with_class_order(saved, order.tolist())
-        model.load_state_dict(weights)
+        own = {name: value for name, value in model.state_dict().items() if name in info["missing_keys"]}
+        model.load_state_dict({**weights, **own})
     except RuntimeError as error:
         raise ValueError(f"start_from: {folder} holds another network's weights. {error}") from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,6 +27,23 @@ class MethodCallback(TrainerCallback):
     def __init__(self, update: Update | None, validation_loss: str):
         self.update, self.validation_loss = update, validation_loss
         self.average: WeightAverage | None = None  # the trainer's, once a training has begun
+        self.take_up: Callable[[], None] = lambda: None  # what a trainer does before its first step
+        self.epoch_ended = False  # whether the epoch's end came since the last step
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.take_up()
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.epoch_ended = False
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.epoch_ended = True
 
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

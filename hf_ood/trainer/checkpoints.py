@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import zipfile
@@ -14,21 +13,30 @@ import safetensors
 from transformers.utils import logging
 
 from ..engine import Stateful, load_parts, save_parts, state_file
+from ..manifest import (
+    LOADED,
+    MANIFEST_FILE,
+    checkpoints_in,
+    find_changes,
+    newest_whole_checkpoint,
+    read_manifest,
+    write_manifest,
+)
 
 logger = logging.get_logger(__name__)
-MANIFEST_FILE = "manifest.json"
 PARTS = ("objective", "averaging", "training_record")
 STATE_FILES = {state_file(part) for part in PARTS}
 TRAINER_STATE, OPTIMIZER = "trainer_state.json", "optimizer.pt"
+EARLIER = "earlier"  # the folder of checkpoints that a training found when it began anew
 
 
 class CorruptCheckpointError(RuntimeError):
     """A checkpoint file is damaged or missing; the message names it and the way out."""
 
 
-def save_state(parts: Mapping[str, Stateful], checkpoint: str | Path) -> None:
-    """What lives between steps, beside the weights."""
-    save_parts(parts, checkpoint)
+def save_state(parts: Mapping[str, Stateful], checkpoint: str | Path, writes: bool = True) -> None:
+    """What lives between steps, beside the weights; all processes call it."""
+    save_parts(parts, checkpoint, writes)
 
 
 def load_state(parts: Mapping[str, Stateful], checkpoint: str | Path) -> None:
@@ -50,50 +58,27 @@ def load_state(parts: Mapping[str, Stateful], checkpoint: str | Path) -> None:
     load_parts(parts, checkpoint)
 
 
-def save_manifest(parts: Mapping[str, Stateful], checkpoint: str | Path, data: Mapping[str, Any]) -> None:
-    """Name every file of the checkpoint, with size and SHA-256, every part of the state, and the data that it
-    was trained on: the last file that is written."""
+def save_manifest(parts: Mapping[str, Stateful], checkpoint: str | Path, about: Mapping[str, Any]) -> None:
+    """Name every file of the checkpoint, with size and SHA-256, every part of the state, and what else is
+    known `about` it, such as the data that it was trained on: the last file that is written."""
     folder = Path(checkpoint)
-    files = {
-        str(file.relative_to(folder)): {"size": file.stat().st_size, "sha256": _sha256(file)}
-        for file in sorted(folder.rglob("*"))
-        if file.is_file() and file.name != MANIFEST_FILE
-    }
-    kept = {name: part.kind for name, part in parts.items() if state_file(name) in files}
-    partial = folder / f"{MANIFEST_FILE}.partial"
-    partial.write_text(json.dumps({"parts": kept, "data": data, "files": files}, indent=1))
-    partial.replace(folder / MANIFEST_FILE)
-
-
-def read_manifest(checkpoint: Path) -> dict[str, Any] | None:
-    """What `save_manifest` wrote; None where there is none. Raises `ValueError` for a damaged one."""
-    file = checkpoint / MANIFEST_FILE
-    if not file.exists():
-        return None
-    manifest = json.loads(file.read_text())
-    if not isinstance(manifest, dict) or not {"parts", "files"} <= manifest.keys():
-        raise ValueError("it names no files")
-    return manifest
+    kept = {name: part.kind for name, part in parts.items() if (folder / state_file(name)).exists()}
+    write_manifest(folder, {"parts": kept, **about})
 
 
 def find_damage(checkpoint: Path) -> str | None:
     """What is wrong with a checkpoint folder, or None."""
-    try:
-        manifest = read_manifest(checkpoint)
-    except ValueError as error:
-        return f"{checkpoint / MANIFEST_FILE} is damaged ({error})"
-    return _find_structural_damage(checkpoint) or (_find_changes(checkpoint, manifest) if manifest else None)
+    return _find_structural_damage(checkpoint) or find_changes(checkpoint) or _find_missing_end(checkpoint)
 
 
-def _find_changes(checkpoint: Path, manifest: Mapping[str, Any]) -> str | None:
-    for name, entry in manifest["files"].items():
-        file = checkpoint / name
-        if not file.is_file():
-            return f"{file} is missing"
-        if file.stat().st_size != entry["size"]:
-            return f"{file} is damaged ({file.stat().st_size} of {entry['size']} bytes)"
-        if _sha256(file) != entry["sha256"]:
-            return f"{file} is damaged (its bytes are not those that were written)"
+def _find_missing_end(checkpoint: Path) -> str | None:
+    """Versions that keep the sums since the last log entry end a checkpoint with its manifest."""
+    file = checkpoint / MANIFEST_FILE
+    if file.exists():
+        manifest = read_manifest(checkpoint) or {}
+        return None if "parts" in manifest else f"{file} is damaged (it names no parts)"
+    if (checkpoint / state_file("training_record")).exists():
+        return f"{file} is missing (the checkpoint was not written to its end)"
     return None
 
 
@@ -123,7 +108,7 @@ def _find_structural_damage(checkpoint: Path) -> str | None:
 def last_whole_checkpoint(output_dir: str | Path) -> str | None:
     """The latest checkpoint that was written to its end; damaged ones are named in a warning and passed
     over."""
-    for checkpoint in reversed(_checkpoints(output_dir)):
+    for checkpoint in reversed(checkpoints_in(output_dir)):
         damage = find_damage(checkpoint)
         if damage is None:
             return str(checkpoint)
@@ -131,37 +116,71 @@ def last_whole_checkpoint(output_dir: str | Path) -> str | None:
     return None
 
 
+def no_whole_checkpoint(output_dir: str) -> str:
+    """What is said where there is none, with what is wrong with the latest."""
+    found = checkpoints_in(output_dir)
+    damage = f": {find_damage(found[-1])}" if found else ""
+    return (
+        f"There is no whole checkpoint in {output_dir} to resume from{damage}. Begin anew, without "
+        "resume_from_checkpoint."
+    )
+
+
 def remove_from_step(output_dir: str | Path, step: int) -> None:
     """Remove checkpoints of `step` and later that an earlier run left, perhaps in part: rotation would take
     them for the latest, and delete what this run has just written."""
-    for checkpoint in _checkpoints(output_dir):
+    for checkpoint in checkpoints_in(output_dir):
         if int(checkpoint.name[11:]) >= step:
             logger.info(f"{checkpoint} is of an earlier run: removed.")
             shutil.rmtree(checkpoint, ignore_errors=True)
 
 
-def _checkpoints(output_dir: str | Path) -> list[Path]:
-    found = [path for path in Path(output_dir).glob("checkpoint-*") if path.name[11:].isdigit()]
-    return sorted(found, key=lambda path: int(path.name[11:]))
+def set_aside(output_dir: str | Path) -> None:
+    """Before a training begins anew: what an earlier one left must not be found by a later resume. Its
+    checkpoints go to the folder `earlier`, in place of those that are there."""
+    found = checkpoints_in(output_dir)
+    if not found:
+        return
+    earlier = Path(output_dir) / EARLIER
+    earlier.mkdir(exist_ok=True)
+    for checkpoint in checkpoints_in(earlier):
+        shutil.rmtree(checkpoint, ignore_errors=True)
+    for checkpoint in reversed(found):
+        checkpoint.rename(earlier / checkpoint.name)
+    logger.warning(
+        f"{output_dir} has checkpoints of an earlier training ({', '.join(path.name for path in found)}): "
+        f"they are in {earlier} now, and this one begins at its first step."
+    )
 
 
-def require_whole(checkpoint: str | Path) -> None:
+def require_resumable(checkpoint: str | Path) -> None:
     """Raise `CorruptCheckpointError` unless the checkpoint is whole, and can be resumed from."""
-    damage = find_damage(Path(checkpoint))
-    if damage is None and not (Path(checkpoint) / OPTIMIZER).exists() and not _is_sharded(Path(checkpoint)):
-        damage = f"{checkpoint} holds no {OPTIMIZER} (save_only_model keeps the network alone)"
+    _refuse(find_damage(Path(checkpoint)), checkpoint)
+    require_optimizer(checkpoint)
+
+
+def require_optimizer(checkpoint: str | Path) -> None:
+    """Raise `CorruptCheckpointError` where the network was saved alone."""
+    if not (Path(checkpoint) / OPTIMIZER).exists() and not _is_sharded(Path(checkpoint)):
+        _refuse(f"{checkpoint} holds no {OPTIMIZER} (save_only_model keeps the network alone)", checkpoint)
+
+
+def require_whole_weights(checkpoint: Path) -> None:
+    """Raise `CorruptCheckpointError` unless the weights of the best checkpoint are there and as they were
+    written."""
+    damage = find_changes(checkpoint, LOADED) if checkpoint.is_dir() else f"{checkpoint} is missing"
     if damage:
         raise CorruptCheckpointError(
-            f"Cannot resume: {damage}. Resume from an earlier checkpoint, or with --resume_from_checkpoint "
-            "true, which takes the latest whole one."
+            f"{damage}, and the training is to end with this checkpoint, the best so far. Bring it back, set "
+            "load_best_model_at_end to False, or begin anew."
         )
+
+
+def _refuse(damage: str | None, checkpoint: str | Path) -> None:
+    if damage:
+        raise CorruptCheckpointError(f"Cannot resume: {damage}. {newest_whole_checkpoint(Path(checkpoint))}")
 
 
 def _is_sharded(checkpoint: Path) -> bool:
     """Whether FSDP or DeepSpeed wrote the optimizer's state in a way of its own."""
     return any(checkpoint.glob("optimizer*")) or any(checkpoint.glob("global_step*"))
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

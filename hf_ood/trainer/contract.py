@@ -27,19 +27,51 @@ OVERRIDDEN: dict[str, tuple[str, ...]] = {
     ),
     "_get_num_items_in_batch": ("batch_samples", "device"),
     "_get_train_sampler": ("train_dataset",),
+    "_evaluate": ("trial", "ignore_keys_for_eval", "skip_scheduler"),
+    "_init_training_state": (
+        "max_steps",
+        "num_update_steps_per_epoch",
+        "num_train_epochs",
+        "resume_from_checkpoint",
+        "trial",
+    ),
     "_load_best_model": (),
     "_load_from_checkpoint": ("resume_from_checkpoint", "model"),
+    "_maybe_log_save_evaluate": (
+        "tr_loss",
+        "grad_norm",
+        "model",
+        "trial",
+        "epoch",
+        "ignore_keys_for_eval",
+        "start_time",
+        "learning_rate",
+    ),
     "_prepare_for_training": ("max_steps", "train_dataloader", "resume_from_checkpoint"),
+    "_run_epoch": (
+        "model",
+        "epoch",
+        "train_dataloader",
+        "steps_in_epoch",
+        "num_update_steps_per_epoch",
+        "trial",
+        "ignore_keys_for_eval",
+        "start_time",
+        "resume_from_checkpoint",
+        "epochs_trained",
+        "steps_trained_in_current_epoch",
+    ),
     "_save_checkpoint": ("model", "trial"),
     "_save_optimizer_and_scheduler": ("output_dir",),
 }
 CALLED: dict[str, tuple[str, ...]] = {
     "_get_learning_rate": (),
     "_get_output_dir": ("trial",),
+    "_load_rng_state": ("checkpoint",),
     "_prepare_inputs": ("inputs",),
 }
 # Attributes of a trainer that the loop sets or reads: found in its source.
-ATTRIBUTES = ("_train_batch_size",)
+ATTRIBUTES = ("_globalstep_last_logged", "_total_loss_scalar", "_tr_loss", "_train_batch_size")
 
 
 def differences() -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..data import EnvironmentDataset
 from ..data.fingerprint import fingerprint
-from .checkpoints import read_manifest
+from ..manifest import read_manifest
 
 SHOWN = {
     "label_names": "classes",

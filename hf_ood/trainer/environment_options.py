@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..options import option
+from ..options import Flag, option
 
 PROPORTIONS = ("equal", "groups", "natural")
 
@@ -44,6 +44,14 @@ class EnvironmentOptions:
         True,
         "On SIGTERM (a preempted job), SIGINT (Ctrl-C) or SIGHUP, save a checkpoint after the step that is "
         "under way and stop; a second signal stops at once. Of several processes one that gets it is enough.",
+        flag=Flag(topic="output", resume=True),
+    )
+
+    accept_missing_keys: bool = option(
+        False,
+        "Resume, or start from weights, that lack some of the network's: those begin anew, and that is said. "
+        "Otherwise it is an error.",
+        flag=Flag(topic="output", resume=True),
     )
 
     def __post_init__(self) -> None:

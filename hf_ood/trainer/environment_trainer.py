@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainingArguments
+from transformers.trainer_utils import rotate_checkpoints
 
 from ..data import EnvironmentRows, EnvironmentSampler
 from ..engine import (
@@ -38,8 +40,11 @@ from .callbacks import MethodCallback
 from .checkpoints import (
     last_whole_checkpoint,
     load_state,
+    no_whole_checkpoint,
     remove_from_step,
-    require_whole,
+    require_optimizer,
+    require_resumable,
+    require_whole_weights,
     save_manifest,
     save_state,
 )
@@ -47,14 +52,16 @@ from .data_identity import data_identity, refuse_other_data
 from .environment_evaluation import EnvironmentEvaluation, without_environment
 from .environment_options import EnvironmentOptions
 from .given_loss import PerSample, check_applied, check_base, own_losses, try_losses
+from .left_off import LEFT_OFF
 from .nonfinite import non_finite_loss, require_finite_weights
 from .ood_config import selection_rule
-from .renamed_weights import has_other_names, load_by_from_pretrained
+from .resuming import Resuming
 from .search import goes_by, require_optuna, with_options, without_dotted
 from .stop_on_signal import StopOnSignal, without_jit_checkpoint
+from .weight_names import check_names, has_other_names, load_by_from_pretrained
 
 
-class EnvironmentTrainer(EnvironmentEvaluation):
+class EnvironmentTrainer(Resuming, EnvironmentEvaluation):
     """Over any `Trainer`: batches of equal environments, an objective of per-environment sums, exact whatever
     the number of gradient-accumulation steps and of processes, a feature transform inside the forward pass,
     measures of each environment.
@@ -124,6 +131,7 @@ class EnvironmentTrainer(EnvironmentEvaluation):
         self.label_smoother = None  # smoothing is the loss's; evaluations are of the plain one, to compare
         self.validation_loss = self._validation_prefix() + "loss"
         self.after_steps = MethodCallback(self.update, self.validation_loss)
+        self.after_steps.take_up = self.take_up
         self.add_callback(self.after_steps)
         self.stop_on_signal = StopOnSignal(self.reduction.processes)
         if self.options.save_on_signal or self.args.enable_jit_checkpoint:
@@ -250,14 +258,16 @@ class EnvironmentTrainer(EnvironmentEvaluation):
         if resume_from_checkpoint is True:
             resume_from_checkpoint = last_whole_checkpoint(str(self.args.output_dir))
             if resume_from_checkpoint is None:
-                raise ValueError(f"There is no whole checkpoint in {self.args.output_dir} to resume from.")
+                raise ValueError(no_whole_checkpoint(str(self.args.output_dir)))
+            require_optimizer(resume_from_checkpoint)
+        elif resume_from_checkpoint:
+            require_resumable(resume_from_checkpoint)
         if resume_from_checkpoint:
-            require_whole(resume_from_checkpoint)
             refuse_other_data(resume_from_checkpoint, self.training_rows)
         with self._listening():
             result = super().train(resume_from_checkpoint or None, *args, **kwargs)
         require_finite_weights(self.model, self.state.global_step, str(self.args.output_dir))
-        return result
+        return self.with_whole_loss(result)
 
     def _listening(self) -> AbstractContextManager[None]:
         together = self.reduction.processes == 1 or torch.distributed.is_initialized()
@@ -466,6 +476,7 @@ class EnvironmentTrainer(EnvironmentEvaluation):
             self.record.reset()
         elif "train_loss" in logs:
             self._require_finite()
+            logs = {**logs, "train_loss": self._mean_loss()}
         super().log(logs, start_time)
 
     def _require_finite(self) -> None:
@@ -501,24 +512,39 @@ class EnvironmentTrainer(EnvironmentEvaluation):
         if self.args.should_save:
             remove_from_step(self._get_output_dir(trial), self.state.global_step)
         self.accelerator.wait_for_everyone()
-        super()._save_checkpoint(model, trial)
+        limit = self.args.save_total_limit
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit = limit
         self.accelerator.wait_for_everyone()
+        left_off = self.left_off().as_json()
         if self.args.should_save:
-            save_manifest(self.training.stateful, folder, data_identity(self.training_rows))
+            about = {"data": data_identity(self.training_rows), LEFT_OFF: left_off}
+            save_manifest(self.training.stateful, folder, about)
+            rotate_checkpoints(
+                output_dir=self._get_output_dir(trial),
+                save_total_limit=limit,
+                best_model_checkpoint=self.state.best_model_checkpoint,
+                use_mtime=True,
+            )
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
-        if self.args.should_save:
-            save_state(self.training.stateful, output_dir)
+        save_state(self.training.stateful, output_dir, self.args.should_save)
+        self.args.save_total_limit = None  # an earlier checkpoint goes when this one is whole
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         if model is None and has_other_names(self.model, resume_from_checkpoint):
-            load_by_from_pretrained(self.model, resume_from_checkpoint)
+            load_by_from_pretrained(self.model, resume_from_checkpoint, self.options.accept_missing_keys)
         else:
+            if model is None:
+                check_names(self.model, resume_from_checkpoint, self.options.accept_missing_keys)
             super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _load_best_model(self) -> None:
         best = str(self.state.best_model_checkpoint)
+        require_whole_weights(Path(best))
         if has_other_names(self.model, best) or self.is_distributed_loading_by_transformers:
             load_by_from_pretrained(self.model, best)
         else:

@@ -75,7 +75,8 @@ class StopOnSignal(TrainerCallback):
 
     def _stop(self, state: TrainerState, control: TrainerControl) -> None:
         if STOPPING.wanted(self.processes, state.global_step):
-            self.stopping = control.should_save = control.should_training_stop = True
+            # No should_training_stop: the checkpoint would hold it, and a resumed training stop at once.
+            self.stopping = control.should_save = True
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

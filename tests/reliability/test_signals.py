@@ -139,7 +139,12 @@ def test_of_several_processes_one_that_gets_it_is_enough(tmp_path: Path) -> None
 @pytest.mark.slow
 def test_a_command_says_how_to_go_on(tmp_path: Path) -> None:
     digits = save_small_source(tmp_path / "digits")
-    settings = [f"--colored_mnist.source={digits}", "--max_steps=100000", "--eval_strategy=no"]
+    settings = [
+        f"--colored_mnist.source={digits}",
+        "--max_steps=100000",
+        "--save_strategy=steps",
+        "--save_steps=20",
+    ]
     run = [sys.executable, "-m", "hf_ood", "train", *settings, f"--output_dir={tmp_path / 'run'}"]
     output = tmp_path / "output.txt"
     with output.open("w") as stream:
@@ -147,8 +152,7 @@ def test_a_command_says_how_to_go_on(tmp_path: Path) -> None:
             [*run, "--logging_steps=5", "--use_cpu=true"], stdout=stream, stderr=stream
         )
         try:
-            wait_for(output, "it/s")
-            time.sleep(1)
+            wait_for(tmp_path / "run" / "checkpoint-20" / "manifest.json", "{")
             process.terminate()
             assert process.wait(120) == 143, output.read_text()
         finally:

@@ -19,7 +19,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
-from ..locks import acquire
+from ...locks import acquire
 from .space import Space, defaults, suggest
 
 SAMPLERS = ("random", "tpe")

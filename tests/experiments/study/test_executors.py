@@ -18,8 +18,8 @@ from small_study import command, values
 from hf_ood.cli.reproduce import main
 from hf_ood.experiments.dispatch import Ended, Started, log_file
 from hf_ood.experiments.executors import in_workers
-from hf_ood.experiments.locks import acquire
 from hf_ood.experiments.study import Run, load_study
+from hf_ood.locks import acquire
 
 SCRIPT = Path(__file__).parents[3] / "trainers" / "reproduce.py"
 
