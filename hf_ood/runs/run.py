@@ -18,6 +18,7 @@ from transformers import PreTrainedModel, set_seed
 from ..data import EnvironmentDataset, collate
 from ..data.splits import IN_DOMAIN
 from ..evaluation.results import load_results
+from ..manifest import refuse_damaged_model
 from ..methods.losses import CrossEntropy
 from ..methods.registry import Method, build_method
 from ..reporting.tables import print_results
@@ -91,6 +92,8 @@ def _train_stages(
     """All stages, or the run that has none, and what they leave together. Returns the results."""
     training = spec.training
     torch.set_num_threads(spec.num_threads or cores_per_process())
+    if name := backbone(spec.network):
+        refuse_damaged_model(name)
     datasets = load_splits(spec)
     if training.process_index == 0:
         claim_data(folder, datasets, resume is not None)
