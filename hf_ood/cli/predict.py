@@ -22,6 +22,7 @@ from ..data.sounds import with_length
 from ..errors import UsageError
 from ..evaluation.prediction import load_classifier
 from ..evaluation.predictions import load_vector_model, predict_table
+from ..manifest import refuse_damaged_model
 from ..runs.folder import ARGUMENTS_FILE, recorded_spec
 from ..runs.spec import DataSpec
 from .parser import HelpFormatter, add_reading
@@ -188,6 +189,7 @@ def refuse_missing_processor(model: str) -> None:
         "tokenizer.json",
     )
     if (folder / "config.json").is_file() and not any((folder / file).is_file() for file in there):
+        refuse_damaged_model(folder)
         raise ValueError(
             f"{model} has no image processor or tokenizer. A model of vectors needs none: name the columns "
             "of their numbers (--feature_columns)."

@@ -10,8 +10,8 @@ from transformers.utils import logging
 
 from ..errors import UsageError
 from ..evaluation.comparison import Comparison, compare
-from ..evaluation.results import RESULTS_FILE
 from ..reporting.comparison_pages import report_comparison
+from ..runs.folder import ARGUMENTS_FILE, is_finished
 from ..runs.results import Results
 from ..runs.run import run
 from ..runs.several import is_several
@@ -43,10 +43,14 @@ def main(argv: Sequence[str] | None = None) -> Results | Comparison:
 def train_and_compare(specs: Sequence[RunSpec], folder: Path) -> Comparison:
     """Carry out the runs that are not finished, one after the other, and compare all of them."""
     for number, spec in enumerate(specs, 1):
+        done = is_finished(spec.folder)
         if PartialState().is_main_process:
-            done = ", finished before" if (spec.folder / RESULTS_FILE).exists() else ""
-            print(f"{number} of {len(specs)}: {spec.method.name}, seed {spec.training.seed}{done}")  # noqa: T201
-        if not (spec.folder / RESULTS_FILE).exists():
+            told = ", finished before" * done
+            print(f"{number} of {len(specs)}: {spec.method.name}, seed {spec.training.seed}{told}")  # noqa: T201
+        PartialState().wait_for_everyone()
+        if not done:
+            if not (spec.folder / ARGUMENTS_FILE).exists():
+                spec.training.resume_from_checkpoint = None  # nothing of it was begun
             run(spec)
     if PartialState().is_main_process:
         return report_comparison([spec.folder for spec in specs], folder / "comparison")

@@ -43,17 +43,18 @@ def load_classifier(model: str, **options: Any) -> tuple[PreTrainedModel, Any]:
         auto_class = AutoModelForSequenceClassification
     elif takes_audio(processor):
         auto_class = AutoModelForAudioClassification
-    return _load(auto_class, model, **options), processor
+    return load_unchecked(auto_class, model, **options), processor
 
 
 def load_network(auto_class: Any, model: str, **options: Any) -> PreTrainedModel:
     """The network alone, in evaluation mode. Raises `ValueError` when the checkpoint lacks weights, has
     others or is damaged."""
     refuse_damaged_model(model)
-    return _load(auto_class, model, **options)
+    return load_unchecked(auto_class, model, **options)
 
 
-def _load(auto_class: Any, model: str, **options: Any) -> PreTrainedModel:
+def load_unchecked(auto_class: Any, model: str, **options: Any) -> PreTrainedModel:
+    """As `load_network`, of files that have been found whole."""
     network, info = auto_class.from_pretrained(model, output_loading_info=True, **options)
     if info["missing_keys"]:
         missing = ", ".join(sorted(info["missing_keys"])[:5])

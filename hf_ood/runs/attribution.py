@@ -14,10 +14,11 @@ from ..data import collate
 from ..data.align import with_classes_of
 from ..data.processors import classifies_sounds
 from ..data.targets import CLASSIFICATION
-from ..evaluation.prediction import load_network
+from ..evaluation.prediction import load_unchecked
 from ..evaluation.results import RESULTS_FILE
 from ..explain import attribute, default_layer, find_layer, summarize
 from ..files import all_or_nothing
+from ..manifest import refuse_damaged_model
 from ..models.classes import class_names
 from ..reporting.attributions import ATTRIBUTIONS_FILE, draw_attributions
 from .cores import cores_per_process
@@ -38,6 +39,7 @@ def explain_run(
     for file in (ARGUMENTS_FILE, RESULTS_FILE):
         if not (folder / file).is_file():
             raise ValueError(f"{folder} holds no finished run: there is no {file} in it.")
+    refuse_damaged_model(folder)
     torch.set_num_threads(threads or cores_per_process())
     spec = recorded_spec(folder)
     if spec.data.text_column:
@@ -53,7 +55,7 @@ def explain_run(
             f"Grad-CAM looks at images; the run of {folder} reads features in columns "
             f"({', '.join(spec.data.feature_columns)})."
         )
-    model = load_network(AutoModelForImageClassification, str(folder)).to(PartialState().device)
+    model = load_unchecked(AutoModelForImageClassification, str(folder)).to(PartialState().device)
     if layer:
         find_layer(model, layer)  # a mistake shows before the data are loaded
     dataset = with_classes_of(

@@ -45,8 +45,9 @@ _TRAINING_FLAGS: dict[str, Flag] = {
     **{name: Flag(OUTPUT, resume=True) for name in ("disable_tqdm", "enable_jit_checkpoint")},
     **{
         name: Flag(HARDWARE, stages=False)
-        for name in "use_cpu ddp_backend bf16 fp16 torch_compile dataloader_num_workers".split()
+        for name in "use_cpu bf16 fp16 torch_compile dataloader_num_workers".split()
     },
+    "ddp_backend": Flag(HARDWARE, stages=False, resume=True),
     **{
         name: Flag(HUB, resume=True)
         for name in "push_to_hub hub_model_id hub_token hub_private_repo hub_revision".split()

@@ -26,7 +26,6 @@ from transformers.utils import logging
 from ..data.align import align, listed
 from ..data.targets import CLASSIFICATION, PROBLEM_TYPES
 from ..errors import unknown_name
-from ..manifest import refuse_damaged_model
 from ..models import MODELS, image_processor
 from ..models.classes import class_names, renew_classes, with_class_order
 from ..models.modes import evaluation_mode
@@ -89,7 +88,6 @@ def build_model(
     auto_class = find_auto_class(config)
     if network.from_scratch:
         return auto_class.from_config(config, trust_remote_code=network.trust_remote_code)
-    refuse_damaged_model(name)
     model, info = auto_class.from_pretrained(
         name,
         config=config,

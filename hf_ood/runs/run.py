@@ -18,6 +18,7 @@ from transformers import PreTrainedModel, set_seed
 from ..data import EnvironmentDataset, collate
 from ..data.splits import IN_DOMAIN
 from ..evaluation.results import load_results
+from ..manifest import refuse_damaged_model
 from ..methods.losses import CrossEntropy
 from ..methods.registry import Method, build_method
 from ..reporting.tables import print_results
@@ -91,6 +92,8 @@ def _train_stages(
     """All stages, or the run that has none, and what they leave together. Returns the results."""
     training = spec.training
     torch.set_num_threads(spec.num_threads or cores_per_process())
+    if name := backbone(spec.network):
+        refuse_damaged_model(name)
     datasets = load_splits(spec)
     if training.process_index == 0:
         claim_data(folder, datasets, resume is not None)
@@ -100,7 +103,10 @@ def _train_stages(
             for stage in spec.stages.values():
                 shutil.rmtree(stage.folder, ignore_errors=True)
     PartialState().wait_for_everyone()
-    origin = read_origin(folder) or note_origin(folder, spec, resume is not None)
+    origin = read_origin(folder) or {
+        "command": spec.command,
+        "resumed_on": [],
+    }  # of a node without the folder
     for each in (spec, *stages):
         each.command = origin["command"]
     if resume is True and is_finished(folder):
