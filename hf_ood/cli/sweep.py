@@ -9,9 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from ..errors import UsageError, unknown_name
+from ..errors import unknown_name
 from ..evaluation.selection import PROTOCOLS, GivenEnvironment, Protocol
-from ..experiments.dispatch import ExecutorUnavailable
 from ..experiments.executors import EXECUTORS
 from ..experiments.keyed_run import Run, finished
 from ..experiments.progress import follow
@@ -27,6 +26,7 @@ from ..resources import recipe_file
 from ..runs.cores import cores
 from ..runs.recipe import read_recipe
 from ..runs.settings import Settings, canonical
+from .funnel import add_debug, one_message
 from .reproduce import INTERRUPTED, positive, print_estimate
 
 TEST_SPLIT = "test_split"
@@ -84,28 +84,27 @@ def make_parser() -> argparse.ArgumentParser:
         "--results_dir", type=Path, default=Path("sweeps"), help="where tables and recipes go"
     )
     parser.add_argument("--dry_run", action="store_true", help="show spaces, count and time runs, and stop")
+    add_debug(parser)
     return parser
 
 
+@one_message
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns 0, 1 when a run failed, or 130 after Ctrl-C."""
     arguments = make_parser().parse_args(argv)
     console = Console(highlight=False, soft_wrap=True)
-    try:
-        plan = make_plan(arguments)
-        folder = arguments.results_dir / arguments.name
-        if arguments.dry_run:
-            return _preview(plan, arguments, console)
-        folder.mkdir(parents=True, exist_ok=True)
-        trials = Trials(
-            arguments.name,
-            open_storage(arguments.storage or f"sqlite:///{arguments.results_dir / 'sweeps.db'}"),
-            arguments.sampler,
-            arguments.pruner,
-            arguments.runs_dir / "trials",
-        )
-    except (ValueError, OSError) as error:
-        raise UsageError(str(error)) from error
+    plan = make_plan(arguments)
+    folder = arguments.results_dir / arguments.name
+    if arguments.dry_run:
+        return _preview(plan, arguments, console)
+    folder.mkdir(parents=True, exist_ok=True)
+    trials = Trials(
+        arguments.name,
+        open_storage(arguments.storage or f"sqlite:///{arguments.results_dir / 'sweeps.db'}"),
+        arguments.sampler,
+        arguments.pruner,
+        arguments.runs_dir / "trials",
+    )
     workers = 1 if arguments.executor == "in_process" else arguments.workers or cores()
 
     def carry_out(runs: Sequence[Run]) -> list[str]:
@@ -120,8 +119,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         failed = carry_on(
             plan, arguments.methods, trials, arguments.trials, seeds, at_once, guide, root, carry_out
         )
-    except ExecutorUnavailable as error:
-        raise UsageError(str(error)) from error
     except KeyboardInterrupt:
         console.print("Interrupted. Finished runs are kept: the same command goes on.")
         return INTERRUPTED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -15,6 +16,8 @@ from typing import Any
 import yaml
 from filelock import BaseFileLock
 
+from ..errors import ForeseenError, UsageError
+from ..failures import message_of
 from ..runs.attribution import explain_run
 from ..runs.run import run as carry_out_spec
 from .keyed_run import Run, finished
@@ -23,7 +26,7 @@ from .locks import acquire
 POLL_SECONDS = 0.2  # how often a run that another process does is looked at again
 
 
-class ExecutorUnavailable(RuntimeError):
+class ExecutorUnavailable(ForeseenError, RuntimeError):
     """The place where runs were to be carried out cannot be reached; says the way out."""
 
 
@@ -75,6 +78,7 @@ def carry_out(run: Run, root: Path) -> str | None:
             if run.explain:
                 explain_run(folder, threads=1)
         except (Exception, SystemExit) as error:
+            traceback.print_exc()  # into the log
             return describe(error)
     for checkpoint in list(folder.glob("**/checkpoint-*")):
         shutil.rmtree(checkpoint)
@@ -82,7 +86,10 @@ def carry_out(run: Run, root: Path) -> str | None:
 
 
 def describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {getattr(error, 'message', error)}"
+    told = error.message if isinstance(error, UsageError) else None
+    if told is None and isinstance(error, Exception):
+        told = message_of(error)
+    return told or f"{type(error).__name__}: {error}"
 
 
 def dispatch(

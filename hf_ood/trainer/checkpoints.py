@@ -14,6 +14,7 @@ import safetensors
 from transformers.utils import logging
 
 from ..engine import Stateful, load_parts, save_parts, state_file
+from ..errors import ForeseenError
 
 logger = logging.get_logger(__name__)
 MANIFEST_FILE = "manifest.json"
@@ -22,7 +23,7 @@ STATE_FILES = {state_file(part) for part in PARTS}
 TRAINER_STATE, OPTIMIZER = "trainer_state.json", "optimizer.pt"
 
 
-class CorruptCheckpointError(RuntimeError):
+class CorruptCheckpointError(ForeseenError, RuntimeError):
     """A checkpoint file is damaged or missing; the message names it and the way out."""
 
 
