@@ -30,15 +30,18 @@ FORESEEN_ELSEWHERE = {
     "ZstdError",
     "LZMAError",
 }
+NO_MEMORY = (
+    "There is not enough memory ({}). Use smaller batches (--per_device_train_batch_size with "
+    "--gradient_accumulation_steps; --batch_size), or a smaller network."
+)
 # Runtime errors of torch, by what they say.
 BY_WORDS = {
-    "PytorchStreamReader failed": "A file of saved state is damaged ({}). Use an earlier checkpoint, or start again.",
+    "PytorchStreamReader failed": "A file of saved state is damaged ({}). Use an earlier checkpoint, or "
+    "start again.",
     "DataLoader worker (pid": "A process that reads the data has died, perhaps for want of memory ({}). Use "
     "fewer processes (--dataloader_num_workers, --num_workers) or smaller batches.",
-    "not enough memory": "There is not enough memory ({}). Use smaller batches (--per_device_train_batch_size with "
-    "--gradient_accumulation_steps), or a smaller network.",
-    "out of memory": "There is not enough memory ({}). Use smaller batches (--per_device_train_batch_size with "
-    "--gradient_accumulation_steps), or a smaller network.",
+    "not enough memory": NO_MEMORY,
+    "out of memory": NO_MEMORY,
 }
 IN_A_WORKER = re.compile(r"^Caught \w+ in [^\n]*\nOriginal Traceback", re.MULTILINE)
 
@@ -48,19 +51,18 @@ def message_of(error: BaseException, places: Sequence[Path | str] = ()) -> str |
     if is_disk_full(error):
         return told_full(error, places=places)
     if isinstance(error, MemoryError):
-        return BY_WORDS["not enough memory"].format(_plain(error) or "the system gives no more")
+        return NO_MEMORY.format(_plain(error) or "the system gives no more")
     if isinstance(error, RuntimeError) and not isinstance(error, ForeseenError):
         text = _plain(error)
-        return next(
-            (told.format(_first_line(text)) for words, told in BY_WORDS.items() if words in text), None
-        )
+        found = next((told for words, told in BY_WORDS.items() if words in text), None)
+        return found and found.format(text.split("\n")[0].strip())
     if not is_foreseen(error):
         return None
     kinds = _kinds(error)
     if "DatasetGenerationError" in kinds and error.__cause__ is not None:
         return f"The data cannot be read. {_named(error.__cause__)}"
     if "DecompressionBombError" in kinds:
-        return f"An image is too large to be opened safely, and may be made to harm: {_plain(error)} Take it out."
+        return f"An image is too large to be opened safely, perhaps on purpose: {_plain(error)} Take it out."
     if "YAMLError" in kinds:
         return f"A file is not valid YAML: {_plain(error)}"
     if isinstance(error, OSError) and not isinstance(error, (ForeseenError, ConnectionError)):
@@ -111,7 +113,3 @@ def _plain(error: BaseException) -> str:
         last = max(number for number, line in enumerate(lines) if not line.startswith(" ") and line)
         text = re.sub(r"^[\w.]+: ", "", "\n".join(lines[last:]))
     return text
-
-
-def _first_line(text: str) -> str:
-    return text.split("\n")[0].strip()

@@ -17,8 +17,9 @@ from ..data.fingerprint import fingerprint
 from ..files import replace_text
 from ..names import file_name
 from ..trainer.data_identity import differences
+from ..yaml_files import read_mapping
 from .published_command import NOTE as ARGUMENTS_FILE
-from .settings import comparable_settings, spec_from_settings
+from .settings import SettingsError, comparable_settings, spec_from_settings
 from .spec import RunSpec
 
 DATA_FILE = "data.json"
@@ -94,7 +95,7 @@ def refuse_foreign_checkpoint(checkpoint: Path, comparable: dict[str, Any]) -> N
 
 def _different(note: Path, comparable: dict[str, Any]) -> list[str]:
     """The settings in which the run that left `note` differs, by their flags."""
-    ours, theirs = yaml.safe_load(yaml.safe_dump(comparable)), yaml.safe_load(note.read_text())
+    ours, theirs = yaml.safe_load(yaml.safe_dump(comparable)), recorded_settings(note)
     ours, theirs = flat(ours), flat(theirs)
     return sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
 
@@ -113,4 +114,19 @@ def flat(settings: Any, prefix: str = "") -> dict[str, Any]:
 
 def recorded_spec(folder: Path) -> RunSpec:
     """The run that left its settings in this folder."""
-    return spec_from_settings(yaml.safe_load((folder / ARGUMENTS_FILE).read_text()) or {})
+    note = folder / ARGUMENTS_FILE
+    try:
+        return spec_from_settings(recorded_settings(note))
+    except SettingsError as error:
+        raise ValueError(f"{note}: {error}") from error
+
+
+def recorded_settings(note: Path) -> dict[str, Any]:
+    """The settings that a run left. Raises `ValueError` with the way out when the file is damaged."""
+    try:
+        return read_mapping(note)[0]
+    except ValueError as error:
+        raise ValueError(
+            f"The settings of this run are damaged: {error} Without them nobody knows what the run is: start "
+            "it again in another --output_dir, or delete the folder."
+        ) from error

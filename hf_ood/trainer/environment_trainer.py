@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainingArguments
 
 from ..data import EnvironmentRows, EnvironmentSampler
+from ..disk import room_in
 from ..engine import (
     AUXILIARY_LOSS,
     MethodForward,
@@ -50,6 +51,7 @@ from .given_loss import PerSample, check_applied, check_base, own_losses, try_lo
 from .nonfinite import non_finite_loss, require_finite_weights
 from .ood_config import selection_rule
 from .renamed_weights import has_other_names, load_by_from_pretrained
+from .saved_size import size_of_state
 from .search import goes_by, require_optuna, with_options, without_dotted
 
 
@@ -490,10 +492,11 @@ class EnvironmentTrainer(EnvironmentEvaluation):
         if self.args.should_save:
             remove_from_step(self._get_output_dir(trial), self.state.global_step)
         self.accelerator.wait_for_everyone()
-        super()._save_checkpoint(model, trial)
-        self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            save_manifest(self.training.stateful, folder, data_identity(self.training_rows))
+        with room_in(folder, size_of_state(self.model, self.optimizer), remove=folder):
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                save_manifest(self.training.stateful, folder, data_identity(self.training_rows))
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
