@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .disk import is_disk_full, told_full
 from .errors import ForeseenError
+from .hub_client import LOG_IN, is_offline, told_offline, told_refused
 
 # Exceptions that speak of what was given to the program, or of the machine it runs on.
 FORESEEN = (ForeseenError, ValueError, OSError, ImportError, EOFError)
@@ -58,6 +59,16 @@ def message_of(error: BaseException, places: Sequence[Path | str] = ()) -> str |
         return found and found.format(text.split("\n")[0].strip())
     if not is_foreseen(error):
         return None
+    if isinstance(error, ForeseenError):
+        return str(error)
+    if is_offline(error):
+        return told_offline(error)
+    refused = told_refused(error)
+    message = _told(error)
+    return f"{message.rstrip()} {refused}" if refused and LOG_IN not in message else message
+
+
+def _told(error: BaseException) -> str:
     kinds = _kinds(error)
     if "DatasetGenerationError" in kinds and error.__cause__ is not None:
         return f"The data cannot be read. {_named(error.__cause__)}"
@@ -65,7 +76,7 @@ def message_of(error: BaseException, places: Sequence[Path | str] = ()) -> str |
         return f"An image is too large to be opened safely, perhaps on purpose: {_plain(error)} Take it out."
     if "YAMLError" in kinds:
         return f"A file is not valid YAML: {_plain(error)}"
-    if isinstance(error, OSError) and not isinstance(error, (ForeseenError, ConnectionError)):
+    if isinstance(error, OSError) and not isinstance(error, ConnectionError):
         return _of_the_system(error)
     if isinstance(error, KeyError) or not _plain(error):
         return _named(error)

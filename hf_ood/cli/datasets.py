@@ -19,6 +19,7 @@ from ..data.publish import push_dataset_folder
 from ..errors import UsageError, unknown_name
 from ..reporting.samples import draw_samples
 from ..runs.sections import data_options
+from ..uploads import HubError
 from .funnel import add_debug, one_message
 from .parser import add_options
 
@@ -108,7 +109,7 @@ def main(argv: Sequence[str] | None = None, default_folder: Path | None = None) 
         try:
             address = push_dataset_folder(folder, repo_id, private=private, revision=revision)
         except ConnectionError as error:
-            raise ConnectionError(f"{error}\nTo go on, run the same command again.") from error
+            raise HubError(f"{error}\nTo go on, run the same command again.") from error
         print(f"Published: {address}")  # noqa: T201
     where = f'"{repo_id or folder}", "{names[0]}"' + (f', revision="{revision}"' if revision else "")
     print(f"Read it with: datasets.load_dataset({where})")  # noqa: T201

@@ -11,6 +11,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .. import hub_client
 from ..disk import written_everywhere
 from ..errors import UsageError
 from ..failures import message_of
@@ -39,6 +40,7 @@ def one_message(main: Callable[..., Result]) -> Callable[..., Result]:
     @wraps(main)
     def told(argv: Sequence[str] | None = None, *args: Any, **kwargs: Any) -> Result:
         flags, debug = take_debug(sys.argv[1:] if argv is None else argv)
+        hub_client.install()
         try:
             result = main(flags, *args, **kwargs)
             sys.stdout.flush()
@@ -76,7 +78,7 @@ def take_debug(flags: Sequence[str]) -> tuple[list[str], bool]:
 def written_to(flags: Sequence[str]) -> list[Path]:
     """The folders and files that the flags name as output."""
     found = []
-    for flag, value in zip(flags, [*flags[1:], ""], strict=True):
+    for flag, value in zip(flags, [*flags, ""][1:], strict=True):
         name, equals, inner = flag.partition("=")
         if name.startswith("--") and name.endswith(("_dir", "output")):
             found.append(Path(inner if equals else value))

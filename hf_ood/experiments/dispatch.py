@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 from filelock import BaseFileLock
 
+from .. import hub_client
 from ..errors import ForeseenError, UsageError
 from ..failures import message_of
 from ..runs.attribution import explain_run
@@ -64,6 +65,7 @@ def log_file(run: Run, root: Path) -> Path:
 
 def carry_out(run: Run, root: Path) -> str | None:
     """Train one run in its folder, from the start; returns what went wrong, or None."""
+    hub_client.install()
     folder = run.folder(root)
     trained = _finished(replace(run, explain=False), root)  # by a study that did not look into it
     if not trained:
@@ -79,16 +81,17 @@ def carry_out(run: Run, root: Path) -> str | None:
                 explain_run(folder, threads=1)
         except (Exception, SystemExit) as error:
             traceback.print_exc()  # into the log
-            return describe(error)
+            return describe(error, folder)
     for checkpoint in list(folder.glob("**/checkpoint-*")):
         shutil.rmtree(checkpoint)
     return None
 
 
-def describe(error: BaseException) -> str:
+def describe(error: BaseException, folder: Path | None = None) -> str:
+    """What went wrong, in one message; `folder`: where it was written to."""
     told = error.message if isinstance(error, UsageError) else None
     if told is None and isinstance(error, Exception):
-        told = message_of(error)
+        told = message_of(error, [folder] if folder else [])
     return told or f"{type(error).__name__}: {error}"
 
 
