@@ -122,9 +122,9 @@ def _address_of_landed(
         commits = api.list_repo_commits(repo_id, repo_type=repo_type, revision=revision)
     except Exception:
         raise HubError(
-            f"The answer of the Hub to the push to {repo_id} was lost, and it cannot be asked now: the commit "
-            f"may be there, or nothing has changed. Look at {address}: if its first entry is {message!r} of "
-            f"today, all is published. The same command is safe in either case. {_cause(error)}"
+            f"The answer of the Hub to the push to {repo_id} was lost, and it cannot be asked now: the "
+            f"commit may be there, or nothing has changed. Look at {address}: if its first entry is {message!r} "
+            f"of today, all is published. The same command is safe in either case. {_cause(error)}"
         ) from error
     since = [commit for commit in commits if commit.commit_id == head or commit.title == message]
     if since and since[0].commit_id != head:

@@ -15,6 +15,7 @@ from .. import hub_client
 from ..disk import written_everywhere
 from ..errors import UsageError
 from ..failures import message_of
+from ..passwords import without_passwords
 
 DEBUG = "--debug"
 DEBUG_VARIABLE = "HF_OOD_DEBUG"
@@ -47,7 +48,7 @@ def one_message(main: Callable[..., Result]) -> Callable[..., Result]:
             return result
         except (UsageError, KeyboardInterrupt):
             if debug:
-                traceback.print_exc()
+                print_traceback(flags)
             raise
         except BrokenPipeError:  # whoever read what is printed has read enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -56,12 +57,25 @@ def one_message(main: Callable[..., Result]) -> Callable[..., Result]:
             message = message_of(error, [*written_to(flags), *written_everywhere()])
             if message is None:
                 error.add_note(REPORT)
-                raise
+                if not holds_passwords(flags):
+                    raise
+                print_traceback(flags)
+                raise SystemExit(1) from None
             if debug:
-                traceback.print_exc()
-            raise UsageError(message) from error
+                print_traceback(flags)
+            raise UsageError(without_passwords(message, flags)) from error
 
     return told
+
+
+def print_traceback(flags: Sequence[str]) -> None:
+    """The traceback of the exception that is handled, without passwords that the flags hold."""
+    sys.stderr.write(without_passwords(traceback.format_exc(), flags))
+
+
+def holds_passwords(flags: Sequence[str]) -> bool:
+    text = " ".join(flags)
+    return without_passwords(text, flags) != text
 
 
 def take_debug(flags: Sequence[str]) -> tuple[list[str], bool]:

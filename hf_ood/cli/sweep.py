@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -21,6 +23,7 @@ from ..experiments.sweep.rounds import carry_on
 from ..experiments.sweep.space import defaults
 from ..experiments.sweep.trials import PRUNERS, SAMPLERS, Trials, open_storage
 from ..methods.registry import build_method
+from ..passwords import without_passwords
 from ..reporting.terminal import say
 from ..resources import recipe_file
 from ..runs.cores import cores
@@ -49,10 +52,14 @@ held out for validation (--validation of train.py, Colored MNIST's own validatio
 Finished runs are kept and never repeated; after an interruption the same command goes on."""
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        """Of a mistyped flag, argparse quotes the value."""
+        super().error(without_passwords(message, sys.argv))
+
+
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _Parser(description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True, help="a recipe, or the name of one: data, model, training")
     parser.add_argument("--methods", nargs="+", required=True, metavar="METHOD", help="erm irm vrex+rsc ...")
     parser.add_argument("--trials", type=positive, default=20, help="per method and held-out environment; "
