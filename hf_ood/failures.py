@@ -62,7 +62,7 @@ def message_of(error: BaseException, places: Sequence[Path | str] = ()) -> str |
     if isinstance(error, ForeseenError):
         return str(error)
     if is_offline(error):
-        return told_offline(error)
+        return told_offline()
     refused = told_refused(error)
     message = _told(error)
     return f"{message.rstrip()} {refused}" if refused and LOG_IN not in message else message

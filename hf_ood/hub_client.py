@@ -8,7 +8,6 @@ that `install` makes.
 from __future__ import annotations
 
 import math
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -24,6 +23,12 @@ UNREACHABLE_FOR = 60.0  # seconds in which it is not asked again
 LONGEST_WAIT = 600  # seconds that the Hub may ask for
 WAITS = 5
 CANNOT_CONNECT = {"ConnectError", "ConnectTimeout", "OfflineModeIsEnabled"}
+OFFLINE_IN_WORDS = (
+    "We couldn't connect to",  # transformers
+    "Couldn't reach",  # datasets
+    "LocalEntryNotFoundError",
+    "cannot find the requested files in the local cache",
+)
 REFUSED = {401: "refuses the token, or wants one", 403: "does not let this token do it"}
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN to a token that may do it"
 
@@ -133,28 +138,24 @@ def _repeatable(request: Any) -> bool:
 def is_offline(error: BaseException) -> bool:
     """Whether it came from a server that cannot be reached, or from HF_HUB_OFFLINE."""
     return any(
-        type(one).__name__ in CANNOT_CONNECT or "We couldn't connect to" in str(one) for one in causes(error)
+        type(one).__name__ in CANNOT_CONNECT
+        or (isinstance(one, OSError) and any(words in str(one) for words in OFFLINE_IN_WORDS))
+        for one in causes(error)
     )
 
 
-def told_offline(error: BaseException) -> str:
+def told_offline() -> str:
     """What to do without a network."""
     from huggingface_hub import constants
 
-    why = f"{constants.ENDPOINT} cannot be reached"
+    why, first = f"{constants.ENDPOINT} cannot be reached", "Check the connection and the name;"
     if constants.HF_HUB_OFFLINE:
-        why = "HF_HUB_OFFLINE is set"
-    last = causes(error)[0]
-    reason = " ".join(str(last).split("\n")[0].split())
+        why, first = "HF_HUB_OFFLINE is set", "Unset it where there is a network;"
     return (
-        f"{why}, and what is asked for is not in the cache of this machine ({reason}). Check the connection "
-        "and the name; or work offline: give a local folder or file, or download it where there is a network "
-        f"(hf download) and bring its cache along ({_cache()}, set by HF_HOME)."
+        f"{why}, and what is asked for is neither on this machine nor in its cache. {first} or work offline: "
+        "name a local folder or file, or `hf download` it elsewhere and bring the cache along "
+        "(~/.cache/huggingface, or the folder HF_HOME)."
     )
-
-
-def _cache() -> str:
-    return "HF_HOME" if os.environ.get("HF_HOME") else "~/.cache/huggingface"
 
 
 def told_refused(error: BaseException) -> str | None:

@@ -116,15 +116,16 @@ def _address_of_landed(
     """The address of a commit whose answer was lost, where the Hub tells that it is there. Raises `HubError`
     with what is known where it is not, or where nobody can tell."""
     branch = revision or "main"
+    lost = f"The answer of the Hub to the push to {repo_id} was lost, and it cannot be asked now"
     folder = "datasets/" if repo_type == "dataset" else ""
     address = f"{api.endpoint}/{folder}{repo_id}/commits/{branch}"
     try:
         commits = api.list_repo_commits(repo_id, repo_type=repo_type, revision=revision)
     except Exception:
         raise HubError(
-            f"The answer of the Hub to the push to {repo_id} was lost, and it cannot be asked now: the "
-            f"commit may be there, or nothing has changed. Look at {address}: if its first entry is {message!r} "
-            f"of today, all is published. The same command is safe in either case. {_cause(error)}"
+            f"{lost}: the commit may be there, or nothing has changed. Look at {address}: if its first entry "
+            f"is {message!r} of today, all is published. The same command is safe in either case. "
+            f"{_cause(error)}"
         ) from error
     since = [commit for commit in commits if commit.commit_id == head or commit.title == message]
     if since and since[0].commit_id != head:
