@@ -12,25 +12,33 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from .disk import DiskFullError, is_disk_full, told_full
+
 PARTIAL_FOLDER = ".partial"
 
 
 @contextmanager
-def all_or_nothing(folder: Path, last: str) -> Iterator[Path]:
+def all_or_nothing(folder: Path, last: str, needed: int | None = None) -> Iterator[Path]:
     """A folder to write files into, which move to `folder` at the end, the one named `last` after the others.
 
     When anything fails on the way, `folder` keeps the files that it had. Raises `OSError` when they cannot be
-    written, on a full disk for instance.
+    written, of a full disk `DiskFullError`; `needed`: about how many bytes these are.
     """
     partial = folder / PARTIAL_FOLDER
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     try:
+        partial.mkdir(parents=True)
         yield partial
         for file in sorted(partial.iterdir(), key=lambda file: (file.name == last, file.name)):
             os.replace(file, folder / file.name)
-    except (OSError, SafetensorError) as error:
-        raise OSError(f"Could not save to {folder}, which keeps the files that it had: {error}") from error
+    except Exception as error:
+        if is_disk_full(error):
+            shutil.rmtree(partial, ignore_errors=True)
+            raise DiskFullError(told_full(error, folder, needed)) from error
+        if isinstance(error, (OSError, SafetensorError)):
+            kept = "which keeps the files that it had"
+            raise OSError(f"Could not save to {folder}, {kept}: {error}") from error
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .passwords import without_passwords
+
 # Where an absolute path begins: in a home, on a drive, on a server, at the root. Not in an address (https://...)
 # and not inside a relative path.
 _START = r"(?<![\w/\\:.~}})\]%-])(?:file://)?(?:~[\w.-]*[\\/]|[A-Za-z]:[\\/]|\\\\[\w.-]|/(?=[^\s/]))"
@@ -31,8 +33,10 @@ def _names_a_root(path: str) -> bool:
 
 def without_local_paths(value: Any) -> Any:
     """Strings, also those inside mappings and lists, with base names in place of absolute paths; what lies in
-    the working folder is told from there. Addresses, relative paths and the keys of mappings stay."""
+    the working folder is told from there. Addresses, but for their passwords, relative paths and the keys of
+    mappings stay."""
     if isinstance(value, str):
+        value = without_passwords(value)
         if is_absolute(value) and os.path.exists(value):  # with spaces and all
             return _told(value)
         return _PATH.sub(_told_match, value)

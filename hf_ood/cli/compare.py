@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import UsageError
 from ..evaluation.comparison import Comparison
 from ..evaluation.verdicts import MARGIN
 from ..reporting.comparison_pages import DEFAULT_ROOT, report_comparison
+from .funnel import add_debug, one_message
 
 DESCRIPTION = """\
 Compare finished runs: a row for each method, its seeds together; a column for each held-out environment.
@@ -55,6 +55,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output_dir", type=Path, help=f"where pages, plot and tables go; default: {DEFAULT_ROOT}/<name>"
     )
+    add_debug(parser)
     return parser
 
 
@@ -65,10 +66,7 @@ def _size(text: str) -> float:
     return number
 
 
+@one_message
 def main(argv: Sequence[str] | None = None) -> Comparison:
     """Parse the command line, compare, show, and write the pages. Returns the comparison."""
-    arguments = make_parser().parse_args(argv)
-    try:
-        return report_comparison(**vars(arguments))
-    except (ValueError, OSError) as error:
-        raise UsageError(str(error)) from error
+    return report_comparison(**vars(make_parser().parse_args(argv)))

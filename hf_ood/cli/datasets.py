@@ -19,6 +19,8 @@ from ..data.publish import push_dataset_folder
 from ..errors import UsageError, unknown_name
 from ..reporting.samples import draw_samples
 from ..runs.sections import data_options
+from ..uploads import HubError
+from .funnel import add_debug, one_message
 from .parser import add_options
 
 COLUMNS = 12  # sample images of each environment
@@ -64,6 +66,7 @@ def make_parser(
         action.default = (
             argparse.SUPPRESS
         )  # only what was given is kept: the configuration knows the defaults
+    add_debug(parser)
     return parser
 
 
@@ -86,6 +89,7 @@ def asked_dataset(flags: Sequence[str]) -> str:
     return name
 
 
+@one_message
 def main(argv: Sequence[str] | None = None, default_folder: Path | None = None) -> None:
     """Parse the command line, build, and push if asked to. A mistake is printed without a traceback."""
     flags = list(sys.argv[1:] if argv is None else argv)
@@ -99,16 +103,14 @@ def main(argv: Sequence[str] | None = None, default_folder: Path | None = None) 
     folder, repo_id = options.pop("output_dir"), options.pop("push_to_hub")
     private, revision = options.pop("private"), options.pop("revision")
     disable_progress_bars()
-    try:
-        write(data, folder, names, repo_id, options)
-        print(f"Wrote {', '.join(names)} to {folder}.")  # noqa: T201
-        if repo_id:
+    write(data, folder, names, repo_id, options)
+    print(f"Wrote {', '.join(names)} to {folder}.")  # noqa: T201
+    if repo_id:
+        try:
             address = push_dataset_folder(folder, repo_id, private=private, revision=revision)
-            print(f"Published: {address}")  # noqa: T201
-    except ConnectionError as error:
-        raise UsageError(f"{error}\nTo go on, run the same command again.") from error
-    except (ValueError, OSError) as error:
-        raise UsageError(str(error)) from error
+        except ConnectionError as error:
+            raise HubError(f"{error}\nTo go on, run the same command again.") from error
+        print(f"Published: {address}")  # noqa: T201
     where = f'"{repo_id or folder}", "{names[0]}"' + (f', revision="{revision}"' if revision else "")
     print(f"Read it with: datasets.load_dataset({where})")  # noqa: T201
 

@@ -18,7 +18,6 @@ import numpy as np
 from accelerate import PartialState
 from datasets import Dataset
 from transformers import HfArgumentParser
-from transformers.utils import logging
 
 from ..data import read_dataset
 from ..data.accounting import counted, files_told
@@ -45,11 +44,11 @@ from ..reporting.evaluation_figures import draw_evaluation
 from ..reporting.tables import print_evaluation
 from ..runs.finished_run import FinishedRun, measured, notes, read_run
 from ..runs.published_command import command_line
+from .funnel import add_debug, one_message
 from .parser import HelpFormatter
 
 SUBJECT = ("model", "revision", "dataset", "config", "split")  # what an evaluation is of
 DIGEST = "subject"
-logger = logging.get_logger(__name__)
 
 
 @dataclass
@@ -127,6 +126,7 @@ class _Parser(HfArgumentParser):
         raise UsageError(f"{message}\nSee --help.")
 
 
+@one_message
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Parse the command line, evaluate, and leave results and plots in a folder. Returns the results."""
     flags = list(sys.argv[1:] if argv is None else argv)
@@ -135,15 +135,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     if unknown:
         known = [action.option_strings[0] for action in parser._actions]
         raise UsageError(unknown_name("flag", unknown[0].partition("=")[0], known))
-    try:
-        return run(EvaluationArguments(**vars(namespace)), command_line("trainers/evaluate.py", flags))
-    except (ValueError, OSError) as error:
-        logger.debug("Traceback of the error below", exc_info=True)
-        raise UsageError(str(error)) from error
+    return run(EvaluationArguments(**vars(namespace)), command_line("trainers/evaluate.py", flags))
 
 
 def make_parser() -> ArgumentParser:
-    return _Parser(
+    parser = _Parser(
         EvaluationArguments,  # type: ignore[arg-type]
         description="Evaluate a classifier in every environment of a dataset.\n\n"
         "  %(prog)s --model user/scan-vit --dataset user/scans --environment_column hospital\n"
@@ -153,6 +149,8 @@ def make_parser() -> ArgumentParser:
         formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
+    add_debug(parser)
+    return parser
 
 
 def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:

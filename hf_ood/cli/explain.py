@@ -10,22 +10,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ..errors import UsageError
 from ..reporting.attributions import ATTRIBUTIONS_FILE
 from ..reporting.terminal import plain, say
 from ..runs.attribution import REPORT_FILE, explain_run
+from .funnel import add_debug, one_message
 from .parser import HelpFormatter
 
 
+@one_message
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Parse the command line, write `attribution.json` and `attributions.png` into the run's folder."""
     arguments = make_parser().parse_args(argv)
-    try:
-        report = explain_run(arguments.run, arguments.samples, arguments.layer)
-    except UsageError:
-        raise
-    except (ValueError, ImportError, OSError) as error:
-        raise UsageError(str(error)) from error
+    report = explain_run(arguments.run, arguments.samples, arguments.layer)
     _print_report(report, arguments.run)
     return report
 
@@ -41,6 +37,7 @@ def make_parser() -> ArgumentParser:
     parser.add_argument("--run", required=True, type=Path, help="The output folder of a finished run.")
     parser.add_argument("--samples", type=int, default=500, help="Images of each environment.")
     parser.add_argument("--layer", help="The layer that is looked at. Default: the last that knows places.")
+    add_debug(parser)
     return parser
 
 

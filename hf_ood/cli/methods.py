@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from ..methods.registry import KINDS
+from .funnel import add_debug, one_message
 
 
+@one_message
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the roster."""
     make_parser().parse_args(argv)
@@ -32,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def make_parser() -> ArgumentParser:
-    return ArgumentParser(description="List the methods: what each is, needs, and comes from.")
+    parser = ArgumentParser(description="List the methods: what each is, needs, and comes from.")
+    add_debug(parser)
+    return parser
 
 
 def first_line(method: type[Any]) -> str:

@@ -28,6 +28,7 @@ from ..runs.flags import OTHERS, PARTS, flag, flag_name, run_fields
 from ..runs.sections import LOSS, Option, sections
 from ..runs.spec import RunSpec
 from ..trainer import OODConfig
+from .funnel import DEBUG_HELP
 
 DESCRIPTION = """\
 Train a classifier on several environments and report it on each of them.
@@ -101,6 +102,8 @@ def make_parser() -> ArgumentParser:
     for action in parser._actions:
         if action.dest == "method":
             action.nargs = "+"
+        elif action.dest == "debug":
+            action.help = f"{DEBUG_HELP} With a value, as TrainingArguments has it: {action.help}"
     parser.add_argument(
         "--seeds",
         type=int,

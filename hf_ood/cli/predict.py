@@ -12,33 +12,28 @@ from typing import Any
 
 import pandas as pd
 from accelerate import PartialState
-from transformers.utils import logging
 
 from ..data.built_in import refuse_made_in_memory, refuse_unwritten
 from ..data.features import FEATURES_FILE, features_file
 from ..data.measured_rows import input_columns, read_rows
 from ..data.reading import Reading
 from ..data.sounds import with_length
-from ..errors import UsageError
 from ..evaluation.prediction import load_classifier
 from ..evaluation.predictions import load_vector_model, predict_table
 from ..manifest import refuse_damaged_model
 from ..runs.folder import ARGUMENTS_FILE, recorded_spec
 from ..runs.spec import DataSpec
+from .funnel import add_debug, one_message
 from .parser import HelpFormatter, add_reading
 
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
-logger = logging.get_logger(__name__)
 
 
+@one_message
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, predict, and write the table."""
     arguments = make_parser().parse_args(argv)
-    try:
-        table = run(**vars(arguments))
-    except (ValueError, OSError) as error:
-        logger.debug("Traceback of the error below", exc_info=True)
-        raise UsageError(str(error)) from error
+    table = run(**vars(arguments))
     if arguments.output is None:
         as_text(table).to_csv(sys.stdout, index=False)
     else:
@@ -100,6 +95,7 @@ def make_parser() -> ArgumentParser:
         help="Run the code that the model's repository brings along.",
     )
     add_reading(parser)
+    add_debug(parser)
     return parser
 
 

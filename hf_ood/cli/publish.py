@@ -6,17 +6,15 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import UsageError
 from ..hub import push
+from .funnel import add_debug, one_message
 
 
+@one_message
 def main(argv: Sequence[str] | None = None) -> None:
     """Publish a finished run. The token is read from HF_TOKEN, or is the one that `hf auth login` saved."""
     arguments = make_parser().parse_args(argv)
-    try:
-        address = push(arguments.run, arguments.repo_id, arguments.private, arguments.revision)
-    except (ValueError, ConnectionError) as error:
-        raise UsageError(str(error)) from error
+    address = push(arguments.run, arguments.repo_id, arguments.private, arguments.revision)
     print(f"Published: {address}")  # noqa: T201
 
 
@@ -26,4 +24,5 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--repo_id", required=True, help="user/name of the model on the Hub")
     parser.add_argument("--private", action="store_true", help="a new repository is private")
     parser.add_argument("--revision", help="push to this branch (default: main)")
+    add_debug(parser)
     return parser

@@ -11,8 +11,10 @@ from rich.table import Table
 
 from ..errors import UsageError, unknown_name
 from ..resources import LAUNCH, RECIPES, description
+from .funnel import add_debug, one_message
 
 
+@one_message
 def main(argv: Sequence[str] | None = None) -> None:
     """List them, or print the path of one."""
     name = make_parser().parse_args(argv).name
@@ -37,6 +39,7 @@ def make_parser() -> ArgumentParser:
         description="List the recipes, studies and launch files of this installation, or print where one is."
     )
     parser.add_argument("name", nargs="?", help="of a recipe, a study or a launch file: print its path")
+    add_debug(parser)
     return parser
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..errors import unknown_name
-from ..experiments.dispatch import ExecutorUnavailable, describe
+from ..experiments.dispatch import describe
 from ..experiments.executors import EXECUTORS
 from ..experiments.keyed_run import Run, finished
 from ..experiments.progress import duration, follow
@@ -20,6 +20,7 @@ from ..experiments.time_estimate import estimate, kind, makespan
 from ..reporting.terminal import say
 from ..resources import RECIPES
 from ..runs.cores import cores
+from .funnel import add_debug, one_message
 
 DESCRIPTION = """\
 Carry out studies and write tables, figures and one page.
@@ -88,6 +89,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--readme", type=Path, help="a document whose table of claims is renewed: docs/studies.md"
     )
+    add_debug(parser)
     return parser
 
 
@@ -98,6 +100,7 @@ def positive(text: str) -> int:
     return number
 
 
+@one_message
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns 0, 1 when a run failed, or 130 after Ctrl-C."""
     parser = make_parser()
@@ -138,8 +141,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         events = carry_out(left, arguments.runs_dir, arguments.workers, arguments.address or "auto")
         try:
             failed = follow(events, len(left), arguments.runs_dir, console)
-        except ExecutorUnavailable as error:
-            parser.error(str(error))
         except KeyboardInterrupt:
             console.print("Interrupted. Finished runs are kept: the same command goes on.")
             return INTERRUPTED

@@ -23,7 +23,7 @@ from ..data.columns import require_columns
 from ..data.folders import ENVIRONMENT, LABEL
 from ..data.ids import ids_of
 from ..data.reading import FROM_FILE, FROM_FOLDER, Named, Reading, column_of, read_dataset
-from ..errors import UsageError, unknown_name
+from ..errors import unknown_name
 from ..evaluation import Shift, measure_environment_shifts, measure_shift
 from ..evaluation.results import versions
 from ..evaluation.shift import ESTIMATORS, CheckpointEncoder, Encoder, PixelEncoder
@@ -35,6 +35,7 @@ from ..reporting.shift import REPORT_FILE, SHIFT_FILE, draw_shifts
 from ..reporting.terminal import plain, say
 from ..runs.data import keep_environments
 from ..runs.published_command import command_line
+from .funnel import add_debug, one_message
 from .parser import add_reading, reading_of
 
 TABLE_FILE = "shift.csv"
@@ -135,17 +136,16 @@ def make_parser() -> argparse.ArgumentParser:
         help=f"folder of {REPORT_FILE}, {TABLE_FILE} and {SHIFT_FILE}; default: "
         "evaluations/shift-of-<dataset>",
     )
+    add_debug(parser)
     return parser
 
 
+@one_message
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Parse the command line, measure, and leave numbers and plot in a folder. Returns the report."""
     flags = list(sys.argv[1:] if argv is None else argv)
     arguments = make_parser().parse_args(flags)
-    try:
-        return run(arguments, command_line("trainers/measure_shift.py", flags))
-    except (ValueError, ImportError, OSError) as error:
-        raise UsageError(str(error)) from error
+    return run(arguments, command_line("trainers/measure_shift.py", flags))
 
 
 def run(arguments: argparse.Namespace, command: str) -> dict[str, Any]:

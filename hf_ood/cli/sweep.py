@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
-from ..errors import UsageError, unknown_name
+from ..errors import unknown_name
 from ..evaluation.selection import PROTOCOLS, GivenEnvironment, Protocol
-from ..experiments.dispatch import ExecutorUnavailable
 from ..experiments.executors import EXECUTORS
 from ..experiments.keyed_run import Run, finished
 from ..experiments.progress import follow
@@ -22,11 +23,13 @@ from ..experiments.sweep.rounds import carry_on
 from ..experiments.sweep.space import defaults
 from ..experiments.sweep.trials import PRUNERS, SAMPLERS, Trials, open_storage
 from ..methods.registry import build_method
+from ..passwords import without_passwords
 from ..reporting.terminal import say
 from ..resources import recipe_file
 from ..runs.cores import cores
 from ..runs.recipe import read_recipe
 from ..runs.settings import Settings, canonical
+from .funnel import add_debug, one_message
 from .reproduce import INTERRUPTED, positive, print_estimate
 
 TEST_SPLIT = "test_split"
@@ -49,10 +52,14 @@ held out for validation (--validation of train.py, Colored MNIST's own validatio
 Finished runs are kept and never repeated; after an interruption the same command goes on."""
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        """Of a mistyped flag, argparse quotes the value."""
+        super().error(without_passwords(message, sys.argv))
+
+
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _Parser(description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True, help="a recipe, or the name of one: data, model, training")
     parser.add_argument("--methods", nargs="+", required=True, metavar="METHOD", help="erm irm vrex+rsc ...")
     parser.add_argument("--trials", type=positive, default=20, help="per method and held-out environment; "
@@ -84,28 +91,27 @@ def make_parser() -> argparse.ArgumentParser:
         "--results_dir", type=Path, default=Path("sweeps"), help="where tables and recipes go"
     )
     parser.add_argument("--dry_run", action="store_true", help="show spaces, count and time runs, and stop")
+    add_debug(parser)
     return parser
 
 
+@one_message
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns 0, 1 when a run failed, or 130 after Ctrl-C."""
     arguments = make_parser().parse_args(argv)
     console = Console(highlight=False, soft_wrap=True)
-    try:
-        plan = make_plan(arguments)
-        folder = arguments.results_dir / arguments.name
-        if arguments.dry_run:
-            return _preview(plan, arguments, console)
-        folder.mkdir(parents=True, exist_ok=True)
-        trials = Trials(
-            arguments.name,
-            open_storage(arguments.storage or f"sqlite:///{arguments.results_dir / 'sweeps.db'}"),
-            arguments.sampler,
-            arguments.pruner,
-            arguments.runs_dir / "trials",
-        )
-    except (ValueError, OSError) as error:
-        raise UsageError(str(error)) from error
+    plan = make_plan(arguments)
+    folder = arguments.results_dir / arguments.name
+    if arguments.dry_run:
+        return _preview(plan, arguments, console)
+    folder.mkdir(parents=True, exist_ok=True)
+    trials = Trials(
+        arguments.name,
+        open_storage(arguments.storage or f"sqlite:///{arguments.results_dir / 'sweeps.db'}"),
+        arguments.sampler,
+        arguments.pruner,
+        arguments.runs_dir / "trials",
+    )
     workers = 1 if arguments.executor == "in_process" else arguments.workers or cores()
 
     def carry_out(runs: Sequence[Run]) -> list[str]:
@@ -120,8 +126,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         failed = carry_on(
             plan, arguments.methods, trials, arguments.trials, seeds, at_once, guide, root, carry_out
         )
-    except ExecutorUnavailable as error:
-        raise UsageError(str(error)) from error
     except KeyboardInterrupt:
         console.print("Interrupted. Finished runs are kept: the same command goes on.")
         return INTERRUPTED

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from accelerate import PartialState
-from transformers.utils import logging
 
-from ..errors import UsageError
 from ..evaluation.comparison import Comparison, compare
 from ..reporting.comparison_pages import report_comparison
 from ..runs.folder import ARGUMENTS_FILE, is_finished
@@ -16,14 +14,13 @@ from ..runs.results import Results
 from ..runs.run import run
 from ..runs.several import is_several
 from ..runs.spec import RunSpec
-from ..trainer import CorruptCheckpointError, NonFiniteLossError
 from .arguments import parse
+from .funnel import one_message
 from .parser import make_parser
 from .signals import one_sentence
 
-logger = logging.get_logger(__name__)
 
-
+@one_message
 def main(argv: Sequence[str] | None = None) -> Results | Comparison:
     """Parse the command line, train, and leave the run in its output folder. Returns the results; of several
     methods or seeds, their comparison."""
@@ -32,12 +29,8 @@ def main(argv: Sequence[str] | None = None) -> Results | Comparison:
     how = "The same command goes on with the runs that are not finished."
     if not several:
         how = "The same command with --resume_from_checkpoint true goes on from the last checkpoint."
-    try:
-        with one_sentence(how):
-            return train_and_compare(*parsed.specs()) if several else run(parsed.spec())
-    except (ValueError, OSError, NonFiniteLossError, CorruptCheckpointError) as error:
-        logger.debug("Traceback of the error below", exc_info=True)
-        raise UsageError(str(error)) from error
+    with one_sentence(how):
+        return train_and_compare(*parsed.specs()) if several else run(parsed.spec())
 
 
 def train_and_compare(specs: Sequence[RunSpec], folder: Path) -> Comparison:

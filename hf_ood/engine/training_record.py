@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..errors import ForeseenError
 from ..methods.objectives import Outputs
 from ..methods.objectives.base import labels_of
 from ..methods.objectives.functional import are_targets, environment_sums, largest_class
@@ -17,7 +18,7 @@ MEASURES = ("cross_entropy", "squared_error", "sample_loss", "binary_cross_entro
 HELD_AT_MOST = 2**18  # numbers that wait to be summed up; a step of a small network is mostly its calls
 
 
-class NonFiniteLossError(FloatingPointError):
+class NonFiniteLossError(ForeseenError, FloatingPointError):
     """The training loss became infinite or NaN; the message names the environment and the last good
     checkpoint."""
 

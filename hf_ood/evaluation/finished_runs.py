@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..data.targets import CLASSIFICATION, MULTI_LABEL, REGRESSION
+from ..yaml_files import read_mapping
 from .metrics import task_of_report
 from .results import RESULTS_FILE, load_results
 
@@ -135,7 +134,7 @@ def _settings(results: Mapping[str, Any], note: Path) -> dict[str, Any]:
         return settings
     for outcome in ("epochs", "training_images"):  # the note says what was asked
         settings.pop(outcome, None)
-    noted = yaml.safe_load(note.read_text()) or {}
+    noted, _ = read_mapping(note)
     for stage in noted.pop("stages", []):
         name = stage.pop("name")
         settings |= {f"{name}.{key}": value for key, value in stage.items() if key not in SEEDS}

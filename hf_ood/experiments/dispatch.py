@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -15,6 +16,9 @@ from typing import Any
 import yaml
 from filelock import BaseFileLock
 
+from .. import hub_client
+from ..errors import ForeseenError, UsageError
+from ..failures import message_of
 from ..locks import acquire
 from ..runs.attribution import explain_run
 from ..runs.run import run as carry_out_spec
@@ -23,7 +27,7 @@ from .keyed_run import Run, finished
 POLL_SECONDS = 0.2  # how often a run that another process does is looked at again
 
 
-class ExecutorUnavailable(RuntimeError):
+class ExecutorUnavailable(ForeseenError, RuntimeError):
     """The place where runs were to be carried out cannot be reached; says the way out."""
 
 
@@ -61,6 +65,7 @@ def log_file(run: Run, root: Path) -> Path:
 
 def carry_out(run: Run, root: Path) -> str | None:
     """Train one run in its folder, from the start; returns what went wrong, or None."""
+    hub_client.install()
     folder = run.folder(root)
     trained = _finished(replace(run, explain=False), root)  # by a study that did not look into it
     if not trained:
@@ -75,14 +80,19 @@ def carry_out(run: Run, root: Path) -> str | None:
             if run.explain:
                 explain_run(folder, threads=1)
         except (Exception, SystemExit) as error:
-            return describe(error)
+            traceback.print_exc()  # into the log
+            return describe(error, folder)
     for checkpoint in list(folder.glob("**/checkpoint-*")):
         shutil.rmtree(checkpoint)
     return None
 
 
-def describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {getattr(error, 'message', error)}"
+def describe(error: BaseException, folder: Path | None = None) -> str:
+    """What went wrong, in one message; `folder`: where it was written to."""
+    told = error.message if isinstance(error, UsageError) else None
+    if told is None and isinstance(error, Exception):
+        told = message_of(error, [folder] if folder else [])
+    return told or f"{type(error).__name__}: {error}"
 
 
 def dispatch(

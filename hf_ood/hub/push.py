@@ -12,7 +12,7 @@ from transformers.dynamic_module_utils import get_relative_import_files
 
 from ..evaluation.results import RESULTS_FILE, load_results, told
 from ..manifest import LOADED, refuse_damaged_model
-from ..uploads import push_files
+from ..uploads import HubError, push_files
 
 CARD_FILE = "README.md"
 NEEDED = (RESULTS_FILE, "config.json", CARD_FILE)
@@ -65,7 +65,7 @@ def push(
         )
     except ConnectionError as error:
         options = " --private" * private + (f" --revision {revision}" if revision else "")
-        raise ConnectionError(
+        raise HubError(
             f"{error}\nThe run is whole in {folder}. To go on:\n"
             f"  hf-ood publish --run {folder} --repo_id {repo_id}{options}"
         ) from error

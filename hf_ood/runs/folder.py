@@ -23,9 +23,10 @@ from ..manifest import LOADED, MANIFEST_FILE, checkpoints_in, find_changes, read
 from ..names import file_name
 from ..trainer.checkpoints import EARLIER, last_whole_checkpoint
 from ..trainer.data_identity import differences
+from ..yaml_files import read_mapping
 from .origin import DIVISION, ORIGIN_FILE, other_batches
 from .published_command import NOTE as ARGUMENTS_FILE
-from .settings import comparable_settings, spec_from_settings
+from .settings import SettingsError, comparable_settings, spec_from_settings
 from .spec import RunSpec
 
 DATA_FILE, LOCK = "data.json", "run"
@@ -118,7 +119,7 @@ def refuse_foreign_checkpoint(checkpoint: Path, spec: RunSpec, comparable: dict[
 def _different(note: Path, spec: RunSpec, comparable: dict[str, Any]) -> list[str]:
     """The settings in which the run that left `note` differs, by their flags. A step's samples may be divided
     otherwise over processes and micro-batches."""
-    ours, theirs = yaml.safe_load(yaml.safe_dump(comparable)), yaml.safe_load(note.read_text())
+    ours, theirs = yaml.safe_load(yaml.safe_dump(comparable)), recorded_settings(note)
     ours, theirs = flat(ours), flat(theirs)
     found = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
     batches = other_batches(note.parent, spec)
@@ -178,4 +179,19 @@ def flat(settings: Any, prefix: str = "") -> dict[str, Any]:
 
 def recorded_spec(folder: Path) -> RunSpec:
     """The run that left its settings in this folder."""
-    return spec_from_settings(yaml.safe_load((folder / ARGUMENTS_FILE).read_text()) or {})
+    note = folder / ARGUMENTS_FILE
+    try:
+        return spec_from_settings(recorded_settings(note))
+    except SettingsError as error:
+        raise ValueError(f"{note}: {error}") from error
+
+
+def recorded_settings(note: Path) -> dict[str, Any]:
+    """The settings that a run left. Raises `ValueError` with the way out when the file is damaged."""
+    try:
+        return read_mapping(note)[0]
+    except ValueError as error:
+        raise ValueError(
+            f"The settings of this run are damaged: {error} Without them nobody knows what the run is: start "
+            "it again in another --output_dir, or delete the folder."
+        ) from error

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..passwords import without_passwords
 from .network import MODEL_CONFIG
 from .settings import STAGES, Settings, settings_of
 from .spec import RunSpec
@@ -17,7 +18,7 @@ from .spec import RunSpec
 TRAIN = "trainers/train.py"
 NOTE = "arguments.yaml"  # the recipe that a run leaves in its folder
 
-PRIVATE = ("token", "output_dir")
+PRIVATE = ("token", "output_dir", "storage")
 # Scripts whose command has another name.
 COMMANDS = {"measure_shift": "shift", "push": "publish"}
 
@@ -35,7 +36,7 @@ def command_line(script: str, flags: Sequence[str]) -> str:
         if flag.startswith("--"):
             private = flag.partition("=")[0].replace("-", "_").endswith(PRIVATE)
         if not private:
-            kept.append(flag)
+            kept.append(without_passwords(flag, [flag]))
     return shlex.join([*_program(script), *kept])
 
 

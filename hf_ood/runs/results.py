@@ -25,6 +25,7 @@ from ..methods.registry import Method
 from ..reporting.curves import CURVES_FILE, draw_curves
 from ..reporting.reconstructions import RECONSTRUCTIONS_FILE, Reconstructs, draw_reconstructions
 from ..trainer import OODTrainer
+from ..trainer.saved_size import size_of_state
 from .adapters import recorded_lora
 from .data import describe_data, load_splits
 from .network import describe_model, input_processor
@@ -146,7 +147,7 @@ def write_run(
 
     Processor, curves and card are for images and texts: a run on vectors has none of them.
     """
-    with all_or_nothing(folder, last=MANIFEST_FILE) as staged:
+    with all_or_nothing(folder, last=MANIFEST_FILE, needed=size_of_state(model, None)) as staged:
         model.save_pretrained(staged)
         size = image_size(datasets["train"])
         processor = datasets["train"].processor or (input_processor(model, *size) if size else None)

@@ -50,6 +50,8 @@ from .spec import RunSpec
 from .stages import combine, load_weights, place_stages
 from .trainable import choose_trainable, inputs_of_the_trained_part
 
+START_ANEW = ("false", "none", "no")  # as --resume_from_checkpoint
+
 
 def run(spec: RunSpec) -> Results:
     """Train what the spec says; model, processor, results, curves and card are left in its output folder.
@@ -254,4 +256,6 @@ def build_trainer(
 def resume_from(training: OODConfig) -> str | bool | None:
     """True: the latest whole checkpoint; a checkpoint's folder; None: start."""
     asked = training.resume_from_checkpoint
+    if str(asked).lower() in START_ANEW:
+        return None
     return True if str(asked).lower() in ("true", "last") else asked or None

@@ -13,6 +13,7 @@ import safetensors
 from transformers.utils import logging
 
 from ..engine import Stateful, load_parts, save_parts, state_file
+from ..errors import ForeseenError
 from ..manifest import (
     LOADED,
     MANIFEST_FILE,
@@ -30,7 +31,7 @@ TRAINER_STATE, OPTIMIZER = "trainer_state.json", "optimizer.pt"
 EARLIER = "earlier"  # the folder of checkpoints that a training found when it began anew
 
 
-class CorruptCheckpointError(RuntimeError):
+class CorruptCheckpointError(ForeseenError, RuntimeError):
     """A checkpoint file is damaged or missing; the message names it and the way out."""
 
 

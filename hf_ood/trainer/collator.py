@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..data import collate
+from ..data.collate import collate
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from transformers import Trainer, TrainingArguments
 from transformers.trainer_utils import rotate_checkpoints
 
 from ..data import EnvironmentRows, EnvironmentSampler
+from ..disk import room_in
 from ..engine import (
     AUXILIARY_LOSS,
     MethodForward,
@@ -56,6 +57,7 @@ from .left_off import LEFT_OFF
 from .nonfinite import non_finite_loss, require_finite_weights
 from .ood_config import selection_rule
 from .resuming import Resuming
+from .saved_size import size_of_state
 from .search import goes_by, require_optuna, with_options, without_dotted
 from .stop_on_signal import StopOnSignal, without_jit_checkpoint
 from .weight_names import check_names, has_other_names, load_by_from_pretrained
@@ -513,15 +515,17 @@ class EnvironmentTrainer(Resuming, EnvironmentEvaluation):
             remove_from_step(self._get_output_dir(trial), self.state.global_step)
         self.accelerator.wait_for_everyone()
         limit = self.args.save_total_limit
-        try:
-            super()._save_checkpoint(model, trial)
-        finally:
-            self.args.save_total_limit = limit
-        self.accelerator.wait_for_everyone()
-        left_off = self.left_off().as_json()
+        with room_in(folder, size_of_state(self.model, self.optimizer), remove=folder):
+            try:
+                super()._save_checkpoint(model, trial)
+            finally:
+                self.args.save_total_limit = limit
+            self.accelerator.wait_for_everyone()
+            left_off = self.left_off().as_json()
+            if self.args.should_save:
+                about = {"data": data_identity(self.training_rows), LEFT_OFF: left_off}
+                save_manifest(self.training.stateful, folder, about)
         if self.args.should_save:
-            about = {"data": data_identity(self.training_rows), LEFT_OFF: left_off}
-            save_manifest(self.training.stateful, folder, about)
             rotate_checkpoints(
                 output_dir=self._get_output_dir(trial),
                 save_total_limit=limit,

@@ -38,6 +38,8 @@ class Fault:
     status: int = 0  # answered instead
     drop: bool = False  # the connection breaks in the middle of the body
     seconds: float = 0.0  # waited before the answer
+    headers: dict[str, str] = field(default_factory=dict)  # of the answer
+    lost: bool = False  # the request is carried out, and its answer never comes
 
 
 @dataclass
@@ -68,6 +70,13 @@ class LoopbackHub:
 
     def drop(self, method: str, route: str, times: int = 1) -> None:
         self.faults.append(Fault(method, route, times, drop=True))
+
+    def limit(self, method: str, route: str, retry_after: int, times: int = 1) -> None:
+        headers = {"Retry-After": str(retry_after)}
+        self.faults.append(Fault(method, route, times, status=429, headers=headers))
+
+    def lose_answer(self, method: str, route: str, times: int = 1) -> None:
+        self.faults.append(Fault(method, route, times, lost=True))
 
     def slow(self, method: str, route: str, seconds: float, times: int = 1) -> None:
         self.faults.append(Fault(method, route, times, seconds=seconds))
@@ -110,7 +119,7 @@ def _handler(hub: LoopbackHub) -> type[BaseHTTPRequestHandler]:
                 hub.received.append(body)
                 try:
                     answer = (
-                        Answer({"error": "It was told to fail"}, fault.status)
+                        Answer({"error": "It was told to fail"}, fault.status, fault.headers)
                         if fault.status
                         else self.answer(body)
                     )
@@ -119,6 +128,8 @@ def _handler(hub: LoopbackHub) -> type[BaseHTTPRequestHandler]:
                     if error.code:
                         headers["X-Error-Code"] = error.code
                     answer = Answer({"error": error.message, **error.body}, error.status, headers)
+            if fault.lost:
+                return self.hang_up()
             self.send(answer, cut=fault.drop)
 
         def body_chunks(self, cut: bool) -> Iterator[bytes]:

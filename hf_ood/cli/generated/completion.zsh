@@ -40,6 +40,7 @@ _shtab_hf_ood_compare_options=(
   "--measure[accuracy (default\; of several labels macro_f1, of a regression rmse), loss, ece, ...\: of each environment in results.json]:measure:"
   "--margin[how small a difference does not matter, in points (of losses and errors\: in their unit)\; default\: 1 point, none for losses and errors]:margin:"
   "--output_dir[where pages, plot and tables go\; default\: comparisons\/\<name\>]:output_dir:"
+  "--debug[Show the traceback of an error\; so does HF_OOD_DEBUG\=1 in the environment.]"
   "(*):a run\'s folder, a folder with runs in it, or a pattern in quotes:"
 )
 
@@ -76,6 +77,7 @@ _shtab_hf_ood_datasets_options=(
   "--test_color_flip[label_noise_shortcut\: P(colour \!\= label) of the test environment.]:TEST_COLOR_FLIP:"
   "--label_flip[label_noise_shortcut\: P(label \!\= digit rule), in all environments.]:LABEL_FLIP:"
   "--stride[Keep one pixel in this many, in both directions (2 in Arjovsky et al. 2019\: 14x14).]:STRIDE:"
+  "--debug[Show the traceback of an error\; so does HF_OOD_DEBUG\=1 in the environment.]"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -106,6 +108,7 @@ _shtab_hf_ood_evaluate_options=(
   {--min_count,--min-count}"[Environments with fewer samples are marked as too small to trust.]:min_count:"
   "--revision[Branch, tag or commit of the model on the Hub.]:revision:"
   {--trust_remote_code,--trust-remote-code}"[Run the code that the model\'s repository brings along.]:trust_remote_code:"
+  "--debug[Show the traceback of an error\; so does HF_OOD_DEBUG\=1 in the environment.]"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -116,6 +119,7 @@ _shtab_hf_ood_explain_options=(
   "--run[The output folder of a finished run.]:run:"
   "--samples[Images of each environment.]:samples:"
   "--layer[The layer that is looked at. Default\: the last that knows places.]:layer:"
+  "--debug[Show the traceback of an error\; so does HF_OOD_DEBUG\=1 in the environment.]"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -123,6 +127,7 @@ _shtab_hf_ood_explain_defaults_added=0
 
 _shtab_hf_ood_methods_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--debug[Show the traceback of an error\; so does HF_OOD_DEBUG\=1 in the environment.]"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -148,6 +153,7 @@ _shtab_hf_ood_predict_options=(
   "--csv_separator[What separates the columns of .csv files, such as \'\;\'. Default\: a comma (.tsv\: a tab).]:csv_separator:"
   "--csv_encoding[The encoding of .csv and .tsv files, such as latin-1 or utf-16.]:csv_encoding:"
   "--allow_outside_files[A table may name files above its folder (..), in the working folder and by address (https\:\/\/).]"
+  "--debug[Show the traceback of an error\; so does HF_OOD_DEBUG\=1 in the environment.]"
   ":A .csv, .tsv, .json, .jsonl or .parquet file, a folder of images, or a Hub dataset.:"
 )
 
@@ -160,6 +166,7 @@ _shtab_hf_ood_publish_options=(
   "--repo_id[user\/name of the model on the Hub]:repo_id:"
   "--private[a new repository is private]"
   "--revision[push to this branch (default\: main)]:revision:"
+  "--debug[Show the traceback of an error\; so does HF_OOD_DEBUG\=1 in the environment.]"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -167,6 +174,7 @@ _shtab_hf_ood_publish_defaults_added=0
 
 _shtab_hf_ood_recipes_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--debug[Show the traceback of an error\; so does HF_OOD_DEBUG\=1 in the environment.]"
   ":of a recipe, a study or a launch file\: print its path:"
 )
 
@@ -190,6 +198,7 @@ _shtab_hf_ood_reproduce_options=(
   "--results_dir[where tables and the page go]:results_dir:"
   "--cards_dir[where cards of main arms go]:cards_dir:"
   "--readme[a document whose table of claims is renewed\: docs\/studies.md]:readme:"
+  "--debug[Show the traceback of an error\; so does HF_OOD_DEBUG\=1 in the environment.]"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -220,6 +229,7 @@ _shtab_hf_ood_shift_options=(
   "--permutations[samples without shift, for the null\; default\: 39, the fewest that allow a verdict]:permutations:"
   "--seed[of rows, folds and permutations\; default\: 0]:seed:"
   "--output_dir[folder of shift.json, shift.csv and shift.png\; default\: evaluations\/shift-of-\<dataset\>]:output_dir:"
+  "--debug[Show the traceback of an error\; so does HF_OOD_DEBUG\=1 in the environment.]"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -243,6 +253,7 @@ _shtab_hf_ood_sweep_options=(
   "--runs_dir[where runs are kept]:runs_dir:"
   "--results_dir[where tables and recipes go]:results_dir:"
   "--dry_run[show spaces, count and time runs, and stop]"
+  "--debug[Show the traceback of an error\; so does HF_OOD_DEBUG\=1 in the environment.]"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -403,7 +414,7 @@ _shtab_hf_ood_train_options=(
   "--fsdp[Enable PyTorch Fully Sharded Data Parallel (FSDP) for distributed training. Pass \`--fsdp\` (or \`fsdp\=True\`) to turn FSDP on.]:fsdp:"
   {--fsdp_config,--fsdp-config}"[Tuning for FSDP (used only when \`fsdp\` is enabled). Either a path to a JSON config file (e.g., \`fsdp_config.json\`) or an already loaded dict.]:fsdp_config:"
   "--deepspeed[Enable DeepSpeed integration. Value is a path to a JSON config file or a dict.]:deepspeed:"
-  "--debug[Enable one or more debug features. Options\: \'underflow_overflow\' (detect overflow in model I\/O), \'tpu_metrics_debug\' (print TPU metrics).]:debug:"
+  "--debug[Show the traceback of an error\; so does HF_OOD_DEBUG\=1 in the environment. With a value, as TrainingArguments has it\: Enable one or more debug features. Options\: \'underflow_overflow\' (detect overflow in model I\/O), \'tpu_metrics_debug\' (print TPU metrics).]:debug:"
   {--skip_memory_metrics,--skip-memory-metrics}"[Whether to skip adding memory profiler reports to metrics. Skipped by default because it slows down training.]:skip_memory_metrics:"
   {--no_skip_memory_metrics,--no-skip-memory-metrics}"[Whether to skip adding memory profiler reports to metrics. Skipped by default because it slows down training.]"
   {--do_train,--do-train}"[Whether to run training. Not directly used by Trainer\; intended for training\/evaluation scripts.]:do_train:"

@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from ...locks import acquire
+from ...passwords import without_passwords
 from .space import Space, defaults, suggest
 
 SAMPLERS = ("random", "tpe")
@@ -139,8 +140,10 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
             if isinstance(error, (IntegrityError, ProgrammingError)) and attempts_left:
                 time.sleep(1)  # another process is just making the tables
                 continue
+            reason = without_passwords(f"{type(error).__name__}: {error}", [url])
             raise ValueError(
-                f"--storage {url.rpartition('@')[2]}: {type(error).__name__}: {error}. An Optuna URL is sqlite:///"
-                "FILE.db or postgresql://USER:PASSWORD@HOST/DATABASE (pip install 'psycopg[binary]')."
-            ) from error
+                f"--storage {without_passwords(url, [url])}: {reason}. An Optuna URL is sqlite:///FILE.db or "
+                "postgresql://USER:PASSWORD@HOST/DATABASE, with @ and / of a password written as %40 and %2F "
+                "(pip install 'psycopg[binary]')."
+            ) from None  # the cause holds the address
     raise AssertionError("the last attempt returns or raises")
