@@ -21,6 +21,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections import Counter
@@ -35,6 +36,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / 
 import torch
 from conftest import make_args, make_dataset, make_model
 from small_source import save_small_source
+from tqdm import tqdm
 from transformers import set_seed
 
 from hf_ood import OODTrainer
@@ -65,7 +67,7 @@ stages:
 """
 CLOCKS = ("runtime", "per_second", "seconds", "total_flos", "_time", "versions", "command", "resumed")
 ENDED, REFUSED, CRASHED = 0, 2, 70
-HANGS = 300.0  # seconds after which a trial will not end by itself
+HANGS = 60.0  # seconds after which a trial will not end by itself
 
 
 # What is killed
@@ -141,6 +143,7 @@ def carry_out(
             os.dup2(stream, 1)
             os.dup2(stream, 2)
             torch.set_num_threads(1)
+            tqdm.set_lock(threading.RLock())  # its usual one is all processes', and who is killed keeps it
             start(folder, resume)
             status = ENDED
         except SystemExit as stopped:
