@@ -105,10 +105,8 @@ def _train_stages(
             for stage in spec.stages.values():
                 shutil.rmtree(stage.folder, ignore_errors=True)
     PartialState().wait_for_everyone()
-    origin = read_origin(folder) or {
-        "command": spec.command,
-        "resumed_on": [],
-    }  # of a node without the folder
+    # A node may be without the folder.
+    origin = read_origin(folder) or {"command": spec.command, "resumed_on": []}
     for each in (spec, *stages):
         each.command = origin["command"]
     if resume is True and is_finished(folder):
