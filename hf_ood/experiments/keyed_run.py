@@ -5,21 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from transformers.utils import logging
+
 from ..data.built_in import BUILT_IN, DEFAULT_DATASET
-from ..evaluation.results import RESULTS_FILE, load_results, versions
+from ..evaluation.results import RESULTS_FILE, load_results
 from ..methods.registry import METHODS, method_parts
 from ..runs.attribution import REPORT_FILE
-from ..runs.origin import code_hash
+from ..runs.origin import CODE, carrier, changes, made_on
 from ..runs.sections import sections
 from ..runs.settings import Settings, canonical, merge, spec_from_settings
 from ..runs.spec import RunSpec
 
-DECISIVE = ("torch", "transformers", "accelerate", "datasets", "numpy")  # packages that can
+# What can change what a run gives.
+DECISIVE = ("torch", "transformers", "accelerate", "datasets", "numpy", CODE)
+logger = logging.get_logger(__name__)
 NEEDED = ("environments", "history", "cpu_seconds")
 
 
@@ -35,18 +40,31 @@ class Run:
 
     @property
     def key(self) -> str:
-        """Of settings, seed, data, code, and versions of the packages that matter."""
+        """Of settings, seed, data, code, and versions of the packages that matter, as they are now."""
+        return self.key_on(carrier())
+
+    def key_on(self, versions: Mapping[str, str]) -> str:
+        """The key with other versions and code, as `carrier` names them."""
+        used = {name: versions[name] for name in DECISIVE if name in versions}
+        return _hash([*self._identity(), used])
+
+    def recorded_key(self, root: Path) -> str:
+        """The key with what the run in its folder was made on, last of all."""
+        return self.key_on(made_on(self.folder(root)) or carrier())
+
+    def _identity(self) -> list[Any]:
         settings = canonical(self.settings)
-        used = {name: found for name, found in versions().items() if name in DECISIVE}
-        content = [settings, self.seed, data_fingerprint(settings), code_hash(), used]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
+        return [settings, self.seed, data_fingerprint(settings)]
 
     def folder(self, root: Path) -> Path:
-        """The same for the same run in another study, so that it is carried out once."""
+        """The same for the same run in another study, so that it is carried out once, and on other versions,
+        so that an experiment goes on after an update."""
         settings = canonical(self.settings)
         data = Path(settings.get("dataset", "")).name
         what = [settings.get("dataset_config") or data, settings.get("method", "erm")]
-        return root / f"{re.sub('[^a-z0-9_]+', '-', '-'.join(what))}-seed{self.seed}-{self.key}"
+        return (
+            root / f"{re.sub('[^a-z0-9_]+', '-', '-'.join(what))}-seed{self.seed}-{_hash(self._identity())}"
+        )
 
     def recipe(self, root: Path) -> Settings:
         """The settings that are this run, as `RunSpec.from_settings` takes them.
@@ -62,6 +80,10 @@ class Run:
     def spec(self, root: Path) -> RunSpec:
         """What `hf_ood.runs.run` carries out, without bars and trackers of its own."""
         return spec_from_settings({**self.recipe(root), "disable_tqdm": True, "report_to": "none"})
+
+
+def _hash(content: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
 
 
 def data_fingerprint(settings: Settings) -> str:
@@ -92,7 +114,9 @@ def _content_hash(files: tuple[tuple[str, int, int], ...]) -> str:
 
 
 def read_run(run: Run, root: Path) -> dict[str, Any] | None:
-    """A run's results, or None where it has not finished. Raises `ValueError` when the file is damaged."""
+    """A run's results, or None where it has not finished; that it was made on other versions is said. Raises
+    `ValueError` when the file is damaged.
+    """
     folder = run.folder(root)
     if not (folder / RESULTS_FILE).exists():
         return None
@@ -101,6 +125,12 @@ def read_run(run: Run, root: Path) -> dict[str, Any] | None:
     if missing or results["seed"] != run.seed:
         raise ValueError(
             f"{folder / RESULTS_FILE} is not the whole result of this run: {', '.join(missing)}."
+        )
+    then, now = ({name: of.get(name) for name in DECISIVE} for of in (made_on(folder), carrier()))
+    if any(then.values()) and then != now:
+        logger.warning_once(
+            f"Finished runs in {root} were made on other versions ({changes(then, now)}). They count, with a "
+            "key of their own; delete their folders to make them again."
         )
     if run.explain:
         report = folder / REPORT_FILE

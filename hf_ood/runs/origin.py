@@ -67,6 +67,20 @@ def read_origin(folder: Path) -> dict[str, Any] | None:
     return origin
 
 
+def made_on(folder: Path) -> dict[str, str]:
+    """Versions and code that the run of this folder was begun, or last resumed, with; empty where it does not
+    say."""
+    origin = read_origin(folder)
+    parts = [] if origin is None else [origin["begun_on"], *origin["resumed_on"]]
+    return {name: version for part in parts for name, version in part.items()}
+
+
+def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What differs, in words."""
+    other = [name for name in now if then.get(name) != now[name]]
+    return ", ".join(f"{name} {then.get(name)}, now {now[name]}" for name in other)
+
+
 def note_origin(folder: Path, spec: RunSpec, resume: bool) -> dict[str, Any]:
     """Note in the run's folder on what it is begun, or what has changed where it is resumed, and say so; what
     is noted."""
@@ -84,10 +98,10 @@ def note_origin(folder: Path, spec: RunSpec, resume: bool) -> dict[str, Any]:
         }
     else:
         origin = before
-        last = {**before["begun_on"], **{k: v for part in before["resumed_on"] for k, v in part.items()}}
+        last = made_on(folder)
         changed = {name: version for name, version in now.items() if last.get(name) != version}
         if changed:
-            told = ", ".join(f"{name} {last.get(name)}, now {version}" for name, version in changed.items())
+            told = changes(last, now)
             logger.warning(
                 f"{folder} was begun, or last resumed, with other versions: {told}. It goes on, and its "
                 "results say so; only a new run (--output_dir) is of these versions alone."

@@ -105,13 +105,11 @@ def _train_stages(
             for stage in spec.stages.values():
                 shutil.rmtree(stage.folder, ignore_errors=True)
     PartialState().wait_for_everyone()
-    origin = read_origin(folder) or {
-        "command": spec.command,
-        "resumed_on": [],
-    }  # of a node without the folder
+    # A node may be without the folder.
+    origin = read_origin(folder) or {"command": spec.command, "resumed_on": []}
     for each in (spec, *stages):
         each.command = origin["command"]
-    if resume is True and is_finished(folder):
+    if resume is True and all(map(is_finished, [folder, *(stage.folder for stage in spec.stages.values())])):
         return _finished_before(spec, folder)
     for stage in stages[1:]:  # a mistake in a later stage is found before the first one trains
         rehearsed = rehearse(stage, training_datasets(stage, datasets))

@@ -42,7 +42,7 @@ class Resuming(Base):
         stopped = self.control.should_training_stop and self.state.global_step < self.state.max_steps
         return LeftOff(
             self.after_steps.epoch_ended,
-            stopped and not self._is_interrupted(),
+            stopped,
             self.state.max_steps,
             self._globalstep_last_logged,
             self._total_loss_scalar,
@@ -52,11 +52,6 @@ class Resuming(Base):
             self._step_samples(),
             self._steps_per_epoch,
         )
-
-    def _is_interrupted(self) -> bool:
-        """Whether the training stops because the process was told to, and not because it is done."""
-        managers = [getattr(callback, "jit_manager", None) for callback in self.callback_handler.callbacks]
-        return any(manager is not None and manager.is_checkpoint_requested for manager in managers)
 
     def _step_samples(self) -> int:
         """Samples of an optimizer step, over all processes."""

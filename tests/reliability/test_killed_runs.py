@@ -44,9 +44,7 @@ def interrupted(whole: Path, tmp_path: Path) -> Path:
     """The folder of a run that was killed between its last checkpoint and its results."""
     folder = tmp_path / "run"
     shutil.copytree(whole, folder)
-    for file in json.loads((folder / "manifest.json").read_text())["files"]:
-        (folder / file).unlink()
-    (folder / "manifest.json").unlink()
+    remove_results(folder)
     return folder
 
 
@@ -199,6 +197,48 @@ def test_a_second_process_is_refused_until_the_first_one_dies(
     kill_when(lambda: True, *long)
     kill_when((tmp_path / "run" / "earlier").exists, *long)
     assert (tmp_path / "run" / "earlier").exists()  # the folder was free
+
+
+@pytest.fixture(scope="module")
+def staged(table: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A whole run of two stages, and its flags but for the folder."""
+    place = tmp_path_factory.mktemp("staged")
+    stages = [
+        {"name": "body", "max_steps": 7},
+        {"name": "head", "method": "irm+swad", "max_steps": 5, "per_device_train_batch_size": 12},
+    ]
+    (place / "recipe.yaml").write_text(json.dumps({"stages": stages}))
+    flags = ["--config", str(place / "recipe.yaml"), "--dataset", table, *FLAGS]
+    train([*flags, "--output_dir", str(place / "run")])
+    return place / "run", flags
+
+
+def remove_results(folder: Path) -> None:
+    for file in json.loads((folder / "manifest.json").read_text())["files"]:
+        (folder / file).unlink()
+    (folder / "manifest.json").unlink()
+
+
+@pytest.mark.parametrize("lost", ["the whole run's files", "stage 2's files", "stage 2", "stage 1's files"])
+def test_a_run_in_stages_ends_alike_wherever_it_was_killed(
+    lost: str, staged: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    whole, flags = staged
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    remove_results(run)
+    if lost == "stage 2's files":
+        remove_results(run / "2-head")
+    elif lost != "the whole run's files":
+        shutil.rmtree(run / "2-head")
+    if lost == "stage 1's files":
+        remove_results(run / "1-body")
+    train([*flags, "--output_dir", str(run), *RESUME])
+    for folder in ("1-body", "2-head", ""):
+        assert_same_run(run / folder, whole / folder)
+    before = (run / "results.json").read_bytes()
+    train([*flags, "--output_dir", str(run), *RESUME])
+    assert (run / "results.json").read_bytes() == before
 
 
 @pytest.mark.nightly

@@ -58,7 +58,7 @@ def collect(study: Study, runs: Sequence[Run], root: Path) -> pd.DataFrame:
         results = read_run(run, root)
         if results is None:
             continue
-        common = {"study": study.name, "arm": run.arm, "seed": run.seed, "key": run.key}
+        common = {"study": study.name, "arm": run.arm, "seed": run.seed, "key": run.recorded_key(root)}
         found = {name: measure(results, name) for name in study.measures}
         named = {name: value for name, value in found.items() if value is not None}
         if study.curve:

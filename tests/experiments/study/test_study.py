@@ -64,7 +64,7 @@ def test_the_key_changes_with_everything_that_matters(monkeypatch: pytest.Monkey
     keys = [run.key for run in quick + full]
     assert len(set(keys)) == len(keys)
     assert keys == [run.key for run in STUDY.runs("quick") + STUDY.runs("full")]
-    monkeypatch.setattr("hf_ood.experiments.keyed_run.code_hash", lambda: "an edited line in irm.py")
+    monkeypatch.setattr("hf_ood.runs.origin.code_hash", lambda: "an edited line in irm.py")
     assert not set(keys) & {run.key for run in quick + full}
 
 
