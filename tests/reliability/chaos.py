@@ -67,7 +67,7 @@ stages:
 """
 CLOCKS = ("runtime", "per_second", "seconds", "total_flos", "_time", "versions", "command", "resumed")
 ENDED, REFUSED, CRASHED = 0, 2, 70
-HANGS = 60.0  # seconds after which a trial will not end by itself
+HANGS = 300.0  # seconds after which a trial will not end by itself
 
 
 # What is killed
