@@ -174,8 +174,8 @@ def say_damaged(
     for file, wrong in find_damaged(studies, results).items():
         if file.stem not in made_again or file.parent.name != budget:
             raise ValueError(
-                f"{wrong}. Make it again with hf-ood reproduce --study {file.stem} --budget {file.parent.name}, "
-                "from the runs that are kept where there are any; or delete it."
+                f"{wrong}. Make it again, from the runs that are kept where there are any, with hf-ood "
+                f"reproduce --study {file.stem} --budget {file.parent.name}; or delete it."
             )
         console.print(f"[yellow]made again:[/] {escape(wrong)}.")
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -79,6 +79,8 @@ class Study:
     map) are measures then. `order`: its place on the page. `note`: what a
     reader has to know.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(coerce_numbers_to_str=True)  # arms "0.1"
 
     name: str
     title: str
@@ -153,8 +155,7 @@ def _checked(path: Path, content: Mapping[str, Any], lines: Mapping[KeyPath, int
     if isinstance(arms, Mapping):  # an arm that changes nothing may be empty
         content = {**content, "arms": {name: changes or {} for name, changes in arms.items()}}
     try:
-        adapter = TypeAdapter(Study, config=ConfigDict(coerce_numbers_to_str=True))
-        return adapter.validate_python({**content, "name": path.stem})
+        return TypeAdapter(Study).validate_python({**content, "name": path.stem})
     except ValidationError as error:
         first = error.errors()[0]
         where = tuple(part for part in first["loc"] if part != "[key]")
