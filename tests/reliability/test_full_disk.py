@@ -1,4 +1,4 @@
-"""Real full disks: whatever was being written, one message says where, how much is missing, and the way on."""
+"""Real full disks: whatever was being written, one message says where, how much lacks, and the way on."""
 
 from __future__ import annotations
 
