@@ -46,6 +46,12 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
     assert read_recipe(tmp_path / "mine.yaml").settings == {"method": "irm", "irm": {"penalty_weight": 10}}
 
 
+def test_a_key_that_is_no_word_is_an_unknown_one(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("1: 3\n")
+    with pytest.raises(ValueError, match="line 1: Unknown key '1'"):
+        read_recipe(tmp_path / "mine.yaml").spec()
+
+
 @pytest.mark.parametrize("setting", ["method", "dataset", "seed", "learning_rate", "irm"])
 def test_nothing_in_place_of_a_value_is_refused_with_its_line(setting: str, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(f"# a comment\n{setting}: null\n")
