@@ -134,7 +134,7 @@ def _plain(error: BaseException) -> str:
 
 
 def damaged_weights(given: Sequence[str]) -> Path | None:
-    """The first file of weights in the folders among these that cannot be opened: the library does not say."""
+    """The first file of weights in the folders among these that cannot be opened: libraries do not say."""
     from safetensors import SafetensorError, safe_open
 
     for folder in {Path(text.rpartition("=")[2]) for text in given if text}:

@@ -62,8 +62,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _size(text: str) -> float:
     number = float(text)
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a finite number above 0")
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    if math.isinf(number):
+        raise argparse.ArgumentTypeError(f"{text} is not a finite number: nothing would ever differ")
     return number
 
 
