@@ -41,6 +41,8 @@ BY_WORDS = {
     "start again.",
     "DataLoader worker (pid": "A process that reads the data has died, perhaps for want of memory ({}). Use "
     "fewer processes (--dataloader_num_workers, --num_workers) or smaller batches.",
+    "onnection closed by peer": "Another process of this run has ended; its own message says why ({}).",
+    "onnection reset by peer": "Another process of this run has ended; its own message says why ({}).",
     "not enough memory": NO_MEMORY,
     "out of memory": NO_MEMORY,
 }
@@ -65,7 +67,7 @@ def message_of(
     if isinstance(error, ForeseenError):
         return str(error)
     if is_offline(error):
-        return told_offline()
+        return told_offline(error)
     if "SafetensorError" in _kinds(error):
         file = damaged_weights(given)
         what = file or "A file of weights"
