@@ -26,7 +26,8 @@ from ..runs.spec import RunSpec
 # What can change what a run gives.
 DECISIVE = ("torch", "transformers", "accelerate", "datasets", "numpy", CODE)
 logger = logging.get_logger(__name__)
-NEEDED: dict[str, Any] = {"seed": int, "environments": dict, "history": list, "cpu_seconds": (int, float)}  # in results
+# In results.
+NEEDED: dict[str, Any] = {"seed": int, "environments": dict, "history": list, "cpu_seconds": (int, float)}
 NEVER_NULL = ("mean_accuracy", "worst_accuracy", "train_accuracy", "mean_squared_error")
 
 
