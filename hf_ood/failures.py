@@ -41,14 +41,19 @@ BY_WORDS = {
     "start again.",
     "DataLoader worker (pid": "A process that reads the data has died, perhaps for want of memory ({}). Use "
     "fewer processes (--dataloader_num_workers, --num_workers) or smaller batches.",
+    "onnection closed by peer": "Another process of this run has ended; its own message says why ({}).",
+    "onnection reset by peer": "Another process of this run has ended; its own message says why ({}).",
     "not enough memory": NO_MEMORY,
     "out of memory": NO_MEMORY,
 }
 IN_A_WORKER = re.compile(r"^Caught \w+ in [^\n]*\nOriginal Traceback", re.MULTILINE)
 
 
-def message_of(error: BaseException, places: Sequence[Path | str] = ()) -> str | None:
-    """What to tell the user, or None for a bug. `places`: where the command writes."""
+def message_of(
+    error: BaseException, places: Sequence[Path | str] = (), given: Sequence[str] = ()
+) -> str | None:
+    """What to tell the user, or None for a bug. `places`: where the command writes; `given`: what it was
+    given, folders among it."""
     if is_disk_full(error):
         return told_full(error, places=places)
     if isinstance(error, MemoryError):
@@ -62,7 +67,11 @@ def message_of(error: BaseException, places: Sequence[Path | str] = ()) -> str |
     if isinstance(error, ForeseenError):
         return str(error)
     if is_offline(error):
-        return told_offline()
+        return told_offline(error)
+    if "SafetensorError" in _kinds(error):
+        file = damaged_weights(given)
+        what = file or "A file of weights"
+        return f"{what} is damaged ({_plain(error)}): take another copy of it, or train again."
     refused = told_refused(error)
     message = _told(error)
     return f"{message.rstrip()} {refused}" if refused and LOG_IN not in message else message
@@ -124,3 +133,17 @@ def _plain(error: BaseException) -> str:
         last = max(number for number, line in enumerate(lines) if not line.startswith(" ") and line)
         text = re.sub(r"^[\w.]+: ", "", "\n".join(lines[last:]))
     return text
+
+
+def damaged_weights(given: Sequence[str]) -> Path | None:
+    """The first file of weights in the folders among these that cannot be opened: libraries do not say."""
+    from safetensors import SafetensorError, safe_open
+
+    for folder in {Path(text.rpartition("=")[2]) for text in given if text}:
+        for file in sorted(folder.glob("*.safetensors")) if folder.is_dir() else ():
+            try:
+                with safe_open(file, framework="np"):
+                    pass
+            except SafetensorError:
+                return file
+    return None

@@ -8,6 +8,7 @@ that `install` makes.
 from __future__ import annotations
 
 import math
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -29,6 +30,7 @@ OFFLINE_IN_WORDS = (
     "LocalEntryNotFoundError",
     "cannot find the requested files in the local cache",
 )
+_ASKED_FOR = re.compile(r"Couldn't (?:reach|find) '([^']+)'|/([\w.-]+/[\w.-]+)/resolve/")
 REFUSED = {401: "refuses the token, or wants one", 403: "does not let this token do it"}
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN to a token that may do it"
 
@@ -144,15 +146,19 @@ def is_offline(error: BaseException) -> bool:
     )
 
 
-def told_offline() -> str:
+def told_offline(error: BaseException) -> str:
     """What to do without a network."""
     from huggingface_hub import constants
 
+    named = [
+        match[1] or match[2] for one in causes(error) for match in [_ASKED_FOR.search(str(one))] if match
+    ]
+    what = repr(named[0]) if named else "what is asked for"
     why, first = f"{constants.ENDPOINT} cannot be reached", "Check the connection and the name;"
     if constants.HF_HUB_OFFLINE:
         why, first = "HF_HUB_OFFLINE is set", "Unset it where there is a network;"
     return (
-        f"{why}, and what is asked for is neither on this machine nor in its cache. {first} or work offline: "
+        f"{why}, and {what} is neither on this machine nor in its cache. {first} or work offline: "
         "name a local folder or file, or `hf download` it elsewhere and bring the cache along "
         "(~/.cache/huggingface, or the folder HF_HOME)."
     )

@@ -1,7 +1,8 @@
 """How every dataclass of this package declares an option: its default, the sentence that `--help` shows, and
 where a sweep looks for it."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,3 +42,21 @@ def option(default: Any, help: str, search: Search | None = None, flag: Flag | N
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def refuse_not_finite(options: Mapping[str, Any]) -> None:
+    """Raise `ValueError` for a number that is not one, or infinite: it passes checks by comparison, and would
+    train nothing."""
+    for name, value in options.items():
+        if (wrong := not_finite(value)) is not None:
+            raise ValueError(f"{name}: {wrong} is not a finite number.")
+
+
+def not_finite(value: Any) -> float | None:
+    """The first number in a value, its lists and mappings, that is NaN or infinite."""
+    if isinstance(value, float):
+        return None if math.isfinite(value) else value
+    inner: Iterable[Any] = value.values() if isinstance(value, Mapping) else ()
+    if isinstance(value, (list, tuple)):
+        inner = value
+    return next((wrong for part in inner if (wrong := not_finite(part)) is not None), None)

@@ -33,7 +33,7 @@ def without_passwords(text: str, given: Iterable[str] = ()) -> str:
 
 def _spellings(given: Iterable[str]) -> set[str]:
     """The passwords of these addresses, as they are written, and as libraries decode and encode them."""
-    addresses = list(given)
+    addresses = [re.sub(r"^\s*--[\w-]+=", "", text) for text in given]  # a flag's value
     found = {os.environ.get(name, "") for name in VARIABLES}
     for address in addresses:
         found |= {match["password"].strip("'\"") for match in _in_whole(address)}

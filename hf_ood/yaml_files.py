@@ -25,12 +25,21 @@ def read_mapping(file: Path | str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
             raise ValueError(f"{file} must hold `flag: value` lines.")
         lines: dict[KeyPath, int] = {}
         _note_lines(root, (), lines, str(file), set())
-        content = yaml.safe_load(text)
+        content = _with_names(yaml.safe_load(text))
     except yaml.MarkedYAMLError as error:
         raise ValueError(_not_yaml(str(file), error)) from error
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"{file} is not valid YAML: {' '.join(str(error).split())}.") from error
     return content, lines
+
+
+def _with_names(value: Any) -> Any:
+    """Keys as text: YAML reads 0.1, on and 2024-01-01 as something else."""
+    if isinstance(value, dict):
+        return {str(key): _with_names(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_names(inner) for inner in value]
+    return value
 
 
 def read_utf8(file: Path) -> str:

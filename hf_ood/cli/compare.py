@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,6 +64,8 @@ def _size(text: str) -> float:
     number = float(text)
     if not number > 0:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    if math.isinf(number):
+        raise argparse.ArgumentTypeError(f"{text} is not a finite number: nothing would ever differ")
     return number
 
 

@@ -17,6 +17,7 @@ from ..data import EnvironmentDataset
 from ..data.built_in import BUILT_IN, DEFAULT_DATASET, BuiltIn
 from ..data.publish import push_dataset_folder
 from ..errors import UsageError, unknown_name
+from ..options import refuse_not_finite
 from ..reporting.samples import draw_samples
 from ..runs.sections import data_options
 from ..uploads import HubError
@@ -102,6 +103,7 @@ def main(argv: Sequence[str] | None = None, default_folder: Path | None = None) 
     names = list(data.configurations) if names == ["all"] else names
     folder, repo_id = options.pop("output_dir"), options.pop("push_to_hub")
     private, revision = options.pop("private"), options.pop("revision")
+    refuse_not_finite(options)
     disable_progress_bars()
     write(data, folder, names, repo_id, options)
     print(f"Wrote {', '.join(names)} to {folder}.")  # noqa: T201

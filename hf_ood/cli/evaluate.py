@@ -39,7 +39,7 @@ from ..evaluation.prediction import load_classifier, predict_logits
 from ..evaluation.references import model_task, references_of
 from ..evaluation.results import RESULTS_FILE, told, versions
 from ..names import file_name
-from ..options import option
+from ..options import option, refuse_not_finite
 from ..reporting.evaluation_figures import draw_evaluation
 from ..reporting.tables import print_evaluation
 from ..runs.finished_run import FinishedRun, measured, notes, read_run
@@ -155,6 +155,7 @@ def make_parser() -> ArgumentParser:
 
 def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
     """Predict, measure, and write `results.json` and the plots."""
+    refuse_not_finite(vars(arguments))
     arguments, finished = with_defaults(arguments)
     environment_column = [
         column_of(column, ENVIRONMENT) for column in arguments.environment_column or [ENVIRONMENT]

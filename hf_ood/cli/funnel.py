@@ -54,7 +54,7 @@ def one_message(main: Callable[..., Result]) -> Callable[..., Result]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(1) from None
         except Exception as error:
-            message = message_of(error, [*written_to(flags), *written_everywhere()])
+            message = message_of(error, [*written_to(flags), *written_everywhere()], flags)
             if message is None:
                 error.add_note(REPORT)
                 if not holds_passwords(flags):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import SUPPRESS, Action, ArgumentParser
 
 from ..errors import UsageError, unknown_name
+from .funnel import DEBUG_HELP
 from .parser import make_parser
 
 ALL = "all"
@@ -37,6 +38,7 @@ def first_page() -> str:
         "More of a topic, a method, a network or a data set: hf-ood train --help NAME",
         f"  topics: {', '.join(topics)}, {ALL}",
         *_folded("  others: ", own),
+        f"--debug: {DEBUG_HELP[0].lower()}{DEBUG_HELP[1:]}",
     ]
     return "\n".join(lines) + "\n"
 

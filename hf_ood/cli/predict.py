@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from argparse import ArgumentParser
@@ -20,7 +19,9 @@ from ..data.reading import Reading
 from ..data.sounds import with_length
 from ..evaluation.prediction import load_classifier
 from ..evaluation.predictions import load_vector_model, predict_table
+from ..json_files import json_text
 from ..manifest import refuse_damaged_model
+from ..options import refuse_not_finite
 from ..runs.folder import ARGUMENTS_FILE, recorded_spec
 from ..runs.spec import DataSpec
 from .funnel import add_debug, one_message
@@ -126,6 +127,7 @@ def run(
     default. Raises `ValueError` as `predict_table` and `read_rows` do, and for an output that cannot be.
     """
     check_output(output, dataset)
+    refuse_not_finite({"--max_seconds": max_seconds})
     if batch_size < 1:
         raise ValueError(f"--batch_size must be at least 1, not {batch_size}.")
     reading = Reading(
@@ -211,7 +213,7 @@ def as_text(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _json_of_list(value: Any) -> Any:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
+    return json_text(value) if isinstance(value, list) else value
 
 
 def write_table(table: pd.DataFrame, file: Path) -> None:

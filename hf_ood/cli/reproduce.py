@@ -14,7 +14,7 @@ from ..experiments.dispatch import describe
 from ..experiments.executors import EXECUTORS
 from ..experiments.keyed_run import Run, finished
 from ..experiments.progress import duration, follow
-from ..experiments.study.kept import keep, show, write_cards
+from ..experiments.study.kept import find_damaged, keep, show, write_cards
 from ..experiments.study.study import BUDGETS, Study, load_study, study_files
 from ..experiments.time_estimate import estimate, kind, makespan
 from ..reporting.terminal import say
@@ -123,6 +123,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             for arm in study.arms:
                 say(console, f"    {arm}")
         return 0
+    made_again = [] if arguments.from_results else [study.name for study in studies]
+    say_damaged(everything, arguments.results_dir, made_again, arguments.budget, console)
     failed: list[str] = []
     if not arguments.from_results:
         left = unfinished(asked, arguments.runs_dir, console)
@@ -162,6 +164,20 @@ def choose(recipes: Path, names: Sequence[str] | None) -> list[Study]:
         if name not in files:
             raise ValueError(unknown_name("study", name, list(files)))
     return [load_study(files[name]) for name in names or files]
+
+
+def say_damaged(
+    studies: Sequence[Study], results: Path, made_again: Sequence[str], budget: str, console: Console
+) -> None:
+    """Name kept tables that are damaged. Raises `ValueError` for one that this command does not make again:
+    the page would lack it."""
+    for file, wrong in find_damaged(studies, results).items():
+        if file.stem not in made_again or file.parent.name != budget:
+            raise ValueError(
+                f"{wrong}. Make it again, from the runs that are kept where there are any, with hf-ood "
+                f"reproduce --study {file.stem} --budget {file.parent.name}; or delete it."
+            )
+        console.print(f"[yellow]made again:[/] {escape(wrong)}.")
 
 
 def unfinished(runs: Sequence[Run], root: Path, console: Console) -> list[Run]:

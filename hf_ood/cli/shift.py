@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -29,6 +28,7 @@ from ..evaluation.results import versions
 from ..evaluation.shift import ESTIMATORS, CheckpointEncoder, Encoder, PixelEncoder
 from ..evaluation.shift.measure import FEWEST_PERMUTATIONS
 from ..files import all_or_nothing
+from ..json_files import json_text
 from ..local_paths import without_local_paths
 from ..names import file_name
 from ..reporting.shift import REPORT_FILE, SHIFT_FILE, draw_shifts
@@ -330,7 +330,7 @@ def write(report: Mapping[str, Any], folder: Path) -> None:
     """The report, its table and its plot."""
     folder.mkdir(parents=True, exist_ok=True)
     with all_or_nothing(folder, last=REPORT_FILE) as files:
-        (files / REPORT_FILE).write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
+        (files / REPORT_FILE).write_text(json_text(report, indent=2) + "\n", encoding="utf-8")
         table = pd.json_normalize(
             [{"name": name, **shift} for name, shift in report["shifts"].items()], sep="_"
         )

@@ -55,7 +55,7 @@ Finished runs are kept and never repeated; after an interruption the same comman
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> Any:
         """Of a mistyped flag, argparse quotes the value."""
-        super().error(without_passwords(message, sys.argv))
+        super().error(without_passwords(message, [*sys.argv, message.partition(": ")[2]]))
 
 
 def make_parser() -> argparse.ArgumentParser:

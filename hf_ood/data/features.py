@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, LargeList, List, Value
 from transformers.utils import cached_file, logging
 
+from ..json_files import json_text
 from .align import in_order, listed
 from .columns import require_columns
 from .ids import MISSING_WORDS
@@ -139,7 +140,7 @@ class FeatureProcessor:
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `features.json` into the folder."""
         file = Path(folder) / FEATURES_FILE
-        file.write_text(json.dumps(vars(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        file.write_text(json_text(vars(self), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def from_pretrained(cls, name: str | Path, **options: Any) -> FeatureProcessor:

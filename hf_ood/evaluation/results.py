@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from ..data.splits import IN_DOMAIN
 from ..data.targets import CLASSIFICATION
 from ..files import replace_text
+from ..json_files import json_text, read_object
 from ..local_paths import without_local_paths
 from .measures import measure_of
 from .metrics import (
@@ -158,7 +158,7 @@ def save_results(results: Mapping[str, Any], folder: str | Path) -> Path:
     """Write `results.json`, without paths of this machine, in one move: it is either the old file or the
     whole new one."""
     path = Path(folder) / RESULTS_FILE
-    replace_text(path, json.dumps(told(results), indent=2, allow_nan=False) + "\n")
+    replace_text(path, json_text(told(results), indent=2) + "\n")
     return path
 
 
@@ -166,6 +166,6 @@ def load_results(folder: str | Path) -> dict[str, Any]:
     """Read a run's `results.json`. Raises `ValueError` naming the file when it is damaged."""
     path = Path(folder) / RESULTS_FILE
     try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is damaged ({error}); delete it and run again.") from error
+        return read_object(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; delete it and run again.") from error

@@ -15,6 +15,7 @@ from transformers.utils import logging
 
 from ..data.built_in import BUILT_IN, DEFAULT_DATASET
 from ..evaluation.results import RESULTS_FILE, load_results
+from ..json_files import read_object
 from ..methods.registry import METHODS, method_parts
 from ..runs.attribution import REPORT_FILE
 from ..runs.origin import CODE, carrier, changes, made_on
@@ -25,7 +26,9 @@ from ..runs.spec import RunSpec
 # What can change what a run gives.
 DECISIVE = ("torch", "transformers", "accelerate", "datasets", "numpy", CODE)
 logger = logging.get_logger(__name__)
-NEEDED = ("environments", "history", "cpu_seconds")
+# In results.
+NEEDED: dict[str, Any] = {"seed": int, "environments": dict, "history": list, "cpu_seconds": (int, float)}
+NEVER_NULL = ("mean_accuracy", "worst_accuracy", "train_accuracy", "mean_squared_error")
 
 
 @dataclass(frozen=True)
@@ -121,11 +124,11 @@ def read_run(run: Run, root: Path) -> dict[str, Any] | None:
     if not (folder / RESULTS_FILE).exists():
         return None
     results = load_results(folder)
-    missing = [name for name in NEEDED if name not in results]
-    if missing or results["seed"] != run.seed:
-        raise ValueError(
-            f"{folder / RESULTS_FILE} is not the whole result of this run: {', '.join(missing)}."
-        )
+    wrong = [name for name, kind in NEEDED.items() if not isinstance(results.get(name), kind)]
+    wrong += [name for name in NEVER_NULL if name in results and results[name] is None]
+    if wrong or results["seed"] != run.seed:
+        what = f"{', '.join(wrong)} missing or null" if wrong else f"its seed is {results['seed']}"
+        raise ValueError(f"{folder / RESULTS_FILE} is not the whole result of this run: {what}.")
     then, now = ({name: of.get(name) for name in DECISIVE} for of in (made_on(folder), carrier()))
     if any(then.values()) and then != now:
         logger.warning_once(
@@ -136,7 +139,10 @@ def read_run(run: Run, root: Path) -> dict[str, Any] | None:
         report = folder / REPORT_FILE
         if not report.exists():
             return None
-        results["attribution"] = list(json.loads(report.read_text())["environments"].values())
+        found = read_object(report).get("environments")
+        if not isinstance(found, dict) or not all(isinstance(entry, dict) for entry in found.values()):
+            raise ValueError(f"{report} is damaged (it has no environments)")
+        results["attribution"] = list(found.values())
     return results
 
 

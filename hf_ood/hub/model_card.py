@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -153,5 +154,5 @@ def _eval_results(results: Results, task: str) -> list[EvalResult]:
             metric_value=round(value, 6),
         )
         for metric, (split, value) in values.items()
-        if value is not None
+        if value is not None and math.isfinite(value)
     ]

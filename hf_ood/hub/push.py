@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from huggingface_hub import get_token
 from transformers.dynamic_module_utils import get_relative_import_files
 
 from ..evaluation.results import RESULTS_FILE, load_results, told
+from ..json_files import json_text, read_object
 from ..manifest import LOADED, refuse_damaged_model
 from ..uploads import HubError, push_files
 
@@ -49,7 +49,7 @@ def push(
     files: dict[str, Path | bytes] = {file.name: file for file in published_files(folder)}
     refuse_secrets(files.values(), token or get_token())
     results = told(load_results(folder))  # one of an earlier version may have paths of this machine
-    files[RESULTS_FILE] = (json.dumps(results, indent=2) + "\n").encode()
+    files[RESULTS_FILE] = (json_text(results, indent=2) + "\n").encode()
     card = (folder / CARD_FILE).read_text(encoding="utf-8")
     files[CARD_FILE] = card.replace('"."', f'"{repo_id}"').encode()
     try:
@@ -93,7 +93,7 @@ def _code_files(folder: Path) -> list[Path]:
     named = set()
     for file in ("config.json", "preprocessor_config.json"):
         if (folder / file).is_file():
-            auto_map = json.loads((folder / file).read_text()).get("auto_map", {})
+            auto_map = read_object(folder / file).get("auto_map", {})
             named |= {folder / f"{reference.partition('.')[0]}.py" for reference in auto_map.values()}
     for path in named:
         if not path.is_file():

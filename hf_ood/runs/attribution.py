@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from ..evaluation.prediction import load_unchecked
 from ..evaluation.results import RESULTS_FILE
 from ..explain import attribute, default_layer, find_layer, summarize
 from ..files import all_or_nothing
+from ..json_files import json_text
 from ..manifest import refuse_damaged_model
 from ..models.classes import class_names
 from ..reporting.attributions import ATTRIBUTIONS_FILE, draw_attributions
@@ -67,6 +67,6 @@ def explain_run(
     attributions = attribute(model, dataset, samples, layer=layer)
     report = {"layer": layer, "environments": summarize(dataset, attributions)}
     with all_or_nothing(folder, last=REPORT_FILE) as files:
-        (files / REPORT_FILE).write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
+        (files / REPORT_FILE).write_text(json_text(report, indent=2) + "\n", encoding="utf-8")
         draw_attributions(dataset, attributions).savefig(files / ATTRIBUTIONS_FILE, dpi=150)
     return report

@@ -48,6 +48,8 @@ def read_run(folder: Path) -> FinishedRun:
     spec = recorded_spec(folder)
     data = spec.data
     results = load_results(folder)
+    if not isinstance(results.get("environments"), dict):
+        raise ValueError(f"{folder / RESULTS_FILE} is damaged: it has no environments. Train the run again.")
     held_out_samples = {
         name for name, entry in results["environments"].items() if entry["split"] == "validation"
     }

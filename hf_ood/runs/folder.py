@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from ..data.fingerprint import fingerprint
 from ..evaluation.results import RESULTS_FILE
 from ..files import replace_text
 from ..hub.push import CARD_FILE
+from ..json_files import json_text, read_object
 from ..locks import acquire
 from ..manifest import LOADED, MANIFEST_FILE, checkpoints_in, find_changes, read_manifest
 from ..names import file_name
@@ -97,12 +97,12 @@ def claim_data(folder: Path, datasets: Mapping[str, EnvironmentDataset], resume:
         "fingerprint": fingerprint(datasets),
     }
     note = folder / DATA_FILE
-    if resume and note.exists() and (different := differences(identity, json.loads(note.read_text()))):
+    if resume and note.exists() and (different := differences(identity, read_object(note))):
         raise ValueError(
             f"The data of {folder} have changed since it began: {', '.join(different)} ({note}). Give it "
             "the data of before, or start another run (--output_dir)."
         )
-    replace_text(note, json.dumps(identity, indent=1))
+    replace_text(note, json_text(identity, indent=1))
     return identity
 
 

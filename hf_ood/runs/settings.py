@@ -15,6 +15,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from ..data.built_in import BUILT_IN
 from ..methods.registry import method_parts
 from ..models import MODELS
+from ..options import not_finite
 from ..trainer import OODConfig
 from .adapters import LORA
 from .flags import ALIASES, PARTS, default_of, flag, run_fields
@@ -107,7 +108,11 @@ def _section(name: str, content: Any, known: Mapping[str, Any] | None) -> dict[s
     if not isinstance(content, Mapping):
         raise SettingsError(f"{name} is a section: its options go below it, not {content!r}.", [name])
     if known is None:  # which fields there are depends on the network
-        return {key: _as_number(value) for key, value in content.items()}
+        numbers = {key: _as_number(value) for key, value in content.items()}
+        for key, value in numbers.items():
+            if (wrong := not_finite(value)) is not None:
+                raise SettingsError(f"{name}.{key}: {wrong} is not a finite number.", [name, key])
+        return numbers
     found = {}
     for key, value in content.items():
         if key not in known:
@@ -228,7 +233,10 @@ def _converted(value: Any, hint: Any, path: Sequence[str]) -> Any:
     error: ValidationError | None = None
     for given in tries:
         try:
-            return adapter.validate_python(given())
+            converted = adapter.validate_python(given())
+            if (wrong := not_finite(converted)) is not None:
+                raise SettingsError(f"{'.'.join(path)}: {wrong} is not a finite number.", path)
+            return converted
         except ValidationError as failed:
             error = error or failed
     assert error is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from ..methods.mixing import Mixing
 from ..methods.objectives import Objective
 from ..methods.registry import Method
 from ..methods.updates import Update
+from ..options import refuse_not_finite
 from .environment_options import EnvironmentOptions
 
 logger = logging.get_logger(__name__)
@@ -77,7 +79,13 @@ def check_evaluation(args: TrainingArguments, measured: bool) -> None:
 
 
 def check_arguments(args: TrainingArguments, options: EnvironmentOptions, method: Method) -> None:
-    """Refuse options of `Trainer` that would do nothing here, or something else than they say."""
+    """Refuse options of `Trainer` that would do nothing here, or something else than they say, and numbers
+    that are none."""
+    refuse_not_finite({own.name: getattr(args, own.name) for own in fields(args) if own.init})
+    for part in vars(method).values():
+        if is_dataclass(part) and not isinstance(part, type):
+            name = getattr(part, "name", type(part).__name__)
+            refuse_not_finite({f"{name}.{own.name}": getattr(part, own.name) for own in fields(part)})
     for degree in ("tp_size", "cp_size", "sp_size"):
         if (getattr(args.parallelism_config, degree, 1) or 1) > 1:
             raise ValueError(

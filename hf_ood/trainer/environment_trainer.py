@@ -28,6 +28,7 @@ from ..engine import (
     is_sharded,
 )
 from ..engine.own_parameters import add_to_optimizer, build_networks
+from ..json_files import defined
 from ..methods.averaging import Averaging
 from ..methods.losses import CrossEntropy, SampleLoss, loss_for
 from ..methods.masking import FeatureTransform
@@ -479,7 +480,7 @@ class EnvironmentTrainer(Resuming, EnvironmentEvaluation):
         elif "train_loss" in logs:
             self._require_finite()
             logs = {**logs, "train_loss": self._mean_loss()}
-        super().log(logs, start_time)
+        super().log(defined(logs), start_time)
 
     def _require_finite(self) -> None:
         if self.record.is_broken(self.reduction):

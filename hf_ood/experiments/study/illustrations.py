@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from pathlib import Path
 
 from ...data import colored_mnist_tensors
 from ...data.colored_mnist import CONFIGURATIONS
+from ...json_files import read_object
 from ...reporting.samples import draw_edges, draw_samples
 from ...reporting.shift import REPORT_FILE, draw_shifts
 from ...reporting.summaries import Illustration
@@ -41,7 +41,7 @@ def shift_illustration(results_dir: Path) -> list[Illustration]:
     file = results_dir / SHIFT_FOLDER / REPORT_FILE
     if not file.exists():
         return []
-    report = json.loads(file.read_text())
+    report = read_object(file)
     note = (
         "How far the test split has moved away from the training split, after Ye et al. 2022: features that "
         "only one of them has, and shared features that go with other labels. Measured on reduced pixels by: "

@@ -7,8 +7,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from ...evaluation.results import load_results
 from ...files import replace_text
 from ...hub.model_card import build_model_card
@@ -20,7 +18,7 @@ from ..keyed_run import Run, finished
 from .illustrations import illustrations, shift_illustration
 from .study import BUDGETS, Study
 from .summary import summarize
-from .table import collect
+from .table import collect, read_table
 
 PICTURES = "pictures"
 
@@ -72,7 +70,21 @@ def read(study: Study, results_dir: Path) -> StudySummary | None:
         for budget in reversed(BUDGETS):
             file = kept / budget / f"{study.name}.csv"
             if file.exists():
-                table = pd.read_csv(file, dtype={"arm": str})  # "0.001" is a name
+                table = read_table(file)
                 if len(table):
                     return summarize(study, table, budget, kept / budget / PICTURES)
     return None
+
+
+def find_damaged(studies: Sequence[Study], results_dir: Path) -> dict[Path, str]:
+    """The kept tables that cannot be read, each with what is wrong with it."""
+    found = {}
+    for study in studies:
+        for budget in BUDGETS:
+            file = results_dir / budget / f"{study.name}.csv"
+            try:
+                if file.exists():
+                    read_table(file)
+            except ValueError as error:
+                found[file] = str(error)
+    return found

@@ -6,11 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any, ClassVar
 
-import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ...errors import unknown_name
 from ...runs.settings import Settings, merge
+from ...yaml_files import KeyPath, read_mapping
 from ..keyed_run import Run, used
 
 BUDGETS = ("quick", "full")
@@ -78,6 +80,8 @@ class Study:
     reader has to know.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(coerce_numbers_to_str=True)  # arms "0.1"
+
     name: str
     title: str
     arms: Mapping[str, Settings]
@@ -117,28 +121,22 @@ class Study:
 
 def study_files(folder: Path) -> dict[str, Path]:
     """The studies of a folder by name: YAML files that have arms (a recipe of train.py has none)."""
-    return {
-        path.stem: path
-        for path in sorted(folder.glob("*.yaml"))
-        if "arms" in (yaml.safe_load(path.read_text()) or {})
-    }
+    return {path.stem: path for path in sorted(folder.glob("*.yaml")) if "arms" in read_mapping(path)[0]}
 
 
 def load_study(path: Path) -> Study:
-    """Read and check a study. Raises `ValueError` naming the file and the nearest key."""
-    content = yaml.safe_load(path.read_text())
+    """Read and check a study. Raises `ValueError` naming the file, the line and the nearest key."""
+    content, lines = read_mapping(path)
     known = [f.name for f in fields(Study) if f.name != "name"]
     for key in content:
         if key not in known:
             raise ValueError(f"{path}: {unknown_name('key', key, known)}")
     for missing in {"title", "arms"} - set(content):
         raise ValueError(f"{path} lacks {missing!r}.")
-    claims = [Claim(**claim) for claim in content.pop("claims", [])]
-    pictures = [Picture(**picture) for picture in content.pop("pictures", [])]
-    selection = Selection(**content.pop("selection")) if "selection" in content else None
-    study = Study(name=path.stem, claims=claims, pictures=pictures, selection=selection, **content)
+    study = _checked(path, content, lines)
+    claims, selection = study.claims, study.selection
     arms = [arm for claim in claims for arm in (claim.better, claim.than)]
-    arms += [*study.cards, *(picture.arm for picture in pictures)]
+    arms += [*study.cards, *(picture.arm for picture in study.pictures)]
     measures = [name for claim in claims for name in (claim.measure, claim.than_measure) if name]
     if selection:
         arms += [arm for group in selection.groups.values() for arm in group]
@@ -148,3 +146,19 @@ def load_study(path: Path) -> Study:
             if name not in known:
                 raise ValueError(f"{path}: {unknown_name(kind, name, known)}")
     return study
+
+
+def _checked(path: Path, content: Mapping[str, Any], lines: Mapping[KeyPath, int]) -> Study:
+    """The study of these settings. Raises `ValueError` with the line of a value that is missing or of the
+    wrong kind."""
+    arms = content["arms"]
+    if isinstance(arms, Mapping):  # an arm that changes nothing may be empty
+        content = {**content, "arms": {name: changes or {} for name, changes in arms.items()}}
+    try:
+        return TypeAdapter(Study).validate_python({**content, "name": path.stem})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = tuple(part for part in first["loc"] if part != "[key]")
+        found = [lines[where[:length]] for length in range(len(where), 0, -1) if where[:length] in lines]
+        line = f", line {found[0]}" if found else ""
+        raise ValueError(f"{path}{line}: {'.'.join(map(str, where))}: {first['msg']}.") from error

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ...errors import unknown_name
@@ -18,6 +20,41 @@ SUMMARIES = (
     "mean_squared_error", "mean_rmse", "worst_rmse",
 )  # fmt: skip
 COLUMNS = ["study", "arm", "seed", "measure", "value", "key", "cpu_seconds"]
+
+
+def read_table(file: Path) -> pd.DataFrame:
+    """The rows that `collect` made and `keep` wrote. Raises `ValueError` when the file is damaged."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        table = pd.read_csv(io.StringIO(text), dtype={"arm": str, "key": str})  # "0.001" is a name
+        wrong = _wrong(table, text)
+    except ValueError as error:  # of decoding and parsing
+        wrong = " ".join(str(error).split())
+    if wrong:
+        raise ValueError(f"{file} is damaged ({wrong})")
+    return table
+
+
+def _wrong(table: pd.DataFrame, text: str) -> str | None:
+    if list(table.columns) != COLUMNS:
+        return f"its columns are not {', '.join(COLUMNS)}"
+    if not text.endswith("\n"):
+        return "its end is missing"
+    for column in ("study", "arm", "seed", "measure", "value", "key"):
+        if (bad := table[column].isna()).any():
+            return f"line {int(bad.argmax()) + 2}: no {column}"
+    for column in ("seed", "value"):
+        bad = ~np.isfinite(pd.to_numeric(table[column], errors="coerce").to_numpy(float))
+        if bad.any():
+            return f"line {int(bad.argmax()) + 2}: {column} is no number"
+    if table.duplicated(["arm", "seed", "measure"]).any():
+        return "a run is there twice"
+    curves = table["measure"].str.contains("@")
+    for arm, rows in table[~curves].groupby("arm"):
+        measured = rows.groupby("seed")["measure"].agg(frozenset)
+        if measured.nunique() > 1:
+            return f"the runs of {arm} do not have the same measures"
+    return None
 
 
 def measure(results: dict[str, Any], name: str) -> float | None:
