@@ -5,17 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainingArguments
-from transformers.trainer_utils import rotate_checkpoints
 
 from ..data import EnvironmentRows, EnvironmentSampler
-from ..disk import room_in
 from ..engine import (
     AUXILIARY_LOSS,
     MethodForward,
@@ -39,32 +36,25 @@ from ..methods.registry import Method
 from ..methods.updates import Update
 from . import checks, data_checks
 from .callbacks import MethodCallback
+from .checkpointing import Checkpointing
 from .checkpoints import (
     last_whole_checkpoint,
     load_state,
     no_whole_checkpoint,
-    remove_from_step,
     require_optimizer,
     require_resumable,
-    require_whole_weights,
-    save_manifest,
-    save_state,
 )
-from .data_identity import data_identity, refuse_other_data
+from .data_identity import refuse_other_data
 from .environment_evaluation import EnvironmentEvaluation, without_environment
 from .environment_options import EnvironmentOptions
 from .given_loss import PerSample, check_applied, check_base, own_losses, try_losses
-from .left_off import LEFT_OFF
-from .nonfinite import non_finite_loss, require_finite_weights
+from .nonfinite import require_finite_weights
 from .ood_config import selection_rule
-from .resuming import Resuming
-from .saved_size import size_of_state
 from .search import goes_by, require_optuna, with_options, without_dotted
 from .stop_on_signal import StopOnSignal, without_jit_checkpoint
-from .weight_names import check_names, has_other_names, load_by_from_pretrained
 
 
-class EnvironmentTrainer(Resuming, EnvironmentEvaluation):
+class EnvironmentTrainer(Checkpointing, EnvironmentEvaluation):
     """Over any `Trainer`: batches of equal environments, an objective of per-environment sums, exact whatever
     the number of gradient-accumulation steps and of processes, a feature transform inside the forward pass,
     measures of each environment.
@@ -482,11 +472,6 @@ class EnvironmentTrainer(Resuming, EnvironmentEvaluation):
             logs = {**logs, "train_loss": self._mean_loss()}
         super().log(defined(logs), start_time)
 
-    def _require_finite(self) -> None:
-        if self.record.is_broken(self.reduction):
-            broken = self.record.broken_environments(self.reduction)
-            raise non_finite_loss(self.state.global_step, broken, str(self.args.output_dir))
-
     # Evaluation
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
@@ -497,63 +482,6 @@ class EnvironmentTrainer(Resuming, EnvironmentEvaluation):
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         with self._averaged_weights():
             return super().evaluation_loop(*args, **kwargs)
-
-    def _averaged_weights(self) -> AbstractContextManager[None]:
-        """While training, evaluations and checkpoints are of averaged weights, if there are any."""
-        return self.training.averaged_weights() if self.is_in_train else nullcontext()
-
-    # Checkpoints
-
-    def save_model(self, *args: Any, **kwargs: Any) -> None:
-        with self._averaged_weights():
-            super().save_model(*args, **kwargs)
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        self._require_finite()
-        require_finite_weights(self.model, self.state.global_step, str(self.args.output_dir))
-        folder = f"{self._get_output_dir(trial)}/checkpoint-{self.state.global_step}"
-        if self.args.should_save:
-            remove_from_step(self._get_output_dir(trial), self.state.global_step)
-        self.accelerator.wait_for_everyone()
-        limit = self.args.save_total_limit
-        with room_in(folder, size_of_state(self.model, self.optimizer), remove=folder):
-            try:
-                super()._save_checkpoint(model, trial)
-            finally:
-                self.args.save_total_limit = limit
-            self.accelerator.wait_for_everyone()
-            left_off = self.left_off().as_json()
-            if self.args.should_save:
-                about = {"data": data_identity(self.training_rows), LEFT_OFF: left_off}
-                save_manifest(self.training.stateful, folder, about)
-        if self.args.should_save:
-            rotate_checkpoints(
-                output_dir=self._get_output_dir(trial),
-                save_total_limit=limit,
-                best_model_checkpoint=self.state.best_model_checkpoint,
-                use_mtime=True,
-            )
-
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        super()._save_optimizer_and_scheduler(output_dir)
-        save_state(self.training.stateful, output_dir, self.args.should_save)
-        self.args.save_total_limit = None  # an earlier checkpoint goes when this one is whole
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        if model is None and has_other_names(self.model, resume_from_checkpoint):
-            load_by_from_pretrained(self.model, resume_from_checkpoint, self.options.accept_missing_keys)
-        else:
-            if model is None:
-                check_names(self.model, resume_from_checkpoint, self.options.accept_missing_keys)
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-
-    def _load_best_model(self) -> None:
-        best = str(self.state.best_model_checkpoint)
-        require_whole_weights(Path(best))
-        if has_other_names(self.model, best) or self.is_distributed_loading_by_transformers:
-            load_by_from_pretrained(self.model, best)
-        else:
-            super()._load_best_model()
 
     # Search
 
