@@ -34,7 +34,9 @@ def all_or_nothing(folder: Path, last: str, needed: int | None = None) -> Iterat
     except Exception as error:
         if is_disk_full(error):
             shutil.rmtree(partial, ignore_errors=True)
-            raise DiskFullError(told_full(error, folder, needed)) from error
+            raise DiskFullError(
+                f"{told_full(error, folder, needed)} The folder keeps the files that it had."
+            ) from error
         if isinstance(error, (OSError, SafetensorError)):
             kept = "which keeps the files that it had"
             raise OSError(f"Could not save to {folder}, {kept}: {error}") from error
