@@ -193,7 +193,7 @@ def test_what_is_no_finished_run_is_not_published(
 
     assert "it lacks results.json" in refused(lambda folder: (folder / RESULTS_FILE).unlink())
     weights = "model.safetensors"
-    assert f"lacks {weights}" in refused(lambda folder: (folder / weights).unlink())
+    assert f"{weights} is missing" in refused(lambda folder: (folder / weights).unlink())
     assert "is damaged" in refused(lambda folder: os.truncate(folder / weights, 500))
     assert "names modeling_lenet.py" in refused(lambda folder: (folder / "modeling_lenet.py").unlink())
     leaked = refused(lambda folder: (folder / "README.md").write_text(f"my token {TOKEN}"))
