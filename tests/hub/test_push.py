@@ -35,6 +35,7 @@ TINY = (
 LENETS: dict[str, dict[str, Any]] = {
     f"lenet-{name}": {name: True} for name in ("instance_norm", "edge_branch", "color_canonicalization")
 } | {"lenet-all": {"instance_norm": True, "edge_branch": True, "color_canonicalization": True}}
+LENETS["lenet-edge_structure"] = {"edge_structure": "tensor"}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in MODELS},
     **{name: ("lenet", options) for name, options in LENETS.items()},
@@ -132,6 +133,7 @@ def test_what_is_published_and_what_never_is(hub: LoopbackHub, author: Client, r
         "configuration_lenet.py",
         "modeling_lenet.py",
         "color_canonicalization.py",
+        "edge_structure.py",
         "image_processing_lenet.py",
     }
     assert repository.files()["model.safetensors"] == (run_folder / "model.safetensors").read_bytes()

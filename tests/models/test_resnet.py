@@ -15,7 +15,8 @@ import hf_ood.models
 from hf_ood import RSC, RSCTrainer, SmallResNetConfig, SmallResNetForImageClassification
 
 TINY = {"embedding_size": 8, "hidden_sizes": [8, 8, 16, 16]}
-OPTIONS = [{}, {"stem_stride": 2}, {"instance_norm": True}, {"color_canonicalization": True}]
+OPTIONS = [{}, {"stem_stride": 2}, {"instance_norm": True}, {"color_canonicalization": True},
+           {"edge_structure": "tensor"}]  # fmt: skip
 IMAGES = torch.rand(6, 3, 28, 28, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(6) % 2
 
@@ -118,8 +119,9 @@ def test_saved_and_loaded_gives_the_same_bits(options: dict[str, object], tmp_pa
     assert torch.equal(loaded(IMAGES).logits, model(IMAGES).logits)
 
 
-def test_the_canonicalisation_is_lenets() -> None:
+@pytest.mark.parametrize("file", ["color_canonicalization.py", "edge_structure.py"])
+def test_what_looks_at_the_input_is_lenets(file: str) -> None:
     """Remote code travels with its own folder only, so each folder holds the file; it is one text."""
     folder = Path(hf_ood.models.__file__).parent
-    texts = {path.read_text() for path in folder.glob("*/color_canonicalization.py")}
-    assert len(list(folder.glob("*/color_canonicalization.py"))) == 2 and len(texts) == 1
+    texts = {path.read_text() for path in folder.glob(f"*/{file}")}
+    assert len(list(folder.glob(f"*/{file}"))) == 2 and len(texts) == 1

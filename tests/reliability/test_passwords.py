@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from hf_ood.cli.sweep import main
 from hf_ood.passwords import HIDDEN, without_passwords
 from hf_ood.runs.published_command import command_line
+
+pytest.importorskip("optuna", reason="sweeps need hf_ood[sweep]")
+
+from hf_ood.cli.sweep import main  # noqa: E402
 
 SECRET = "s3cr3tW0rd"
 ADDRESSES = [

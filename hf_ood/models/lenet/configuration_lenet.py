@@ -21,6 +21,8 @@ class LeNetConfig(PreTrainedConfig):
             features (report, equations 13-15).
         color_canonicalization (`bool`, *optional*, defaults to `False`): Replace each image by the grey
             image that its colours are an affine copy of; see `canonicalize_colors`.
+        edge_structure (`str`, *optional*, defaults to `"none"`): Replace each image by its edges without
+            colours and contrast, `"magnitude"` or `"tensor"`; see `edge_structure`.
     """
 
     model_type = "ood_lenet"
@@ -32,6 +34,7 @@ class LeNetConfig(PreTrainedConfig):
     instance_norm: bool = False
     edge_branch: bool = False
     color_canonicalization: bool = False
+    edge_structure: str = "none"
 
 
 __all__ = ["LeNetConfig"]

@@ -10,6 +10,7 @@ from transformers.modeling_outputs import ImageClassifierOutputWithNoAttention
 
 from .color_canonicalization import canonicalize_colors
 from .configuration_lenet import LeNetConfig
+from .edge_structure import CHANNELS, edge_structure
 
 
 class SobelEdges(nn.Module):
@@ -74,14 +75,15 @@ class LeNetForImageClassification(LeNetPreTrainedModel):
         super().__init__(config)
         first, second = config.conv_channels
         bias = not config.instance_norm  # the normalisation that follows would cancel it
-        self.input_norm = self._norm(config.num_channels)
-        self.conv1 = nn.Conv2d(config.num_channels, first, kernel_size=5, padding=2, bias=bias)
+        channels = CHANNELS.get(config.edge_structure, config.num_channels)
+        self.input_norm = self._norm(channels)
+        self.conv1 = nn.Conv2d(channels, first, kernel_size=5, padding=2, bias=bias)
         self.norm1 = self._norm(first)
         self.conv2 = nn.Conv2d(first, second, kernel_size=5, bias=bias)
         self.norm2 = self._norm(second)
         self.pool = nn.MaxPool2d(2)
         self.edges = SobelEdges() if config.edge_branch else None
-        self.fusion = EdgeFusion(second, config.num_channels) if config.edge_branch else None
+        self.fusion = EdgeFusion(second, channels) if config.edge_branch else None
         map_size = (config.image_size // 2 - 4) // 2
         self.head = nn.Sequential(
             nn.Flatten(),
@@ -100,6 +102,8 @@ class LeNetForImageClassification(LeNetPreTrainedModel):
         """Float [B, C, H, W] in 0..1 -> feature map [B, D, h, w]; 16 x 5 x 5 by default."""
         if self.config.color_canonicalization:
             pixel_values = canonicalize_colors(pixel_values).expand_as(pixel_values)
+        if self.config.edge_structure != "none":
+            pixel_values = edge_structure(pixel_values, self.config.edge_structure)
         features = self.input_norm(pixel_values)
         features = self.pool(F.relu(self.norm1(self.conv1(features))))
         features = self.pool(F.relu(self.norm2(self.conv2(features))))

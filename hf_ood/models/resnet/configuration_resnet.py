@@ -20,6 +20,8 @@ class SmallResNetConfig(ResNetConfig):
             image to mean 0 and variance 1 (report, equations 10-11, at the input).
         color_canonicalization (`bool`, *optional*, defaults to `False`): Replace each image by the grey
             image that its colours are an affine copy of; see `canonicalize_colors`.
+        edge_structure (`str`, *optional*, defaults to `"none"`): Replace each image by its edges without
+            colours and contrast, `"magnitude"` or `"tensor"`; see `edge_structure`.
     """
 
     model_type = "ood_resnet"
@@ -31,6 +33,7 @@ class SmallResNetConfig(ResNetConfig):
     stem_stride: int = 1
     instance_norm: bool = False
     color_canonicalization: bool = False
+    edge_structure: str = "none"
 
 
 __all__ = ["SmallResNetConfig"]

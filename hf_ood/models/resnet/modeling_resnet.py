@@ -9,6 +9,7 @@ from transformers.models.resnet.modeling_resnet import ResNetConvLayer, ResNetMo
 
 from .color_canonicalization import canonicalize_colors
 from .configuration_resnet import SmallResNetConfig
+from .edge_structure import CHANNELS, edge_structure
 
 
 class SmallResNetForImageClassification(ResNetPreTrainedModel):
@@ -23,10 +24,11 @@ class SmallResNetForImageClassification(ResNetPreTrainedModel):
 
     def __init__(self, config: SmallResNetConfig):
         super().__init__(config)
-        self.input_norm = nn.InstanceNorm2d(config.num_channels) if config.instance_norm else nn.Identity()
+        channels = CHANNELS.get(config.edge_structure, config.num_channels)
+        self.input_norm = nn.InstanceNorm2d(channels) if config.instance_norm else nn.Identity()
         self.resnet = ResNetModel(config)
         self.resnet.embedder = ResNetConvLayer(  # type: ignore[assignment]
-            config.num_channels, config.embedding_size, kernel_size=3, stride=config.stem_stride
+            channels, config.embedding_size, kernel_size=3, stride=config.stem_stride
         )
         self.classifier = nn.Linear(config.hidden_sizes[-1], config.num_labels or 2)
         self.post_init()
@@ -35,6 +37,8 @@ class SmallResNetForImageClassification(ResNetPreTrainedModel):
         """Float [B, C, H, W] in 0..1 -> feature map [B, D, h, w]; 512 x 4 x 4 by default."""
         if self.config.color_canonicalization:
             pixel_values = canonicalize_colors(pixel_values).expand_as(pixel_values)
+        if self.config.edge_structure != "none":
+            pixel_values = edge_structure(pixel_values, self.config.edge_structure)
         return self.resnet.encoder(self.resnet.embedder(self.input_norm(pixel_values))).last_hidden_state
 
     def forward_head(self, features: Tensor) -> Tensor:
