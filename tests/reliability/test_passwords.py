@@ -9,7 +9,7 @@ from hf_ood.runs.published_command import command_line
 
 pytest.importorskip("optuna", reason="sweeps need hf_ood[sweep]")
 
-from hf_ood.cli.sweep import main  # noqa: E402
+from hf_ood.cli.sweep import main
 
 SECRET = "s3cr3tW0rd"
 ADDRESSES = [
