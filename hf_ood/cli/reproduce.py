@@ -21,6 +21,7 @@ from ..reporting.terminal import say
 from ..resources import RECIPES
 from ..runs.cores import cores
 from .funnel import add_debug, one_message
+from .signals import one_sentence
 
 DESCRIPTION = """\
 Carry out studies and write tables, figures and one page.
@@ -38,7 +39,7 @@ commands may share a folder of runs: each run is done by one of them. A run uses
 numbers do not depend on how many run side by side: as many workers as cores use the whole machine."""
 
 
-INTERRUPTED = 130  # exit status, as shells have it
+KEPT = "Finished runs are kept: the same command goes on."
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -102,7 +103,7 @@ def positive(text: str) -> int:
 
 @one_message
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns 0, 1 when a run failed, or 130 after Ctrl-C."""
+    """Returns 0, or 1 when a run failed."""
     parser = make_parser()
     arguments = parser.parse_args(argv)
     console = Console(highlight=False, soft_wrap=True)
@@ -141,11 +142,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         carry_out = EXECUTORS[arguments.executor]
         events = carry_out(left, arguments.runs_dir, arguments.workers, arguments.address or "auto")
-        try:
+        with one_sentence(KEPT):
             failed = follow(events, len(left), arguments.runs_dir, console)
-        except KeyboardInterrupt:
-            console.print("Interrupted. Finished runs are kept: the same command goes on.")
-            return INTERRUPTED
         for study in studies:
             keep(study, plans[study.name], arguments.runs_dir, arguments.results_dir / arguments.budget)
             write_cards(study, plans[study.name], arguments.runs_dir, arguments.cards_dir, arguments.budget)

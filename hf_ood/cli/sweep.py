@@ -30,7 +30,8 @@ from ..runs.cores import cores
 from ..runs.recipe import read_recipe
 from ..runs.settings import Settings, canonical
 from .funnel import add_debug, one_message
-from .reproduce import INTERRUPTED, positive, print_estimate
+from .reproduce import KEPT, positive, print_estimate
+from .signals import one_sentence
 
 TEST_SPLIT = "test_split"
 DESCRIPTION = """\
@@ -97,7 +98,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 @one_message
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns 0, 1 when a run failed, or 130 after Ctrl-C."""
+    """Returns 0, or 1 when a run failed."""
     arguments = make_parser().parse_args(argv)
     console = Console(highlight=False, soft_wrap=True)
     plan = make_plan(arguments)
@@ -122,13 +123,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     guide, root, seeds = plan.protocols[0], arguments.runs_dir, arguments.seeds
     at_once = arguments.trials if arguments.sampler == "random" else workers
-    try:
+    with one_sentence(KEPT):
         failed = carry_on(
             plan, arguments.methods, trials, arguments.trials, seeds, at_once, guide, root, carry_out
         )
-    except KeyboardInterrupt:
-        console.print("Interrupted. Finished runs are kept: the same command goes on.")
-        return INTERRUPTED
     page = report(plan, arguments.methods, trials, seeds, root, folder, console)
     say(console, f"tables: {page}" if page else "No trial is complete.")
     for message in failed:

@@ -82,12 +82,14 @@ def test_two_processes_share_the_runs_and_one_takes_over_when_the_other_is_kille
 
 
 @pytest.mark.nightly
-def test_ctrl_c_ends_the_workers_and_says_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_ends_the_workers_and_says_how_to_go_on(name: str, tmp_path: Path) -> None:
     output = tmp_path / "output.txt"
     process = start(command(tmp_path, "runs", "out", "--executor", "workers", "--workers", "2"), output)
     wait_for(lambda: list((tmp_path / "runs").rglob("arguments.yaml")))
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
+    number = getattr(signal, name)
+    process.send_signal(number)
+    assert process.wait(60) == 128 + number
     wait_for(lambda: not alive(process.pid))
     assert "the same command goes on" in output.read_text() and "Traceback" not in output.read_text()
     assert len(results(tmp_path)) < 4
