@@ -1,4 +1,4 @@
-"""What the data look like: a row of images for each environment, and edge maps."""
+"""What the data look like: a row of images for each environment, and their edges."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..data import EnvironmentDataset, collate
+from ..models.lenet.edge_structure import edge_structure
 from ..models.lenet.modeling_lenet import SobelEdges
 from ..names import plot_text
 
@@ -29,6 +30,17 @@ def draw_edges(dataset: EnvironmentDataset, columns: int = 12) -> Figure:
     images = _images(dataset, torch.arange(min(columns, len(dataset))))
     edges = SobelEdges()(images).amax(1, keepdim=True).expand(-1, 3, -1, -1)
     return _draw_rows([("images", images), ("edges", edges / edges.amax((1, 2, 3), keepdim=True))])
+
+
+def draw_edge_structure(dataset: EnvironmentDataset, columns: int = 12) -> Figure:
+    """Images, and the components of their colour structure tensor: of 1 white, of -1 black."""
+    images = _images(dataset, torch.arange(min(columns, len(dataset))))
+    tensor = (edge_structure(images) + 1) / 2
+    magnitude = edge_structure(images, "magnitude")
+    parts = {"magnitude": magnitude, "xx": tensor[:, :1], "yy": tensor[:, 1:2], "xy": tensor[:, 2:]}
+    return _draw_rows(
+        [("images", images), *((name, part.expand(-1, 3, -1, -1)) for name, part in parts.items())]
+    )
 
 
 def _images(dataset: EnvironmentDataset, rows: Tensor) -> Tensor:

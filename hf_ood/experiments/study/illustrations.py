@@ -8,7 +8,7 @@ from pathlib import Path
 from ...data import colored_mnist_tensors
 from ...data.colored_mnist import CONFIGURATIONS
 from ...json_files import read_object
-from ...reporting.samples import draw_edges, draw_samples
+from ...reporting.samples import draw_edge_structure, draw_edges, draw_samples
 from ...reporting.shift import REPORT_FILE, draw_shifts
 from ...reporting.summaries import Illustration
 
@@ -25,15 +25,24 @@ FIGURES = {
 
 @lru_cache
 def illustrations() -> list[Illustration]:
-    """Samples of every data set by environment, and edge maps (figure 14)."""
+    """Samples of every data set by environment, edge maps (figure 14), and edges without colours."""
     pictures = []
     for name, description in CONFIGURATIONS.items():
         splits = colored_mnist_tensors(name)
         shown = {split: splits[split] for split in ("train", "test")}
         title = f"{FIGURES[name]}: {name}"
         pictures.append(Illustration(f"samples_{name}", title, draw_samples(shown), description))
-    edges = draw_edges(colored_mnist_tensors("unseen_colors")["test"])
-    return [*pictures, Illustration("figure_14", "Figure 14: images and their edge maps", edges)]
+    test = colored_mnist_tensors("unseen_colors")["test"]
+    return [
+        *pictures,
+        Illustration("figure_14", "Figure 14: images and their edge maps", draw_edges(test)),
+        Illustration(
+            "edge_structure",
+            "Beyond the report: the edge structure, without colours and contrast",
+            draw_edge_structure(test),
+            "Grey is 0, white 1, black -1; the magnitude is black at 0. Other colours give the same.",
+        ),
+    ]
 
 
 def shift_illustration(results_dir: Path) -> list[Illustration]:
