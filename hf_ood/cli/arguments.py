@@ -7,7 +7,7 @@ import sys
 from argparse import SUPPRESS, Action
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ class Parsed:
         """Of several methods or seeds: their runs, and the folder that they share."""
         with told_to_the_user():
             try:
-                runs, folder = split_up(self.recipe.settings)
+                runs, folder = split_up(self.recipe.settings, self.recipe.beside)
             except SettingsError as error:
                 raise ValueError(f"{self.recipe.where(error.path)}: {error}") from error
             specs = [Recipe(self.recipe.file, run, self.recipe.lines).spec() for run in runs]
@@ -126,7 +126,7 @@ def _with_flags(recipe: Recipe, given: Settings) -> Recipe:
             merge(canonical(stage), changeable(given)) if isinstance(stage, dict) else stage
             for stage in settings[STAGES]
         ]
-    return Recipe(recipe.file, settings, recipe.lines)
+    return replace(recipe, settings=settings)
 
 
 def take_model_config(tokens: Sequence[str]) -> tuple[list[str], dict[str, Any]]:

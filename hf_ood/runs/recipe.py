@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..yaml_files import KeyPath, read_mapping
 from .settings import Settings, SettingsError, spec_from_settings
 from .spec import RunSpec
 
+BESIDE = "beside"
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a file says, and in which line; `lines`: by the path to a setting, as `("irm", "l2")`."""
+    """What a file says, and in which line; `lines`: by the path to a setting, as `("irm", "l2")`.
+
+    `beside`: further runs of a comparison, by name: the settings in which each differs.
+    """
 
     file: str
     settings: Settings
     lines: dict[KeyPath, int]
+    beside: dict[str, Settings] = field(default_factory=dict)
 
     def where(self, path: Sequence[str | int]) -> str:
         """`quickstart.yaml, line 7`: the line of a setting, or of the nearest one that holds it."""
@@ -40,4 +46,8 @@ def read_recipe(file: Path | str) -> Recipe:
     """Raises `ValueError`, with the line, for what is not YAML, for a key that comes twice, and for a file
     that is no mapping; `OSError` for a file that cannot be read."""
     content, lines = read_mapping(file)
-    return Recipe(str(file), content, lines)
+    recipe = Recipe(str(file), content, lines)
+    beside = content.pop(BESIDE, {})
+    if not isinstance(beside, dict) or not all(isinstance(entry, dict) for entry in beside.values()):
+        raise ValueError(f"{recipe.where([BESIDE])}: {BESIDE} must be runs by name, each with its settings.")
+    return replace(recipe, beside=beside)

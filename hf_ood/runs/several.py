@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..methods.registry import method_parts
-from .settings import STAGES, Settings, SettingsError, canonical
+from ..names import file_name
+from .settings import STAGES, Settings, SettingsError, canonical, merge
 
 SEEDS = "seeds"
 
@@ -18,8 +19,12 @@ def is_several(settings: Mapping[str, Any]) -> bool:
     return SEEDS in settings or isinstance(settings.get("method"), list)
 
 
-def split_up(settings: Mapping[str, Any]) -> tuple[list[Settings], Path]:
+def split_up(
+    settings: Mapping[str, Any], beside: Mapping[str, Settings] | None = None
+) -> tuple[list[Settings], Path]:
     """`method: [erm, irm]` and `seeds: 3` -> the settings of each run, seed by seed, and their common folder.
+
+    `beside`: further runs by name, each with the settings in which it differs.
 
     Each run has a folder of its own in the common one: `output_dir`, or `runs/<hash of the settings>`. Raises
     `SettingsError` for what does not go together.
@@ -39,14 +44,15 @@ def split_up(settings: Mapping[str, Any]) -> tuple[list[Settings], Path]:
         raise SettingsError(f"{SEEDS} are 0, 1, ...: leave seed out.", ["seed"])
     for method in methods:
         method_parts(method)
+    changes: dict[str, Settings] = {method: {"method": method} for method in methods}
+    changes |= {name: canonical(entry) for name, entry in (beside or {}).items()}
     folder = Path(whole.pop("output_dir", None) or _default_folder(whole, methods))
-    runs = [
-        {**whole, "method": method, "seed": whole.get("seed", seed)}
-        for seed in range(number)
-        for method in methods
-    ]
-    for run in runs:
-        run["output_dir"] = str(folder / f"{run['method'].replace('+', '-')}-seed{run['seed']}")
+    runs = []
+    for seed in range(number):
+        for name, change in changes.items():
+            own = {"method": "erm", **merge(whole, change), "seed": whole.get("seed", seed)}
+            own["output_dir"] = str(folder / f"{file_name(name.replace('+', '-'))}-seed{own['seed']}")
+            runs.append(own)
     return runs, folder
 
 

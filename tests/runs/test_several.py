@@ -10,6 +10,8 @@ import pytest
 from hf_ood.cli.train import main
 from hf_ood.errors import UsageError
 from hf_ood.evaluation.comparison import Comparison
+from hf_ood.resources import recipe_file
+from hf_ood.runs.recipe import read_recipe
 from hf_ood.runs.several import is_several, split_up
 
 SMALL = (
@@ -28,6 +30,21 @@ def test_each_method_and_seed_has_a_run_and_a_folder() -> None:
         ("irm+rsc", 1, "runs/both/irm-rsc-seed1"),
     ]
     assert not is_several({"method": "erm"}) and is_several({"seeds": 1})
+
+
+def test_what_is_beside_is_a_run_of_the_comparison(tmp_path: Path) -> None:
+    settings = {"method": ["erm", "irm"], "lenet": {"instance_norm": True}, "output_dir": "runs/all"}
+    runs, _ = split_up(settings, {"edges": {"lenet": {"edge_structure": "tensor"}}})
+    assert [run["output_dir"] for run in runs] == [
+        f"runs/all/{name}-seed0" for name in ("erm", "irm", "edges")
+    ]
+    assert runs[2]["method"] == "erm"
+    assert runs[2]["lenet"] == {"instance_norm": True, "edge_structure": "tensor"}
+    (tmp_path / "recipe.yaml").write_text("method: erm\nbeside: [edges]\n")
+    with pytest.raises(ValueError, match=r"recipe.yaml, line 2: beside must be runs by name"):
+        read_recipe(tmp_path / "recipe.yaml")
+    quickstart = read_recipe(recipe_file("quickstart"))
+    assert quickstart.beside and "beside" not in quickstart.settings  # a single run has nothing beside it
 
 
 @pytest.mark.parametrize(
