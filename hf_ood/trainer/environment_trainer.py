@@ -470,7 +470,9 @@ class EnvironmentTrainer(Checkpointing, EnvironmentEvaluation):
         elif "train_loss" in logs:
             self._require_finite()
             logs = {**logs, "train_loss": self._mean_loss()}
-        super().log(defined(logs), start_time)
+        shown = defined(logs)
+        super().log(shown, start_time)
+        logs |= {name: value for name, value in shown.items() if name not in logs}  # what trainers below add
 
     # Evaluation
 

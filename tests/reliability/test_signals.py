@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,20 @@ from hf_ood.trainer.stop_on_signal import StoppedBySignal
 SCRIPT = Path(__file__).parent / "signalled_run.py"
 TRAINING, VALIDATION = make_dataset((24, 24, 24)), make_dataset((8, 8, 8), seed=1)  # 3 steps an epoch
 STOPS = {"TERM": StoppedBySignal, "HUP": StoppedBySignal, "INT": KeyboardInterrupt}
+
+
+@pytest.fixture(autouse=True)
+def _listening() -> Iterator[None]:
+    """A test run that was started in the background ignores Ctrl-C, and one under nohup SIGHUP."""
+    usual = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGHUP: signal.SIG_DFL,
+        signal.SIGTERM: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 class Sends(TrainerCallback):

@@ -10,6 +10,7 @@ from transformers import Trainer
 
 import hf_ood
 from hf_ood.trainer import contract
+from hf_ood.trainer.checkpointing import Checkpointing
 from hf_ood.trainer.environment_evaluation import EnvironmentEvaluation
 from hf_ood.trainer.environment_trainer import EnvironmentTrainer
 from hf_ood.trainer.resuming import Resuming
@@ -41,7 +42,7 @@ def test_every_private_name_that_is_used_is_listed() -> None:
 
 def test_overridden_names_are_overridden_with_trainers_parameters() -> None:
     for name in contract.OVERRIDDEN:
-        classes = (EnvironmentTrainer, Resuming, EnvironmentEvaluation)
+        classes = (EnvironmentTrainer, Checkpointing, Resuming, EnvironmentEvaluation)
         assert any(name in vars(own) for own in classes), name
     assert contract.differences() == []
 

@@ -176,7 +176,7 @@ def test_a_mixed_regression_has_the_gradient_of_the_error_at_the_mixed_target(tm
     trainer = OODTrainer(model, args, mixing=Fixed(), train_dataset=data)
     trainer.train()
     order = torch.tensor(list(trainer._get_train_sampler()))
-    vectors, targets = data.columns["pixel_values"][order].double(), data.labels[order].double()
+    vectors, targets = data.columns["inputs"][order].double(), data.labels[order].double()
     vectors, targets = (0.3 * part + 0.7 * part.flip(0) for part in (vectors, targets))
     errors = (vectors @ weights.T)[:, 0] - targets
     gradient = 2 * (errors[:, None] * vectors).mean(0, keepdim=True)
@@ -187,7 +187,7 @@ def test_a_mixed_regression_has_the_gradient_of_the_error_at_the_mixed_target(tm
 
 def make_linear(data: EnvironmentDataset) -> LinearForImageClassification:
     set_seed(0)
-    features = data.columns["pixel_values"].shape[1]
+    features = data.columns["inputs"].shape[1]
     return LinearForImageClassification(LinearConfig(num_features=features, num_labels=1))
 
 
