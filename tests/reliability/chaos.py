@@ -74,13 +74,13 @@ HANGS = 300.0  # seconds after which a trial will not end by itself
 
 
 def training(method: str) -> Start:
-    """Eight steps of a small network, with a checkpoint and an evaluation every other step."""
+    """Eight steps of a small network, with a checkpoint every other one, and evaluations."""
     data, validation = make_dataset((24, 24, 24)), make_dataset((8, 8, 8), seed=1)
     options = {name: OPTIONS[name] for name in method.split("+") if name in OPTIONS}
 
     def start(folder: Path, resume: bool) -> None:
         set_seed(0)
-        often = {"save_strategy": "steps", "save_steps": 2, "eval_strategy": "steps", "eval_steps": 2}
+        often = {"save_strategy": "steps", "save_steps": 2, "eval_strategy": "steps", "eval_steps": 4}
         args = make_args(folder, max_steps=8, logging_steps=3, report_to="none", **often)
         built = vars(build_method(method, options))
         trainer = OODTrainer(make_model(), args, **built, train_dataset=data, eval_dataset=validation)
@@ -297,7 +297,9 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", type=float, help="how long, over all families in turn")
-    parser.add_argument("--kills", type=int, default=20, help="without --minutes: of each family")
+    parser.add_argument(
+        "--kills", type=int, default=20, help="without --minutes: of each kind of method, half of a command"
+    )
     parser.add_argument("--few", action="store_true", help=f"only {', '.join(FEW)}")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
@@ -305,11 +307,12 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
         room = Path(scratch)
         chosen = [(name, start) for name, start in families(room) if not given.few or name in FEW]
-        every = [trials(name, start, room, given.seed) for name, start in chosen]
+        every = {name: trials(name, start, room, given.seed) for name, start in chosen}
         if given.minutes is not None:
-            coming = in_turn(every, time.monotonic() + 60 * given.minutes)
+            coming = in_turn([*every.values()], time.monotonic() + 60 * given.minutes)
         else:
-            coming = itertools.chain.from_iterable(by_kills(family, given.kills) for family in every)
+            number = {name: given.kills // 2 if name in COMMANDS else given.kills for name in every}
+            coming = itertools.chain.from_iterable(by_kills(every[name], number[name]) for name in every)
         for each in coming:
             finished.append(each)
             if each.end == "lost":
