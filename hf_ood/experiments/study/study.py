@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ...errors import unknown_name
+from ...evaluation.verdicts import MARGIN
 from ...runs.settings import Settings, merge
 from ...yaml_files import KeyPath, read_mapping
 from ..keyed_run import Run, used
@@ -23,6 +24,7 @@ class Claim:
     """`better` has the larger `measure` than `than` (smaller squared error), says the report in these words.
 
     `than_measure`: what is read of `than`, if not the same measure (a stage's figure against the final one).
+    `margin`: what counts as no difference, where that is not the study's.
     """
 
     text: str
@@ -30,6 +32,7 @@ class Claim:
     than: str
     measure: str = "mean_accuracy"
     than_measure: str | None = None
+    margin: float | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,9 @@ class Study:
     the name of an environment (its accuracy), or one of these in another configuration that is tested too
     (`fixed_colors/mean_accuracy`) or after a stage (`pretrain/mean_accuracy`; an arm without stages has
     none).
-    `report`: the report's own figures in percent, by arm and measure. `claims`: comparisons that the report
+    `report`: the report's own figures in percent, by arm and measure; `source` says whose they are, if not
+    the report's, `report_runs` of how many runs they are the mean, `also_printed` what others print, by
+    source. `margin`: how many points still count as no difference. `claims`: comparisons that the report
     makes. `selection`: how hyper-parameters could be chosen among the arms. `pictures`: what runs leave
     behind that the page shows. `cards`: arms of which `model_cards/` holds a card. `explain`: look
     into every run with Grad-CAM; `digit_share` (its share on the digit) and `digit_area` (that of an even
@@ -89,6 +94,10 @@ class Study:
     budgets: Mapping[str, Settings] = field(default_factory=dict)
     measures: Sequence[str] = ("mean_accuracy",)
     report: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    source: str = "report"
+    report_runs: int = 1
+    also_printed: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    margin: float = MARGIN
     claims: Sequence[Claim] = ()
     selection: Selection | None = None
     pictures: Sequence[Picture] = ()
@@ -97,6 +106,10 @@ class Study:
     order: int = 100
     curve: str | None = None
     note: str = ""
+
+    def seeds(self, budget: str) -> int:
+        """How many the study states."""
+        return self.budgets.get(budget, {}).get("seeds", 5)
 
     def runs(self, budget: str, seeds: int | None = None, only: Sequence[str] = ()) -> list[Run]:
         """Seed by seed, so that an interrupted study has whole comparisons.
@@ -109,11 +122,10 @@ class Study:
             if arm not in self.arms:
                 raise ValueError(unknown_name("arm", arm, list(self.arms)))
         extra = dict(self.budgets.get(budget, {}))
-        count = seeds or extra.pop("seeds", 5)
         extra.pop("seeds", None)
         return [
             Run(self.name, arm, seed, used(merge(self.settings, extra, changes or {})), self.explain)
-            for seed in range(count)
+            for seed in range(seeds or self.seeds(budget))
             for arm, changes in self.arms.items()
             if not only or arm in only
         ]
@@ -136,6 +148,7 @@ def load_study(path: Path) -> Study:
     study = _checked(path, content, lines)
     claims, selection = study.claims, study.selection
     arms = [arm for claim in claims for arm in (claim.better, claim.than)]
+    arms += [arm for printed in (study.report, *study.also_printed.values()) for arm in printed]
     arms += [*study.cards, *(picture.arm for picture in study.pictures)]
     measures = [name for claim in claims for name in (claim.measure, claim.than_measure) if name]
     if selection:

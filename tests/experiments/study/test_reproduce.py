@@ -58,10 +58,11 @@ def test_a_damaged_result_is_reported_and_run_again(
     file = sorted((whole / "runs").rglob("fixed_colors-erm-seed1*/results.json"))[0]
     text = file.read_text()
     file.write_text(text[: len(text) // 2] if damage == "cut" else text.replace('"seed": 1', '"seed": 0'))
-    assert main(command(whole, "runs", "out", "--executor", "in_process")) == 0
+    out = f"without rows, {damage}"
+    assert main(command(whole, "runs", out, "--executor", "in_process")) == 0
     shown = capsys.readouterr().out
     assert "run again:" in shown and str(file) in shown and "3 of 4 runs are finished" in shown
-    pd.testing.assert_frame_equal(values(whole / "out"), good)
+    pd.testing.assert_frame_equal(values(whole / out), good)
 
 
 def test_a_run_that_fails_is_named_and_the_rest_goes_on(

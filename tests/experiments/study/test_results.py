@@ -39,7 +39,7 @@ VALUES = {
 
 def table(study: str = "small", cpu_seconds: float = 1800.0) -> pd.DataFrame:
     rows = [
-        (study, arm, seed, name, float(value), f"{arm} {seed}", cpu_seconds)
+        (study, arm, seed, name, float(value), "settings", f"{arm} {seed}", "commit", cpu_seconds)
         for (arm, name), seeds in VALUES.items()
         for seed, value in enumerate(seeds)
     ]

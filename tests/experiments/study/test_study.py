@@ -88,20 +88,23 @@ def test_a_measure_may_be_a_stages() -> None:
 def test_a_claim_may_compare_two_measures_of_one_arm() -> None:
     before, after = "pretrain/mean_accuracy", "mean_accuracy"
     claim = Claim("harms", better="VAE", measure=before, than="VAE", than_measure=after)
-    study = replace(STUDY, arms={"VAE": {}, "LeNet": {}}, measures=[before, after], claims=[claim])
+    stages = [{"name": "pretrain"}, {"name": "finetune"}]
+    study = replace(
+        STUDY, arms={"VAE": {"stages": stages}, "LeNet": {}}, measures=[before, after], claims=[claim]
+    )
     values = {
         ("VAE", before): (70.0, 72.0, 71.0),
         ("VAE", after): (60.0, 63.0, 61.0),
         ("LeNet", after): (1, 2, 3),
     }
     rows = [
-        ("colours", arm, seed, name, value, "key", 1.0)
+        ("colours", arm, seed, name, value, "settings", "key", "commit", 1.0)
         for (arm, name), seeds in values.items()
         for seed, value in enumerate(seeds)
     ]
     summary = summarize(study, pd.DataFrame(rows, columns=COLUMNS), "quick", Path("nowhere"))
     assert summary.claims[0].measure == "pretrain/mean_accuracy - mean_accuracy"
-    assert (summary.claims[0].better, summary.claims[0].than) == (f"VAE: {before}", f"VAE: {after}")
+    assert (summary.claims[0].better, summary.claims[0].than) == ("VAE after pretrain", "VAE after finetune")
     assert summary.claims[0].difference.mean == pytest.approx(29 / 3)
     assert summary.claims[0].verdict == "holds"
     assert [set(row.measures) for row in summary.rows] == [{before, after}, {after}]
@@ -143,7 +146,7 @@ def test_less_is_better_of_a_squared_error() -> None:
     study = replace(STUDY, measures=["mean_squared_error", "mean_accuracy"], claims=[claim])
     values = {"ERM": (13.0, 14.0, 13.5), "IRM": (11.0, 11.5, 11.2)}
     rows = [
-        ("colours", arm, seed, "mean_squared_error", value, "key", 1.0)
+        ("colours", arm, seed, "mean_squared_error", value, "settings", "key", "commit", 1.0)
         for arm, seeds in values.items()
         for seed, value in enumerate(seeds)
     ]
