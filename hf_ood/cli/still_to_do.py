@@ -32,14 +32,14 @@ def print_expected(
 ) -> None:
     """How long what is left will take: by what such runs took before, or by a few timed steps where the
     budget is worth that."""
-    if not standing.left:
-        return
     workers = 1 if arguments.executor == "in_process" else arguments.workers or cores()
     if arguments.executor == "workers" and (arguments.workers or 1) > cores():
         console.print(
             f"[yellow]--workers {arguments.workers} on {cores()} cores:[/] a run uses one thread, "
             "so more workers than cores only slow each other down."
         )
+    if not standing.left:
+        return
     costs = known_costs(standing, plans)
     if arguments.dry_run:
         print_estimate(standing.left, workers, console, costs)

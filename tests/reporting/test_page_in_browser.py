@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from hf_ood.evaluation.verdicts import Verdict, interval
+from hf_ood.evaluation.verdicts import Place, Verdict, interval
 from hf_ood.reporting.studies import write_page
 from hf_ood.reporting.study_figure import draw_study
-from hf_ood.reporting.summaries import ClaimRow, Curve, Illustration, StudySummary, TableRow
+from hf_ood.reporting.summaries import ClaimRow, Curve, Illustration, PrintedRow, StudySummary, TableRow
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (  # without the size of the window
@@ -36,6 +36,9 @@ window.addEventListener("load", () => {
     broken: links.filter(name => !document.getElementById(name)), links: links.length,
     width: window.innerWidth, content: document.documentElement.scrollWidth,
     verdicts: [...document.querySelectorAll("td.verdict")].map(cell => cell.getBoundingClientRect().right),
+    visible: [...document.querySelectorAll("td.verdict")].map(cell => {
+      const [box, inside] = [cell.closest(".wide"), cell].map(part => part.getBoundingClientRect());
+      return box.left <= inside.left && inside.right <= box.right && inside.width > 0; }),
     second: [...document.querySelectorAll("th.verdict")].every(cell => cell.cellIndex === 1),
     cut: [...document.querySelectorAll(".wide")].filter(box => box.scrollWidth > box.clientWidth).length });
 });
@@ -60,6 +63,10 @@ def make_summary(measures: int = 2) -> StudySummary:
         choices=[],
         curves=[Curve("ERM", [1.0, 2.0], [values, values])],
         pictures=[Illustration("small-picture", "A picture of a run", figure)],
+        printed=[PrintedRow(long, names[0], "report", 80.0, values, Place.BELOW)],
+        seeds=(3, 3),
+        planned=5,
+        commits=["0123456789", ""],
     )
 
 
@@ -93,16 +100,28 @@ def test_a_browser_shows_every_figure_and_link(tmp_path: Path) -> None:
     assert "<script" not in page.read_text()
     found = in_a_browser(page, 390, tmp_path)
     assert found["title"] == "Colored MNIST, reproduced"
-    assert len(found["images"]) == 3 and all(found["images"])
+    assert len(found["images"]) == 4 and all(found["images"])
     assert found["links"] == 3 and found["broken"] == []
     assert found["content"] <= found["width"] <= 500  # nothing sticks out on a phone
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [1024, 390])
+def test_every_verdict_is_in_sight_without_scrolling(width: int, tmp_path: Path) -> None:
+    """Of claims and of printed figures, by bounding boxes, in the window and in the box that scrolls."""
+    page = write_page([make_summary(measures=4)], [], tmp_path)
+    found = in_a_browser(page, width, tmp_path)
+    assert len(found["verdicts"]) == 3 and found["second"]
+    assert all(right <= min(width, found["width"]) for right in found["verdicts"])
+    assert found["visible"] == [True] * 3
+    assert found["content"] <= found["width"]
 
 
 @needs_browser
 def test_verdicts_and_wide_tables_fit_a_window_of_1300_pixels(tmp_path: Path) -> None:
     """The verdict is the second column; four measures with their curves, as in Table 2, need no scrolling."""
     found = in_a_browser(write_page([make_summary(measures=4)], [], tmp_path), 1300, tmp_path)
-    assert len(found["verdicts"]) == 2 and found["second"]
+    assert len(found["verdicts"]) == 3 and found["second"]
     assert all(right < 1000 for right in found["verdicts"])
     assert found["cut"] == 0 and found["content"] <= found["width"]
 
@@ -111,4 +130,4 @@ def test_a_study_of_many_measures_is_drawn_in_rows() -> None:
     figure = draw_study(make_summary(measures=4))
     assert len(figure.axes) == 5 and figure.get_figwidth() <= 10.5
     lines = [axes.get_subplotspec().rowspan.start for axes in figure.axes]  # type: ignore[union-attr]
-    assert lines == [0, 0, 0, 1, 1]
+    assert lines == [0, 0, 0, 1, 2]

@@ -15,6 +15,7 @@ from .table import COLUMNS, PER_SEED, collect
 
 TEXTS = ("study", "arm", "measure", "settings", "key", "commit")  # also where they look like numbers
 NUMBERS = ("value", "cpu_seconds")
+SINCE = ("settings", "commit")  # columns that earlier tables do not have
 
 
 def read_table(file: Path) -> pd.DataFrame:
@@ -27,9 +28,8 @@ def read_table(file: Path) -> pd.DataFrame:
             keep_default_na=False,
             na_values=dict.fromkeys(NUMBERS, ""),
         )
-        table = table.astype({"seed": int, **dict.fromkeys(NUMBERS, float)})
-        table = table.reindex(columns=COLUMNS)
-        return table.fillna(dict.fromkeys(TEXTS, ""))
+        table = table.assign(**{name: "" for name in SINCE if name not in table})
+        return table[COLUMNS].astype({"seed": int, **dict.fromkeys(NUMBERS, float)})
     except (ValueError, KeyError) as error:
         raise ValueError(
             f"{file} is no table of a study ({error}). Bring it back (git checkout), or delete it to have "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from ...yaml_files import KeyPath, read_mapping
 from ..keyed_run import Run, used
 
 BUDGETS = ("quick", "full")
+LEFT_OUT = "left_out"  # of a selection's rules
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,29 @@ class Selection:
     """Which arm of each group a rule would choose, and what it is worth.
 
     `groups`: arms to choose among, by method. `rules`: the measure that chooses (its mean over seeds), by a
-    name that says whether it is an oracle. `measure`: what is then reported.
+    name that says whether it is an oracle; `left_out` is the `measure` on an environment that a run left out
+    of its training, mean over those of `leave_out`: each candidate then has an arm more for each of them.
+    `measure`: what is then reported.
     """
 
     groups: Mapping[str, Sequence[str]]
     rules: Mapping[str, str]
     measure: str = "mean_accuracy"
+    leave_out: Sequence[str] = ()
+
+    def folds(self, arm: str) -> list[str]:
+        """The arms that train without one environment each."""
+        return [f"{arm}, left out: {environment}" for environment in self.leave_out]
+
+    def fold_arms(self, arms: Mapping[str, Settings]) -> dict[str, Settings]:
+        """What each of these arms changes."""
+        found = {}
+        for arm in dict.fromkeys(arm for group in self.groups.values() for arm in group):
+            for fold, environment in zip(self.folds(arm), self.leave_out, strict=True):
+                others = [name for name in self.leave_out if name != environment]
+                split = {"train_environments": others, "test_environments": [environment]}
+                found[fold] = merge(arms[arm] or {}, split)
+        return found
 
 
 @dataclass(frozen=True)
@@ -153,11 +171,14 @@ def load_study(path: Path) -> Study:
     measures = [name for claim in claims for name in (claim.measure, claim.than_measure) if name]
     if selection:
         arms += [arm for group in selection.groups.values() for arm in group]
-        measures += [*selection.rules.values(), selection.measure]
+        measures += [rule for rule in selection.rules.values() if rule != LEFT_OUT or not selection.leave_out]
+        measures += [selection.measure]
     for kind, names, known in (("arm", arms, list(study.arms)), ("measure", measures, list(study.measures))):
         for name in names:
             if name not in known:
                 raise ValueError(f"{path}: {unknown_name(kind, name, known)}")
+    if selection and selection.leave_out:
+        return replace(study, arms={**study.arms, **selection.fold_arms(study.arms)})
     return study
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean
 
 import pandas as pd
 
@@ -18,7 +19,7 @@ from ...reporting.summaries import (
     StudySummary,
     TableRow,
 )
-from .study import Claim, Selection, Study
+from .study import LEFT_OUT, Claim, Selection, Study
 
 # Of these nobody has said what is too small to matter: a point is much of a share that varies by one.
 WITHOUT_MARGIN = (*ERRORS, "digit_share", "digit_area")
@@ -136,11 +137,17 @@ def _stage(study: Study, arm: str, measure: str) -> str:
 
 
 def _choices(selection: Selection, wide: pd.DataFrame, arms: list[str]) -> Iterator[ChoiceRow]:
+    def worth(arm: str, measure: str) -> float:
+        if measure != LEFT_OUT:
+            return _interval(wide, arm, measure).mean
+        return fmean(_interval(wide, fold, selection.measure).mean for fold in selection.folds(arm))
+
     for rule, measure in selection.rules.items():
         for method, group in selection.groups.items():
+            folds = [fold for arm in group for fold in selection.folds(arm)] if measure == LEFT_OUT else []
             there = [arm for arm in group if arm in arms]
-            if there:
-                best = max(there, key=lambda arm: _interval(wide, arm, measure).mean)
+            if there and set(folds) <= set(arms):
+                best = max(there, key=lambda arm: worth(arm, measure))
                 yield ChoiceRow(rule, method, best, _interval(wide, best, selection.measure))
 
 

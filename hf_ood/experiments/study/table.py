@@ -85,6 +85,9 @@ def measure(results: dict[str, Any], name: str) -> float | None:
         return None
     if name in ("digit_share", "digit_area"):
         return sum(entry[name] for entry in results["attribution"]) / len(results["attribution"])
+    if name == "largest_predicted_share":
+        tested = [entry for entry in results["environments"].values() if entry["split"] == "test"]
+        return sum(max(entry["predicted_share"]) for entry in tested) / len(tested)
     if name == "validation_accuracy":
         entries = [entry for entry in results["environments"].values() if entry["split"] == "validation"]
         return sum(entry["accuracy"] for entry in entries) / len(entries)

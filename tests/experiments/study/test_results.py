@@ -13,6 +13,7 @@ from hf_ood.cli.explain import REPORT_FILE
 from hf_ood.experiments.keyed_run import Run, read_run
 from hf_ood.experiments.study import Study, finished, load_study, summarize
 from hf_ood.experiments.study.kept import read
+from hf_ood.experiments.study.rows import read_table
 from hf_ood.experiments.study.study import BUDGETS, Claim, Selection
 from hf_ood.experiments.study.table import COLUMNS, measure
 from hf_ood.reporting.studies import write_readme
@@ -108,7 +109,7 @@ RESULTS = ROOT / "hf_ood" / "results"
 )
 def test_committed_results_belong_to_a_study_and_are_whole(file: Path) -> None:
     study = load_study(ROOT / "hf_ood" / "recipes" / f"{file.stem}.yaml")
-    table = pd.read_csv(file, dtype={"arm": str})
+    table = read_table(file)
     assert set(table["arm"]) <= set(study.arms)
     summary = summarize(study, table, file.parent.name, RESULTS)
     least = 5 if file.parent.name == "full" else 2
