@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,6 +22,7 @@ VERDICT_COLORS = {
     Verdict.INCONCLUSIVE: "#888888",
 }
 LINEAR = 2.0  # points on either side of zero; beyond, the axis is logarithmic
+WIDEST = 52  # characters of a claim's line
 TICKS = (-100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100)
 
 
@@ -35,7 +37,7 @@ def draw_claims(claims: Sequence[Judged]) -> Figure:
     axes = figure.subplots(max(len(panels), 1), 1, squeeze=False, height_ratios=sizes)[:, 0]
     for panel, (part, unit) in zip(axes, panels, strict=False):
         _draw(panel, part)
-        panel.set_xlabel(f"A - B ({unit})", fontsize=8)
+        panel.set_xlabel(f"A - B ({unit}; logarithmic beyond ±{LINEAR:g})", fontsize=8)
     shown = [verdict for verdict in Verdict if any(each.claim.verdict is verdict for each in claims)]
     handles = [Line2D([], [], color=VERDICT_COLORS[v], marker="o", label=str(v)) for v in shown]
     open_marker = Line2D(
@@ -69,7 +71,12 @@ def _draw(axes: Axes, claims: Sequence[Judged]) -> None:
     axes.set_xticks([tick for tick in TICKS if low <= tick <= high])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set_yticks(range(len(claims)), [plot_text(each.claim.text) for each in claims], fontsize=8)
+    axes.set_yticks(range(len(claims)), [_label(each.claim.text) for each in claims], fontsize=8)
     axes.tick_params(axis="x", labelsize=8)
     axes.set_ylim(len(claims) - 0.5, -0.5)
     axes.grid(axis="x", alpha=0.3)
+
+
+def _label(text: str) -> str:
+    """A claim in lines, of which none is cut."""
+    return "\n".join(plot_text(line) for line in wrap(text, WIDEST))

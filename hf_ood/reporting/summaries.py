@@ -169,9 +169,19 @@ def judged(summaries: Sequence[StudySummary]) -> list[Judged]:
     return [Judged(study, claim, p) for (study, claim), p in zip(claims, corrected, strict=True)]
 
 
-def counts(claims: Sequence[Judged]) -> Iterator[tuple[int, str]]:
-    """How many claims have each verdict."""
-    found = Counter(each.verdict for each in claims)
-    for verdict in (*Verdict, "none: one seed"):
-        if found[verdict] or verdict in tuple(Verdict):
-            yield found[verdict], str(verdict)
+def counts(claims: Sequence[Judged]) -> Iterator[tuple[int, str, str]]:
+    """How many claims have each verdict, in words, and the verdict."""
+    found = Counter(each.claim.verdict for each in claims)
+    words: dict[Verdict | None, str] = {
+        **{verdict: str(verdict) for verdict in Verdict},
+        None: "have one seed",
+    }
+    words |= {
+        Verdict.HOLDS: "hold",
+        Verdict.REVERSED: "are reversed",
+        Verdict.NO_DIFFERENCE: "show no difference",
+    }
+    words |= {Verdict.INCONCLUSIVE: "are open (inconclusive)"}
+    for verdict, word in words.items():
+        if found[verdict] or verdict is not None:
+            yield found[verdict], word, verdict or "none"
