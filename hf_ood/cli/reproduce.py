@@ -211,7 +211,7 @@ def say_damaged(
     for file, wrong in find_damaged(studies, results).items():
         if file.stem not in made_again or file.parent.name != budget:
             raise ValueError(
-                f"{wrong}. Bring it back (git checkout), make it again, from the runs that are kept where "
-                f"there are any, with hf-ood reproduce {file.stem} --budget {file.parent.name}; or delete it."
+                f"{wrong}. Bring it back, make it again, from the runs that are kept where there are any, "
+                f"with hf-ood reproduce --study {file.stem} --budget {file.parent.name}; or delete it."
             )
         console.print(f"[yellow]made again:[/] {escape(wrong)}.")

@@ -11,30 +11,15 @@ from filelock import FileLock
 from ...files import replace_text
 from ..keyed_run import Run
 from .study import Study
-from .table import COLUMNS, PER_SEED, collect
-
-TEXTS = ("study", "arm", "measure", "settings", "key", "commit")  # also where they look like numbers
-NUMBERS = ("value", "cpu_seconds")
-SINCE = ("settings", "commit")  # columns that earlier tables do not have
+from .table import COLUMNS, PER_SEED, collect, read_table
 
 
-def read_table(file: Path) -> pd.DataFrame:
-    """A study's rows; those from before `settings` and `commit` were kept have empty ones. Raises
-    `ValueError` for what is no such table."""
+def _readable(file: Path) -> pd.DataFrame:
+    """A table, without rows where there is none or it is damaged, which the command has said."""
     try:
-        table = pd.read_csv(
-            file,
-            dtype=dict.fromkeys(TEXTS, str),
-            keep_default_na=False,
-            na_values=dict.fromkeys(NUMBERS, ""),
-        )
-        table = table.assign(**{name: "" for name in SINCE if name not in table})
-        return table[COLUMNS].astype({"seed": int, **dict.fromkeys(NUMBERS, float)})
-    except (ValueError, KeyError) as error:
-        raise ValueError(
-            f"{file} is no table of a study ({error}). Bring it back (git checkout), or delete it to have "
-            "its runs made again."
-        ) from error
+        return read_table(file)
+    except (FileNotFoundError, ValueError):
+        return pd.DataFrame(columns=COLUMNS)
 
 
 class KeptRows:
@@ -48,7 +33,7 @@ class KeptRows:
     @classmethod
     def of_folders(cls, folders: Sequence[Path]) -> KeptRows:
         """Of all tables in these folders, the first folder's before the others'."""
-        return cls(read_table(file) for folder in folders for file in sorted(folder.glob("*.csv")))
+        return cls(_readable(file) for folder in folders for file in sorted(folder.glob("*.csv")))
 
     def find(self, study: Study, run: Run, only_now: bool = False) -> pd.DataFrame | None:
         """The run's rows as rows of this study, or None where one of its measures is missing.
@@ -99,16 +84,19 @@ def rows_of(
 def merge_rows(study: Study, budget: str, old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     """A table in which new rows take the place of old ones of the same arm and seed.
 
-    Old rows of other settings than the study has now go with the first new ones: a table never mixes two
-    protocols.
+    Old rows of other settings than the study has now, or without one of its measures, go with the first new
+    ones: a table never mixes two protocols.
     """
     if new.empty:
         return old
     seeds = int(max(old["seed"].max() if len(old) else 0, new["seed"].max())) + 1
     settings = {(run.arm, run.seed): run.settings_key for run in study.runs(budget, seeds)}
     replaced = set(zip(new["arm"], new["seed"], strict=True))
+    whole = {
+        of for of, rows in old.groupby(["arm", "seed"]) if set(study.measures) <= set(rows["measure"])
+    } - replaced
     stay = [
-        (row.arm, row.seed) not in replaced and settings.get((row.arm, row.seed)) == row.settings
+        (row.arm, row.seed) in whole and settings.get((row.arm, row.seed)) == row.settings
         for row in old.itertuples()
     ]
     table = pd.concat([part for part in (old[stay], new) if len(part)], ignore_index=True)
@@ -125,7 +113,7 @@ def add_rows(study: Study, budget: str, new: pd.DataFrame, folder: Path) -> None
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{study.name}.csv"
     with FileLock(folder / f".{file.name}.lock"):
-        old = read_table(file) if file.exists() else pd.DataFrame(columns=COLUMNS)
+        old = _readable(file)
         text = merge_rows(study, budget, old, new).to_csv(index=False, float_format=PER_SEED)
         if not file.exists() or file.read_text(encoding="utf-8") != text:
             replace_text(file, text)

@@ -22,7 +22,10 @@ SUMMARIES = (
 )  # fmt: skip
 COLUMNS = ["study", "arm", "seed", "measure", "value", "settings", "key", "commit", "cpu_seconds"]
 TEXTS = ("study", "arm", "measure", "settings", "key", "commit")
-NUMBERS = ("value", "cpu_seconds")  # where not empty: a measure that an arm does not have, a cost that is lost
+NUMBERS = (
+    "value",
+    "cpu_seconds",
+)  # where not empty: a measure that an arm does not have, a cost that is lost
 SINCE = ("settings", "commit")  # columns that earlier tables do not have
 PER_SEED = "%.6g"  # how values are kept
 

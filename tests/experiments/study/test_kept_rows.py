@@ -20,8 +20,8 @@ from test_executors import start, wait_for
 from hf_ood.cli.reproduce import main
 from hf_ood.experiments.study import Study, load_study
 from hf_ood.experiments.study.kept import read
-from hf_ood.experiments.study.rows import KeptRows, add_rows, merge_rows, read_table
-from hf_ood.experiments.study.table import COLUMNS
+from hf_ood.experiments.study.rows import KeptRows, add_rows, merge_rows
+from hf_ood.experiments.study.table import COLUMNS, read_table
 from hf_ood.runs.origin import commit, commit_of
 
 IN_PROCESS = ("--executor", "in_process")
@@ -183,7 +183,8 @@ WRITE = """
 import sys
 from pathlib import Path
 from hf_ood.experiments.study import load_study
-from hf_ood.experiments.study.rows import add_rows, read_table
+from hf_ood.experiments.study.rows import add_rows
+from hf_ood.experiments.study.table import read_table
 folder = Path(sys.argv[1])
 study = load_study(folder / "recipes" / "small.yaml")
 rows = read_table(folder / "more.csv")
@@ -198,7 +199,9 @@ def test_a_table_that_cannot_be_written_stays_as_it_was(tmp_path: Path) -> None:
     add_rows(study, "quick", rows_for(study, "ERM", 0), tmp_path / "out")
     file = tmp_path / "out" / "small.csv"
     before = file.read_bytes()
-    pd.concat([rows_for(study, "ERM", seed) for seed in range(1, 60)]).to_csv(tmp_path / "more.csv")
+    pd.concat([rows_for(study, "ERM", seed) for seed in range(1, 60)]).to_csv(
+        tmp_path / "more.csv", index=False
+    )
     failed = subprocess.run(
         [sys.executable, "-c", WRITE, str(tmp_path)],
         capture_output=True,
@@ -213,7 +216,7 @@ def test_a_table_that_cannot_be_written_stays_as_it_was(tmp_path: Path) -> None:
 def test_a_damaged_table_is_named(content: str, tmp_path: Path) -> None:
     file = tmp_path / "small.csv"
     file.write_text(content)
-    with pytest.raises(ValueError, match=r"small\.csv is no table of a study"):
+    with pytest.raises(ValueError, match=r"small\.csv is damaged"):
         read_table(file)
 
 

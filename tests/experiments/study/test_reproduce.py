@@ -34,7 +34,7 @@ def test_the_tables_show_report_claim_and_verdict(whole: Path) -> None:
     ):
         assert expected in text
     page = (whole / "out" / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 11 and 'href="#small"' in page
+    assert page.count("data:image/png;base64,") == 12 and 'href="#small"' in page
     assert "http" not in page.replace("http-equiv", "")  # self-contained
 
 

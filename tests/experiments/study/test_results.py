@@ -13,9 +13,8 @@ from hf_ood.cli.explain import REPORT_FILE
 from hf_ood.experiments.keyed_run import Run, read_run
 from hf_ood.experiments.study import Study, finished, load_study, summarize
 from hf_ood.experiments.study.kept import read
-from hf_ood.experiments.study.rows import read_table
 from hf_ood.experiments.study.study import BUDGETS, Claim, Selection
-from hf_ood.experiments.study.table import COLUMNS, measure
+from hf_ood.experiments.study.table import COLUMNS, measure, read_table
 from hf_ood.reporting.studies import write_readme
 
 STUDY = Study(
