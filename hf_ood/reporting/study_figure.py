@@ -65,6 +65,11 @@ def _draw_curves(axes: Axes, summary: StudySummary, colors: dict[str, str]) -> N
             low = [value.mean - value.half_width for value in curve.values]
             high = [value.mean + value.half_width for value in curve.values]
             axes.fill_between(curve.epochs, low, high, color=color, alpha=0.12, linewidth=0)
+    for curve in summary.validation_curves:
+        means = [value.mean for value in curve.values]
+        axes.plot(curve.epochs, means, "--", linewidth=1, color=colors[curve.arm])
+    if any(curve.epochs for curve in summary.validation_curves):
+        axes.plot([], [], "--", linewidth=1, color="#444444", label="validation, training environments")
     bottom, top = axes.get_ybound()
     axes.set_ybound(max(bottom, -2), min(top, 102))
     axes.set(xlabel="epoch", ylabel="test accuracy (%)")

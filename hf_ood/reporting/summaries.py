@@ -109,6 +109,7 @@ class StudySummary:
     choices: Sequence[ChoiceRow]
     curves: Sequence[Curve]
     pictures: Sequence[Illustration]
+    validation_curves: Sequence[Curve] = ()
     printed: Sequence[PrintedRow] = ()
     seeds: tuple[int, int] = (0, 0)
     planned: int = 0

@@ -11,7 +11,7 @@ from filelock import FileLock
 from ...files import replace_text
 from ..keyed_run import Run
 from .study import Study
-from .table import COLUMNS, PER_SEED, collect, read_table
+from .table import COLUMNS, PER_SEED, VALIDATION_CURVE, collect, read_table
 
 
 def _readable(file: Path) -> pd.DataFrame:
@@ -48,7 +48,8 @@ class KeptRows:
             if only_now and key != run.key:
                 return None
             found = rows[rows["key"] == key].drop_duplicates("measure").set_index("measure", drop=False)
-            curve = [name for name in found.index if study.curve and name.startswith(f"{study.curve}@")]
+            curves = (f"{study.curve}@", f"{VALIDATION_CURVE}@") if study.curve else ()
+            curve = [name for name in found.index if name.startswith(curves)]
             if {*study.measures} <= {*found.index} and (curve or not study.curve):
                 found = found.loc[[*study.measures, *curve]].reset_index(drop=True)
                 return found.assign(study=study.name, arm=run.arm)

@@ -20,6 +20,7 @@ from ...reporting.summaries import (
     TableRow,
 )
 from .study import LEFT_OUT, Claim, Selection, Study
+from .table import VALIDATION_CURVE
 
 # Of these nobody has said what is too small to matter: a point is much of a share that varies by one.
 WITHOUT_MARGIN = (*ERRORS, "digit_share", "digit_area")
@@ -44,6 +45,7 @@ def summarize(study: Study, table: pd.DataFrame, budget: str, pictures: Path) ->
         ],
         choices=list(_choices(study.selection, wide, arms)) if study.selection else [],
         curves=[_curve(arm, wide, study.curve) for arm in arms] if study.curve else [],
+        validation_curves=[_curve(arm, wide, VALIDATION_CURVE) for arm in arms] if study.curve else [],
         pictures=[
             Illustration(
                 f"{study.name}-{picture.slug}", picture.title, pictures / picture.kept_as(study.name)

@@ -27,6 +27,7 @@ NUMBERS = (
     "cpu_seconds",
 )  # where not empty: a measure that an arm does not have, a cost that is lost
 SINCE = ("settings", "commit")  # columns that earlier tables do not have
+VALIDATION_CURVE = "validation_mean_accuracy"  # beside a study's curve: whether it has stopped rising
 PER_SEED = "%.6g"  # how values are kept
 
 
@@ -123,7 +124,9 @@ def _of_run(study: Study, run: Run, root: Path) -> Iterator[dict[str, Any]]:
     named = {name: measure(results, name) for name in study.measures}
     if study.curve:
         for record in results["history"]:
-            named[f"{study.curve}@{record['epoch']:g}"] = record[study.curve]
+            for name in (study.curve, VALIDATION_CURVE):
+                if name in record:
+                    named[f"{name}@{record['epoch']:g}"] = record[name]
     for name, value in named.items():
         yield {
             "study": study.name,
