@@ -154,7 +154,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     made_again = [] if arguments.from_results or arguments.verify else [study.name for study in studies]
     say_damaged(everything, arguments.results_dir, made_again, budget, console)
     if arguments.verify:
-        return verify(studies, arguments, console)
+        with one_sentence("The committed figures are as they were."):
+            return verify(studies, arguments, console)
     failed: list[str] = []
     if not arguments.from_results:
         folder = arguments.results_dir / budget

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,19 @@ import pytest
 from matplotlib.figure import Figure
 
 from hf_ood.evaluation.verdicts import Place, Verdict, interval
-from hf_ood.reporting.studies import write_page
+from hf_ood.reporting.claims_figure import draw_claims
+from hf_ood.reporting.studies import write_docs_page, write_page
 from hf_ood.reporting.study_figure import draw_study
-from hf_ood.reporting.summaries import ClaimRow, Curve, Illustration, PrintedRow, StudySummary, TableRow
+from hf_ood.reporting.summaries import (
+    ClaimRow,
+    Curve,
+    Illustration,
+    PrintedRow,
+    StudySummary,
+    TableRow,
+    counts,
+    judged,
+)
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (  # without the size of the window
@@ -131,3 +142,41 @@ def test_a_study_of_many_measures_is_drawn_in_rows() -> None:
     assert len(figure.axes) == 5 and figure.get_figwidth() <= 10.5
     lines = [axes.get_subplotspec().rowspan.start for axes in figure.axes]  # type: ignore[union-attr]
     assert lines == [0, 0, 0, 1, 2]
+
+
+def test_a_table_of_many_claims_is_corrected_together_and_drawn_in_one_picture() -> None:
+    values = interval([70.0, 72.0, 71.5])
+    rows = [
+        ClaimRow("a", "A", "B", "mean_accuracy", values, Verdict.HOLDS, 1.0, p_value=0.03, seeds_needed=4),
+        ClaimRow("b", "A", "B", "mean_accuracy", values, Verdict.HOLDS, 1.0, p_value=0.001, seeds_needed=2),
+        ClaimRow("c", "A", "B", "mean_squared_error", values, Verdict.INCONCLUSIVE, None, p_value=0.5),
+        ClaimRow("d", "A", "B", "mean_accuracy", interval([1.0]), None),
+    ]
+    claims = judged([replace(make_summary(), claims=rows[:2]), replace(make_summary(), claims=rows[2:])])
+    assert [each.survives for each in claims] == [False, True, False, False]
+    assert [each.seeds_needed for each in claims] == ["4", "2", "> 1000", ""]
+    assert [(number, word) for number, word, _ in counts(claims)] == [
+        (2, "hold"),
+        (0, "are reversed"),
+        (0, "show no difference"),
+        (1, "are open (inconclusive)"),
+        (1, "have one seed"),
+    ]
+    points, errors = draw_claims(claims).axes
+    assert len(points.get_yticks()) == 3 and len(errors.get_yticks()) == 1
+    draw_claims([])
+
+
+def test_the_documents_page_has_its_pictures_beside_it(tmp_path: Path) -> None:
+    table = tmp_path / "results" / "full" / "small.csv"
+    document = tmp_path / "docs" / "report.md"
+    write_docs_page([replace(make_summary(), table=table)], document)
+    text = document.read_text()
+    pictures = re.findall(r"\]\((pictures/[^)]+)\)", text)
+    assert sorted(pictures) == ["pictures/report/claims.png", "pictures/report/small.png"]
+    assert all((document.parent / picture).read_bytes().startswith(b"\x89PNG") for picture in pictures)
+    assert "/hf_ood/results/full/small.csv)" in text and str(tmp_path) not in text
+    assert "3 seeds of 5 stated" in text and "computed at 0123456789 and code from before" in text
+    assert "| **below** | 80.0 | 71.17 ± " in text
+    write_docs_page([], document)
+    assert not (document.parent / pictures[1]).exists()
