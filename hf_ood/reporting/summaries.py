@@ -93,9 +93,10 @@ class StudySummary:
     """All that the page shows of a study.
 
     `cpu_hours`: of its runs, also shared ones, if known. `seeds`: how many the arms have, at least and at
-    most; `planned`: how many the study states for this budget. `commits`: where its rows were computed, empty
-    for what is from before that was kept. `other_settings`: whether rows are of other settings than the
-    study has now, or of unknown ones. `source`: whose figures `report` has. `table`: the per-seed table.
+    most; `planned`, `planned_arms`: how many seeds and arms the study states for this budget. `commits`: where
+    its rows were computed, empty for what is from before that was kept. `other_settings`: whether rows are of
+    other settings than the study has now, or of unknown ones. `source`: whose figures `report` has. `table`:
+    the per-seed table.
     """
 
     name: str
@@ -113,6 +114,7 @@ class StudySummary:
     printed: Sequence[PrintedRow] = ()
     seeds: tuple[int, int] = (0, 0)
     planned: int = 0
+    planned_arms: int = 0
     commits: Sequence[str] = ()
     other_settings: bool = False
     source: str = "report"
@@ -120,17 +122,19 @@ class StudySummary:
 
     @property
     def computed_at(self) -> str:
-        """The commits of its rows, in words."""
+        """Where its rows were computed, in words."""
         known = [commit for commit in self.commits if commit]
-        earlier = "code from before commits were kept"
-        return " and ".join([", ".join(known)] * bool(known) + [earlier] * ("" in self.commits))
+        earlier = "by code from before commits were kept"
+        return " and ".join([f"at {', '.join(known)}"] * bool(known) + [earlier] * ("" in self.commits))
 
     @property
     def extent(self) -> str:
-        """The seeds that it has, in words, and the stated number where that has not been reached."""
+        """The arms and seeds that it has, in words, and the stated numbers where these are not reached."""
         least, most = self.seeds
         found = f"{least} seed{'s' if least != 1 else ''}" if least == most else f"{least} to {most} seeds"
-        return found if least >= self.planned else f"{found} of {self.planned} stated"
+        found = found if least >= self.planned else f"{found} of {self.planned} stated"
+        lacking = self.planned_arms > len(self.rows)
+        return f"{len(self.rows)} of {self.planned_arms} arms so far, {found}" if lacking else found
 
     @property
     def reported(self) -> set[str]:

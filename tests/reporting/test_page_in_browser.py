@@ -176,7 +176,7 @@ def test_the_documents_page_has_its_pictures_beside_it(tmp_path: Path) -> None:
     assert sorted(pictures) == ["pictures/report/claims.png", "pictures/report/small.png"]
     assert all((document.parent / picture).read_bytes().startswith(b"\x89PNG") for picture in pictures)
     assert "/hf_ood/results/full/small.csv)" in text and str(tmp_path) not in text
-    assert "3 seeds of 5 stated" in text and "computed at 0123456789 and code from before" in text
+    assert "3 seeds of 5 stated" in text and "computed at 0123456789 and by code from before" in text
     assert "| **below** | 80.0 | 71.17 ± " in text
     write_docs_page([], document)
     assert not (document.parent / pictures[1]).exists()

@@ -56,6 +56,7 @@ def summarize(study: Study, table: pd.DataFrame, budget: str, pictures: Path) ->
         printed=list(_printed(study, wide, arms)),
         seeds=_seeds(table, arms),
         planned=study.seeds(budget),
+        planned_arms=len(study.arms),
         commits=list(dict.fromkeys(table["commit"])),
         other_settings=_other_settings(study, table, budget),
         source=study.source,

@@ -252,9 +252,12 @@ def test_a_full_study_that_has_only_begun_is_not_shown_in_place_of_a_quick_one(t
     study = small(tmp_path)
     add_rows(study, "full", rows_for(study, "ERM", 0), tmp_path / "full")
     found = read(study, tmp_path)
-    assert found is not None and (found.budget, found.extent) == ("full", "1 seed of 5 stated")
+    assert found is not None and (found.budget, found.extent) == (
+        "full",
+        "1 of 2 arms so far, 1 seed of 5 stated",
+    )
     both = pd.concat([rows_for(study, arm, seed) for arm in STUDY["arms"] for seed in (0, 1)])
     add_rows(study, "quick", both, tmp_path / "quick")
     found = read(study, tmp_path)
     assert found is not None and (found.budget, found.extent) == ("quick", "2 seeds")
-    assert found.computed_at == "commit" and not found.other_settings
+    assert found.computed_at == "at commit" and not found.other_settings
