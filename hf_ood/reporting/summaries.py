@@ -93,10 +93,10 @@ class StudySummary:
     """All that the page shows of a study.
 
     `cpu_hours`: of its runs, also shared ones, if known. `seeds`: how many the arms have, at least and at
-    most; `planned`, `planned_arms`: how many seeds and arms the study states for this budget. `commits`: where
-    its rows were computed, empty for what is from before that was kept. `other_settings`: whether rows are of
-    other settings than the study has now, or of unknown ones. `source`: whose figures `report` has. `table`:
-    the per-seed table.
+    most; `planned`, `planned_arms`: how many seeds and arms the study states for this budget. `commits`:
+    where its rows were computed, empty for what is from before that was kept. `other_settings`: whether rows
+    are of other settings than the study has now, or of unknown ones. `source`: whose figures `report` has.
+    `table`: the per-seed table.
     """
 
     name: str
