@@ -42,14 +42,21 @@ class Selection:
 
     `groups`: arms to choose among, by method. `rules`: the measure that chooses (its mean over seeds), by a
     name that says whether it is an oracle; `left_out` is the `measure` on an environment that a run left out
-    of its training, mean over those of `leave_out`: each candidate then has an arm more for each of them.
-    `measure`: what is then reported.
+    of its training, mean over those of `leave_out`: each candidate of the groups in `left_out_groups` then
+    has an arm more for each of them, with what the budget changes under `left_out`. `measure`: what is then
+    reported.
     """
 
     groups: Mapping[str, Sequence[str]]
     rules: Mapping[str, str]
     measure: str = "mean_accuracy"
     leave_out: Sequence[str] = ()
+    left_out_groups: Sequence[str] = ()
+
+    @property
+    def candidates(self) -> list[str]:
+        """The arms that are also trained without one environment each."""
+        return list(dict.fromkeys(arm for group in self.left_out_groups for arm in self.groups[group]))
 
     def folds(self, arm: str) -> list[str]:
         """The arms that train without one environment each."""
@@ -58,7 +65,7 @@ class Selection:
     def fold_arms(self, arms: Mapping[str, Settings]) -> dict[str, Settings]:
         """What each of these arms changes."""
         found = {}
-        for arm in dict.fromkeys(arm for group in self.groups.values() for arm in group):
+        for arm in self.candidates:
             for fold, environment in zip(self.folds(arm), self.leave_out, strict=True):
                 others = [name for name in self.leave_out if name != environment]
                 split = {"train_environments": others, "test_environments": [environment]}
@@ -141,10 +148,17 @@ class Study:
                 raise ValueError(unknown_name("arm", arm, list(self.arms)))
         extra = dict(self.budgets.get(budget, {}))
         extra.pop("seeds", None)
-        return [
-            Run(self.name, arm, seed, used(merge(self.settings, extra, changes or {})), self.explain)
-            for seed in range(seeds or self.seeds(budget))
+        of_folds = extra.pop(LEFT_OUT, {})
+        chosen = self.selection
+        folds = {fold for arm in chosen.candidates for fold in chosen.folds(arm)} if chosen else set()
+        changed = {
+            arm: merge(self.settings, extra, of_folds if arm in folds else {}, changes or {})
             for arm, changes in self.arms.items()
+        }
+        return [
+            Run(self.name, arm, seed, used(changed[arm]), self.explain)
+            for seed in range(seeds or self.seeds(budget))
+            for arm in self.arms
             if not only or arm in only
         ]
 
@@ -171,6 +185,9 @@ def load_study(path: Path) -> Study:
     measures = [name for claim in claims for name in (claim.measure, claim.than_measure) if name]
     if selection:
         arms += [arm for group in selection.groups.values() for arm in group]
+        for group in selection.left_out_groups:
+            if group not in selection.groups:
+                raise ValueError(f"{path}: {unknown_name('group', group, list(selection.groups))}")
         measures += [rule for rule in selection.rules.values() if rule != LEFT_OUT or not selection.leave_out]
         measures += [selection.measure]
     for kind, names, known in (("arm", arms, list(study.arms)), ("measure", measures, list(study.measures))):

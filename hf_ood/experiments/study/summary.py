@@ -148,6 +148,8 @@ def _choices(selection: Selection, wide: pd.DataFrame, arms: list[str]) -> Itera
     for rule, measure in selection.rules.items():
         for method, group in selection.groups.items():
             folds = [fold for arm in group for fold in selection.folds(arm)] if measure == LEFT_OUT else []
+            if measure == LEFT_OUT and method not in selection.left_out_groups:
+                continue
             there = [arm for arm in group if arm in arms]
             if there and set(folds) <= set(arms):
                 best = max(there, key=lambda arm: worth(arm, measure))

@@ -206,7 +206,9 @@ def test_an_environment_that_a_run_left_out_chooses(tmp_path: Path) -> None:
             "groups": {"IRM": ["weak", "strong"]},
             "rules": {"leave one out": "left_out", "oracle": "mean_accuracy"},
             "leave_out": ["red", "green"],
+            "left_out_groups": ["IRM"],
         },
+        "budgets": {"quick": {"max_steps": 9, "left_out": {"max_steps": 5}}},
     }
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump(content))
@@ -220,7 +222,8 @@ def test_an_environment_that_a_run_left_out_chooses(tmp_path: Path) -> None:
     assert sorted(study.arms) == sorted(["weak", "strong", *folds])
     run = next(run for run in study.runs("quick", 1) if run.arm == "strong, left out: red")
     assert run.settings["train_environments"] == ["green"] and run.settings["test_environments"] == ["red"]
-    assert run.settings["irm"] == {"penalty_weight": 9.0}
+    assert run.settings["irm"] == {"penalty_weight": 9.0} and run.settings["max_steps"] == 5
+    assert "left_out" not in run.settings and study.runs("quick", 1)[0].settings["max_steps"] == 9
     values = {("weak", "mean_accuracy"): (20.0, 22.0), ("strong", "mean_accuracy"): (60.0, 62.0)}
     values |= {(fold, "mean_accuracy"): (90.0 - place, 91.0) for place, fold in enumerate(folds)}
     choices = {choice.rule: choice for choice in summarize(study, rows_of(values), "quick", tmp_path).choices}
@@ -229,7 +232,11 @@ def test_an_environment_that_a_run_left_out_chooses(tmp_path: Path) -> None:
     del values[folds[3], "mean_accuracy"]  # not all folds are there yet
     choices = {choice.rule: choice for choice in summarize(study, rows_of(values), "quick", tmp_path).choices}
     assert set(choices) == {"oracle"}
-    content["selection"]["leave_out"] = []
+    content["selection"]["left_out_groups"] = ["IRN"]
+    file.write_text(yaml.safe_dump(content))
+    with pytest.raises(ValueError, match="Unknown group 'IRN'"):
+        load_study(file)
+    content["selection"] |= {"leave_out": [], "left_out_groups": []}
     file.write_text(yaml.safe_dump(content))
     with pytest.raises(ValueError, match="Unknown measure 'left_out'"):
         load_study(file)
