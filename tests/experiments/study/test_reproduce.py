@@ -17,8 +17,9 @@ pytestmark = pytest.mark.slow
 
 def test_the_table_has_every_run_and_measure(whole: Path) -> None:
     table = values(whole / "out")
-    assert set(table["measure"]) == {"mean_accuracy", "blue_on_white", "test_mean_accuracy@1"}
-    assert len(table) == 2 * 2 * 3
+    curves = {"test_mean_accuracy@1", "validation_mean_accuracy@1"}
+    assert set(table["measure"]) == {"mean_accuracy", "blue_on_white"} | curves
+    assert len(table) == 2 * 2 * 4
     assert set(table["arm"]) == {"ERM", "0.01"}
     assert table["value"].between(0, 100).all()
 
