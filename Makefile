@@ -1,4 +1,4 @@
-.PHONY: help style quality test site benchmark
+.PHONY: help style quality test site report benchmark
 
 help:  ## show this
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -17,6 +17,9 @@ test:  ## all tests
 
 site:  ## the documentation, into site/
 	mkdocs build --strict
+
+report:  ## page and documents of the studies, from the rows that are kept
+	hf-ood reproduce --from_results --results_dir hf_ood/results --readme docs/studies.md --docs_page docs/report.md
 
 benchmark:  ## speed, as ratios measured in one run
 	python tests/benchmarks/benchmark.py

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
 from ..errors import unknown_name
-from ..experiments.dispatch import describe
 from ..experiments.executors import EXECUTORS
-from ..experiments.keyed_run import Run, finished
-from ..experiments.progress import duration, follow
-from ..experiments.study.kept import find_damaged, keep, show, write_cards
+from ..experiments.progress import follow
+from ..experiments.study.kept import find_damaged, keep_pictures, show, write_cards
+from ..experiments.study.rows import KeptRows
+from ..experiments.study.standing import Plan, clear_earlier, look, write_rows, writing_rows
 from ..experiments.study.study import BUDGETS, Study, load_study, study_files
-from ..experiments.time_estimate import estimate, kind, makespan
 from ..reporting.terminal import say
-from ..resources import RECIPES
-from ..runs.cores import cores
+from ..resources import RECIPES, RESULTS
 from .funnel import add_debug, one_message
 from .signals import one_sentence
+from .still_to_do import print_expected, print_standing
+from .verify_study import verify
 
 DESCRIPTION = """\
 Carry out studies and write tables, figures and one page.
@@ -32,11 +33,14 @@ Carry out studies and write tables, figures and one page.
   %(prog)s --from_results         page and tables from the results that are kept alone
 
   %(prog)s --budget full --dry_run                         how long it will take
+  %(prog)s figure_15 --budget full --verify --seed 3       is this seed the committed one?
   %(prog)s --executor ray --address 10.0.0.1:6379          on a Ray cluster
 
-Finished runs are kept and never repeated; after an interruption (Ctrl-C) the same command goes on. Several
-commands may share a folder of runs: each run is done by one of them. A run uses one thread, so that its
-numbers do not depend on how many run side by side: as many workers as cores use the whole machine."""
+Finished runs are kept and never repeated, and so are rows of kept tables with the same settings, wherever
+they were computed; each run's rows are written as it ends, so after an interruption (Ctrl-C, a machine that
+goes away) the same command goes on. Several commands may share a folder of runs: each run is done by one of
+them. A run uses one thread, so that its numbers do not depend on how many run side by side: as many workers
+as cores use the whole machine."""
 
 
 KEPT = "Finished runs are kept: the same command goes on."
@@ -46,10 +50,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--study", nargs="+", metavar="NAME", help="some studies; default: all")
+    parser.add_argument("names", nargs="*", metavar="STUDY", help="some studies; default: all")
+    parser.add_argument("--study", nargs="+", metavar="NAME", help="the same")
     parser.add_argument("--list", action="store_true", help="show the studies with their arms, and stop")
     parser.add_argument("--only", nargs="+", default=[], metavar="ARM", help="these arms only")
-    parser.add_argument("--budget", choices=BUDGETS, default="quick", help="default: quick")
+    parser.add_argument("--budget", choices=BUDGETS, help="default: quick; of --verify: what is kept")
     parser.add_argument("--seeds", type=int, help="number of seeds; default: the study's own")
     parser.add_argument(
         "--executor",
@@ -76,6 +81,17 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="list the runs still to do, estimate their time from a few timed steps, and stop",
     )
+    parser.add_argument(
+        "--rerun",
+        action="store_true",
+        help="make again what earlier code or other versions made; without this it counts as finished",
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="carry --seed N of the named studies out again, and say whether it is the committed one",
+    )
+    parser.add_argument("--seed", type=seed, metavar="N", help="for --verify")
     parser.add_argument("--from_results", action="store_true", help="train nothing: read the CSV files")
     parser.add_argument(
         "--recipes", type=Path, default=RECIPES, help="folder of the studies; default: the package's"
@@ -90,6 +106,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--readme", type=Path, help="a document whose table of claims is renewed: docs/studies.md"
     )
+    parser.add_argument(
+        "--docs_page", type=Path, help="the page as a document with its pictures beside it: docs/report.md"
+    )
     add_debug(parser)
     return parser
 
@@ -101,57 +120,78 @@ def positive(text: str) -> int:
     return number
 
 
+def seed(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{number} is less than 0")
+    return number
+
+
 @one_message
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns 0, or 1 when a run failed."""
+    """Returns 0, or 1 when a run failed or is not the committed one."""
     parser = make_parser()
     arguments = parser.parse_args(argv)
     console = Console(highlight=False, soft_wrap=True)
+    named = [*arguments.names, *(arguments.study or [])]
+    budget = arguments.budget or "quick"
     try:
         everything = choose(arguments.recipes, None)
-        studies = choose(arguments.recipes, arguments.study)
-        plans = {study.name: study.runs(arguments.budget, arguments.seeds) for study in studies}
+        studies = choose(arguments.recipes, named or None)
+        plans = [Plan(study, budget, study.runs(budget, arguments.seeds)) for study in studies]
         asked = [
-            run for study in studies for run in study.runs(arguments.budget, arguments.seeds, arguments.only)
+            replace(plan, runs=plan.study.runs(budget, arguments.seeds, arguments.only)) for plan in plans
         ]
     except ValueError as error:
         parser.error(str(error))
-    if arguments.address and arguments.executor != "ray":
-        parser.error("--address goes with --executor ray.")
+    check_flags(arguments, named, parser)
     if arguments.list:
         for study in studies:
             console.print(f"[bold]{escape(study.name)}[/]  {escape(study.title)}")
             for arm in study.arms:
                 say(console, f"    {arm}")
         return 0
-    made_again = [] if arguments.from_results else [study.name for study in studies]
-    say_damaged(everything, arguments.results_dir, made_again, arguments.budget, console)
+    made_again = [] if arguments.from_results or arguments.verify else [study.name for study in studies]
+    say_damaged(everything, arguments.results_dir, made_again, budget, console)
+    if arguments.verify:
+        with one_sentence("The committed figures are as they were."):
+            return verify(studies, arguments, console)
     failed: list[str] = []
     if not arguments.from_results:
-        left = unfinished(asked, arguments.runs_dir, console)
-        total = len({run.folder(arguments.runs_dir) for run in asked})
-        console.print(f"{total - len(left)} of {total} runs are finished, {len(left)} to do.")
+        folder = arguments.results_dir / budget
+        kept = KeptRows.of_folders([folder, RESULTS / budget])
+        standing = look(asked, kept, arguments.runs_dir, arguments.rerun)
+        print_standing(standing, console)
+        print_expected(standing, asked, arguments, console)
         if arguments.dry_run:
-            workers = 1 if arguments.executor == "in_process" else arguments.workers or cores()
-            print_estimate(left, workers, console)
             return 0
-        if arguments.executor == "workers" and (arguments.workers or 1) > cores():
-            console.print(
-                f"[yellow]--workers {arguments.workers} on {cores()} cores:[/] a run uses one thread, "
-                "so more workers than cores only slow each other down."
-            )
+        if arguments.rerun:
+            clear_earlier(standing.left, arguments.runs_dir)
+        write_rows(standing, folder)
         carry_out = EXECUTORS[arguments.executor]
-        events = carry_out(left, arguments.runs_dir, arguments.workers, arguments.address or "auto")
+        events = carry_out(standing.left, arguments.runs_dir, arguments.workers, arguments.address or "auto")
+        events = writing_rows(events, plans, kept, arguments.runs_dir, folder)
         with one_sentence(KEPT):
-            failed = follow(events, len(left), arguments.runs_dir, console)
-        for study in studies:
-            keep(study, plans[study.name], arguments.runs_dir, arguments.results_dir / arguments.budget)
-            write_cards(study, plans[study.name], arguments.runs_dir, arguments.cards_dir, arguments.budget)
-    page = show(everything, arguments.results_dir, arguments.readme)
+            failed = follow(events, len(standing.left), arguments.runs_dir, console)
+        for plan in plans:
+            keep_pictures(plan.study, plan.runs, arguments.runs_dir, folder)
+            write_cards(plan.study, plan.runs, arguments.runs_dir, arguments.cards_dir, budget)
+    page = show(everything, arguments.results_dir, arguments.readme, arguments.docs_page)
     say(console, f"page: {page}\ntables: {page.with_suffix('.md')}")
     for message in failed:
         console.print(f"[red]failed[/] {escape(message)}")
     return 1 if failed else 0
+
+
+def check_flags(arguments: argparse.Namespace, named: Sequence[str], parser: argparse.ArgumentParser) -> None:
+    """Refuse flags that would do nothing."""
+    if arguments.address and arguments.executor != "ray":
+        parser.error("--address goes with --executor ray.")
+    if arguments.verify != (arguments.seed is not None) or (arguments.verify and not named):
+        parser.error("--verify reruns one seed of the studies that are named: STUDY --verify --seed N.")
+    alone = [name for name in ("rerun", "from_results", "dry_run") if getattr(arguments, name)]
+    if arguments.verify and alone:
+        parser.error(f"--verify does not go with --{alone[0]}.")
 
 
 def choose(recipes: Path, names: Sequence[str] | None) -> list[Study]:
@@ -172,43 +212,7 @@ def say_damaged(
     for file, wrong in find_damaged(studies, results).items():
         if file.stem not in made_again or file.parent.name != budget:
             raise ValueError(
-                f"{wrong}. Make it again, from the runs that are kept where there are any, with hf-ood "
-                f"reproduce --study {file.stem} --budget {file.parent.name}; or delete it."
+                f"{wrong}. Bring it back, make it again, from the runs that are kept where there are any, "
+                f"with hf-ood reproduce --study {file.stem} --budget {file.parent.name}; or delete it."
             )
         console.print(f"[yellow]made again:[/] {escape(wrong)}.")
-
-
-def unfinished(runs: Sequence[Run], root: Path, console: Console) -> list[Run]:
-    """The runs still to do, each setting once; a damaged result is reported and counts as not done."""
-    left: dict[Path, Run] = {}
-    for run in runs:
-        try:
-            done = finished(run, root)
-        except ValueError as error:
-            console.print(f"[yellow]run again:[/] {escape(str(error))}")
-            done = False
-        if not done:
-            left[run.folder(root)] = run
-    return list(left.values())
-
-
-def print_estimate(runs: Sequence[Run], workers: int, console: Console) -> None:
-    """Each arm's runs with the time of one, and the time of all; kinds of run are timed once."""
-    arms: dict[tuple[str, str], list[Run]] = {}
-    for run in runs:
-        arms.setdefault((run.study, run.arm), []).append(run)
-    timed: dict[str, float | str] = {}
-    for (study, arm), same in arms.items():
-        first = same[0]
-        if kind(first) not in timed:
-            try:
-                timed[kind(first)] = estimate(first)
-            except (Exception, SystemExit) as error:  # the run itself would fail so
-                timed[kind(first)] = describe(error)
-        found = timed[kind(first)]
-        each = found if isinstance(found, str) else f"about {duration(found)} each"
-        console.print(escape(f"  {study}: {arm}, seeds {', '.join(str(run.seed) for run in same)}: {each}"))
-    known = [found for run in runs if not isinstance(found := timed[kind(run)], str)]
-    if known:
-        on = f"{workers} worker{'s' if workers > 1 else ''}"
-        console.print(f"about {duration(makespan(known, workers))} on {on}")

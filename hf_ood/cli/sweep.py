@@ -30,8 +30,9 @@ from ..runs.cores import cores
 from ..runs.recipe import read_recipe
 from ..runs.settings import Settings, canonical
 from .funnel import add_debug, one_message
-from .reproduce import KEPT, positive, print_estimate
+from .reproduce import KEPT, positive
 from .signals import one_sentence
+from .still_to_do import print_estimate
 
 TEST_SPLIT = "test_split"
 DESCRIPTION = """\

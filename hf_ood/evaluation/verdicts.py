@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -22,8 +22,13 @@ MOST_SEEDS = 1000  # beyond, nobody asks how many exactly
 RULE = (
     "A beats B *holds* when the 95 % interval of the paired differences A - B over seeds (t-distribution; "
     "B - A of squared errors) lies above zero; it is *reversed* when the interval lies below zero; there is "
-    f"*no difference* when it lies within ± {MARGIN:g} point (of accuracies); anything else is "
-    "*inconclusive*. One seed decides nothing."
+    f"*no difference* when it lies within the study's margin (± {MARGIN:g} point of accuracy where it states "
+    "no other): that is an equivalence test; anything else is *inconclusive*. One seed decides nothing."
+)
+PRINTED_RULE = (
+    "A figure that the report prints *matches* ours when its single run lies within our 95 % prediction "
+    "interval for one more run (of a mean of several runs, for their mean); otherwise ours is *above* or "
+    "*below* it."
 )
 
 
@@ -34,6 +39,14 @@ class Verdict(StrEnum):
     REVERSED = "reversed"
     NO_DIFFERENCE = "no difference"
     INCONCLUSIVE = "inconclusive"
+
+
+class Place(StrEnum):
+    """Where our figure lies beside one that somebody printed."""
+
+    MATCHES = "matches"
+    ABOVE = "above"
+    BELOW = "below"
 
 
 @dataclass(frozen=True)
@@ -82,6 +95,23 @@ def interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interva
     error = data.std(ddof=1) / math.sqrt(len(data))
     quantile = stdtrit(len(data) - 1, (1 + confidence) / 2)
     return Interval(float(data.mean()), float(quantile * error), len(data))
+
+
+def prediction_interval(values: Sequence[float], runs: int = 1, confidence: float = CONFIDENCE) -> Interval:
+    """Where the mean of so many further runs lies with that confidence, if they are like ours."""
+    found = interval(values, confidence)
+    return replace(found, half_width=found.half_width * math.sqrt(1 + found.n / runs))
+
+
+def place(values: Sequence[float], printed: float, runs: int = 1) -> Place | None:
+    """Where our values lie beside a printed figure, the mean of `runs` runs; None for one value, which has no
+    interval."""
+    found = prediction_interval(values, runs)
+    if found.n < 2:
+        return None
+    if found.low <= printed <= found.high:
+        return Place.MATCHES
+    return Place.ABOVE if found.mean > printed else Place.BELOW
 
 
 def verdict(difference: Interval, margin: float | None = MARGIN) -> Verdict | None:

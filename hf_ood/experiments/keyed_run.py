@@ -51,6 +51,11 @@ class Run:
         used = {name: versions[name] for name in DECISIVE if name in versions}
         return _hash([*self._identity(), used])
 
+    @property
+    def settings_key(self) -> str:
+        """Of settings, seed and data alone: the same on other code and versions."""
+        return _hash(self._identity())
+
     def recorded_key(self, root: Path) -> str:
         """The key with what the run in its folder was made on, last of all."""
         return self.key_on(made_on(self.folder(root)) or carrier())
@@ -65,9 +70,7 @@ class Run:
         settings = canonical(self.settings)
         data = Path(settings.get("dataset", "")).name
         what = [settings.get("dataset_config") or data, settings.get("method", "erm")]
-        return (
-            root / f"{re.sub('[^a-z0-9_]+', '-', '-'.join(what))}-seed{self.seed}-{_hash(self._identity())}"
-        )
+        return root / f"{re.sub('[^a-z0-9_]+', '-', '-'.join(what))}-seed{self.seed}-{self.settings_key}"
 
     def recipe(self, root: Path) -> Settings:
         """The settings that are this run, as `RunSpec.from_settings` takes them.

@@ -14,26 +14,26 @@ from .summaries import ERRORS, StudySummary
 
 COLUMNS = 3  # panels side by side that a page shows at their size
 WIDTH = 10.4  # inches of a full row
+CURVES_HEIGHT = 4.0
 
 
 def draw_study(summary: StudySummary) -> Figure:
-    """Points with 95 % intervals, one panel a measure, the report's figure as a diamond; curves last."""
-    panels = len(summary.measures) + bool(summary.curves)
-    columns = min(panels, COLUMNS)
-    lines = math.ceil(panels / columns)
-    height = max(1.2 + 0.34 * len(summary.rows), 2.6)
-    width = min(4.6 * columns, WIDTH)
-    figure = Figure(figsize=(width, height * lines), layout="constrained")
-    axes = list(figure.subplots(lines, columns, squeeze=False).flat)
-    for unused in axes[panels:]:
-        unused.remove()
+    """Points with 95 % intervals, one panel a measure, the report's figure as a diamond; below them the
+    curves, over the whole width."""
+    columns = min(len(summary.measures), COLUMNS)
+    lines = math.ceil(len(summary.measures) / columns)
+    heights = [max(1.2 + 0.34 * len(summary.rows), 2.6)] * lines + [CURVES_HEIGHT] * bool(summary.curves)
+    width = WIDTH if summary.curves else min(4.6 * columns, WIDTH)
+    figure = Figure(figsize=(width, sum(heights)), layout="constrained")
+    grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
     colors = arm_colors([plot_text(row.arm) for row in summary.rows])
-    for number, (panel, measure) in enumerate(zip(axes, summary.measures, strict=False)):
+    for number, measure in enumerate(summary.measures):
+        panel = figure.add_subplot(grid[divmod(number, columns)])
         _draw_intervals(panel, summary, measure, colors)
         if number % columns:
             panel.set_yticklabels([])
     if summary.curves:
-        _draw_curves(axes[panels - 1], summary, colors)
+        _draw_curves(figure.add_subplot(grid[lines, :]), summary, colors)
     return figure
 
 
@@ -65,9 +65,14 @@ def _draw_curves(axes: Axes, summary: StudySummary, colors: dict[str, str]) -> N
             low = [value.mean - value.half_width for value in curve.values]
             high = [value.mean + value.half_width for value in curve.values]
             axes.fill_between(curve.epochs, low, high, color=color, alpha=0.12, linewidth=0)
+    for curve in summary.validation_curves:
+        means = [value.mean for value in curve.values]
+        axes.plot(curve.epochs, means, "--", linewidth=1, color=colors[curve.arm])
+    if any(curve.epochs for curve in summary.validation_curves):
+        axes.plot([], [], "--", linewidth=1, color="#444444", label="validation, training environments")
     bottom, top = axes.get_ybound()
     axes.set_ybound(max(bottom, -2), min(top, 102))
     axes.set(xlabel="epoch", ylabel="test accuracy (%)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)

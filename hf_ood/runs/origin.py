@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import subprocess
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -33,6 +34,26 @@ def code_hash() -> str:
         file for file in package.glob("*/**/*.py") if file.relative_to(package).parts[0] not in ONLY_SHOW
     )
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+@lru_cache
+def commit() -> str:
+    """The commit that this code is, with `+` where its files were edited since; empty outside a checkout."""
+    package = Path(__file__).parents[1]
+
+    def git(*arguments: str) -> str | None:
+        try:
+            found = subprocess.run(["git", *arguments], cwd=package, capture_output=True, text=True)
+        except OSError:  # no git on this machine
+            return None
+        return found.stdout.strip() if found.returncode == 0 else None
+
+    if (
+        git("ls-files", "--error-unmatch", "__init__.py") is None
+    ):  # installed, perhaps inside another checkout
+        return ""
+    head = git("rev-parse", "--short=10", "HEAD")
+    return f"{head}{'+' if git('status', '--porcelain', '--', '*.py') else ''}" if head else ""
 
 
 def carrier() -> dict[str, str]:
@@ -75,6 +96,11 @@ def made_on(folder: Path) -> dict[str, str]:
     return {name: version for part in parts for name, version in part.items()}
 
 
+def commit_of(folder: Path) -> str:
+    """The commit that the run of this folder was begun, or last resumed, at; empty where it does not say."""
+    return (read_origin(folder) or {}).get("commit", "")
+
+
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """What differs, in words."""
     other = [name for name in now if then.get(name) != now[name]]
@@ -92,6 +118,7 @@ def note_origin(folder: Path, spec: RunSpec, resume: bool) -> dict[str, Any]:
             )
         origin: dict[str, Any] = {
             "command": spec.command,
+            "commit": commit(),
             "begun_on": now,
             "batches": steps_samples(spec),
             "resumed_on": [],
@@ -107,6 +134,7 @@ def note_origin(folder: Path, spec: RunSpec, resume: bool) -> dict[str, Any]:
                 "results say so; only a new run (--output_dir) is of these versions alone."
             )
             origin["resumed_on"].append(changed)
+            origin["commit"] = commit()
     replace_text(folder / ORIGIN_FILE, json.dumps(origin, indent=1, allow_nan=False))
     return origin
 

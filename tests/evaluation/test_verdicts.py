@@ -9,11 +9,14 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from hf_ood.evaluation.verdicts import (
+    Place,
     Verdict,
     holm,
     interval,
     judge,
     paired_p_value,
+    place,
+    prediction_interval,
     seeds_needed,
 )
 
@@ -90,3 +93,25 @@ def test_seeds_that_nobody_could_train_are_not_counted() -> None:
     assert seeds_needed([-100.0, 100.1]) is None
     assert seeds_needed([1.0, 1.0], margin=None) == 2
     assert seeds_needed([0.0, 0.0], margin=None) is None
+
+
+def test_a_further_run_lies_within_the_prediction_interval_as_often_as_it_says() -> None:
+    random = np.random.default_rng(0)
+    runs = random.normal(70.0, 4.0, size=(4000, 8))
+    for further in (1, 3):
+        means = random.normal(70.0, 4.0, size=(4000, further)).mean(1)
+        found = [prediction_interval(row.tolist(), further) for row in runs]
+        inside = np.mean([each.low <= mean <= each.high for each, mean in zip(found, means, strict=True)])
+        assert inside == pytest.approx(0.95, abs=0.012)
+    # t(0.975, 3) = 3.18245; standard deviation 1.29099; one more of five
+    assert prediction_interval([1.0, 2.0, 3.0, 4.0]).half_width == pytest.approx(
+        3.18245 * 1.29099 * math.sqrt(1 + 1 / 4), rel=1e-4
+    )
+
+
+def test_a_printed_figure_matches_within_the_interval_and_else_ours_is_above_or_below() -> None:
+    ours = [70.0, 72.0, 71.0]
+    assert place(ours, 68.0) is Place.MATCHES
+    assert place(ours, 60.0) is Place.ABOVE and place(ours, 80.0) is Place.BELOW
+    assert place(ours, 67.0) is Place.MATCHES and place(ours, 67.0, runs=10) is Place.ABOVE  # a mean of ten
+    assert place([70.0], 70.0) is None

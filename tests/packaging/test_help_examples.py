@@ -26,6 +26,7 @@ OF_FEW_ROWS = f"--per_device_train_batch_size 12 {SHORT}"
 ADDED = {
     "--executor ray --address": "--list",  # read whole, and not carried out: there is no such cluster
     "reproduce --budget full": "--list",  # hours
+    "--verify": "--list",  # minutes; tests/experiments/study verifies a small study
     "reproduce --study": "--dry_run",
     "sweep --": "--trials 1 --seeds 1 --dry_run",
     "train --config quickstart --method": f"--seeds 2 {SMALL}",

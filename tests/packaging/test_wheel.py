@@ -36,7 +36,9 @@ def test_the_quickstart_trains_and_writes_to_the_working_folder(elsewhere: Path)
 def test_studies_are_listed_and_carried_out(elsewhere: Path) -> None:
     assert "figure_15" in run(elsewhere, "hf-ood reproduce --list")
     one = "--study table_2 --only 'random colours (2a)' --budget quick --seeds 1"
-    run(elsewhere, f"hf-ood reproduce {one} --results_dir results/some")
+    assert "1 of 1 runs are finished" in run(elsewhere, f"hf-ood reproduce {one} --results_dir results/some")
+    told = run(elsewhere, f"hf-ood reproduce {one} --rerun --results_dir results/some")
+    assert "0 of 1 runs are finished, 1 to do." in told
     assert (elsewhere / "results" / "some" / "report.html").is_file()
     run(elsewhere, "hf-ood reproduce --from_results")
     assert (elsewhere / "results" / "report.html").is_file()

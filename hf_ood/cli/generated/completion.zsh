@@ -183,22 +183,27 @@ _shtab_hf_ood_recipes_defaults_added=0
 
 _shtab_hf_ood_reproduce_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--study[some studies\; default\: all]:NAME:"
+  "--study[the same]:NAME:"
   "--list[show the studies with their arms, and stop]"
   "--only[these arms only]:ARM:"
-  "--budget[default\: quick]:budget:(quick full)"
+  "--budget[default\: quick\; of --verify\: what is kept]:budget:(quick full)"
   "--seeds[number of seeds\; default\: the study\'s own]:seeds:"
   "--executor[where runs are carried out\: in_process, one after the other\; workers, processes on this machine (default)\; ray, tasks on a Ray cluster]:executor:(in_process workers ray)"
   "--workers[runs at a time, each with one thread\; default\: the cores of this machine or of the cluster. More than the cores is slower, and warned of]:N:"
   "--address[for --executor ray\: a cluster that this machine belongs to, the one it is found to belong to (auto, the default), or a new one on this machine for this study (local)]:HOST:PORT|auto|local:"
   "--dry_run[list the runs still to do, estimate their time from a few timed steps, and stop]"
+  "--rerun[make again what earlier code or other versions made\; without this it counts as finished]"
+  "--verify[carry --seed N of the named studies out again, and say whether it is the committed one]"
+  "--seed[for --verify]:N:"
   "--from_results[train nothing\: read the CSV files]"
   "--recipes[folder of the studies\; default\: the package\'s]:recipes:"
   "--runs_dir[where runs are kept]:runs_dir:"
   "--results_dir[where tables and the page go]:results_dir:"
   "--cards_dir[where cards of main arms go]:cards_dir:"
   "--readme[a document whose table of claims is renewed\: docs\/studies.md]:readme:"
+  "--docs_page[the page as a document with its pictures beside it\: docs\/report.md]:docs_page:"
   "--debug[Show the traceback of an error\; so does HF_OOD_DEBUG\=1 in the environment.]"
+  "(*)::some studies\; default\: all:"
 )
 
 # guard to ensure default positional specs are added only once per session

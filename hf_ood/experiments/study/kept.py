@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
+
 from ...evaluation.results import load_results
-from ...files import replace_text
 from ...hub.model_card import build_model_card
-from ...reporting.studies import write_page, write_readme
+from ...reporting.studies import write_docs_page, write_page, write_readme
 from ...reporting.summaries import StudySummary
 from ...resources import RESULTS
 from ...runs.published_command import command_line
@@ -18,29 +20,27 @@ from ..keyed_run import Run, finished
 from .illustrations import illustrations, shift_illustration
 from .study import BUDGETS, Study
 from .summary import summarize
-from .table import collect, read_table
+from .table import read_table
 
 PICTURES = "pictures"
 
 
-def keep(study: Study, runs: Sequence[Run], runs_dir: Path, folder: Path) -> None:
-    """Write the study's table, and what its first seed's runs left to be looked at, into `folder`."""
-    table = collect(study, runs, runs_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    replace_text(folder / f"{study.name}.csv", table.to_csv(index=False, float_format="%.6g"))
+def keep_pictures(study: Study, runs: Sequence[Run], runs_dir: Path, folder: Path) -> None:
+    """Copy what the study's first seed left to be looked at, where it was carried out here."""
     for picture in study.pictures:
         run = next((run for run in runs if run.arm == picture.arm), None)
         if run is not None and (run.folder(runs_dir) / picture.file).exists():
-            (folder / PICTURES).mkdir(exist_ok=True)
+            (folder / PICTURES).mkdir(parents=True, exist_ok=True)
             kept = folder / PICTURES / picture.kept_as(study.name)
             shutil.copyfile(run.folder(runs_dir) / picture.file, kept)
 
 
 def write_cards(study: Study, runs: Sequence[Run], runs_dir: Path, folder: Path, budget: str) -> None:
-    """A card for each arm that the study names, from the results of its finished runs."""
+    """A card for each arm that the study names and of which all runs were carried out here: the card of a
+    part of them would have other figures than the page."""
     for arm in study.cards:
-        done = [run for run in runs if run.arm == arm and finished(run, runs_dir)]
-        if done:
+        done = [run for run in runs if run.arm == arm]
+        if done and all(finished(run, runs_dir) for run in done):
             results = [load_results(run.folder(runs_dir)) for run in done]
             flags = ["--study", study.name, "--only", arm, "--budget", budget]
             results[0]["command"] = command_line("trainers/reproduce.py", flags)
@@ -49,8 +49,11 @@ def write_cards(study: Study, runs: Sequence[Run], runs_dir: Path, folder: Path,
             build_model_card(results[0], others=results[1:]).save(folder / f"{name}.md")
 
 
-def show(studies: Sequence[Study], results_dir: Path, readme: Path | None = None) -> Path:
-    """Write the page (and the README's table) from the kept results alone; returns the page."""
+def show(
+    studies: Sequence[Study], results_dir: Path, readme: Path | None = None, docs_page: Path | None = None
+) -> Path:
+    """Write the page (and the README's table, and the page of the documentation) from the kept results alone;
+    returns the page."""
     found = [
         summary
         for study in sorted(studies, key=lambda study: study.order)
@@ -59,21 +62,32 @@ def show(studies: Sequence[Study], results_dir: Path, readme: Path | None = None
     ]
     if readme is not None:
         write_readme(found, readme)
+    if docs_page is not None:
+        write_docs_page(found, docs_page)
     shift = shift_illustration(results_dir) or shift_illustration(RESULTS)
     return write_page(found, [*illustrations(), *shift], results_dir)
 
 
 def read(study: Study, results_dir: Path) -> StudySummary | None:
-    """A study's results at the largest budget there is, those that came with the package where there are no
-    others."""
-    for kept in (results_dir, RESULTS):
-        for budget in reversed(BUDGETS):
-            file = kept / budget / f"{study.name}.csv"
-            if file.exists():
-                table = read_table(file)
-                if len(table):
-                    return summarize(study, table, budget, kept / budget / PICTURES)
-    return None
+    """A study's results at the larger budget, where every arm that is there has two seeds at least; those
+    that came with the package where there are no others."""
+    tables = [
+        (budget, file, read_table(file))
+        for budget in reversed(BUDGETS)
+        for kept in (results_dir, RESULTS)
+        for file in [kept / budget / f"{study.name}.csv"]
+        if file.exists()
+    ]
+    tables = [(budget, file, table) for budget, file, table in tables if set(table["arm"]) & set(study.arms)]
+    if not tables:
+        return None
+    begun = next((each for each in tables if _has_pairs(each[2])), tables[0])
+    budget, file, table = begun
+    return replace(summarize(study, table, budget, file.parent / PICTURES), table=file)
+
+
+def _has_pairs(table: pd.DataFrame) -> bool:
+    return bool((table.groupby("arm")["seed"].nunique() >= 2).all())
 
 
 def find_damaged(studies: Sequence[Study], results_dir: Path) -> dict[Path, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pandas as pd
 
 from ...errors import unknown_name
 from ...reporting.summaries import ERRORS
+from ...runs.origin import commit_of
 from ..keyed_run import Run, read_run
 from .study import Study
 
@@ -19,32 +20,48 @@ SUMMARIES = (
     "mean_accuracy", "worst_accuracy", "train_accuracy", "gap", "mean_macro_f1", "worst_macro_f1",
     "mean_squared_error", "mean_rmse", "worst_rmse",
 )  # fmt: skip
-COLUMNS = ["study", "arm", "seed", "measure", "value", "key", "cpu_seconds"]
+COLUMNS = ["study", "arm", "seed", "measure", "value", "settings", "key", "commit", "cpu_seconds"]
+TEXTS = ("study", "arm", "measure", "settings", "key", "commit")
+NUMBERS = (
+    "value",
+    "cpu_seconds",
+)  # where not empty: a measure that an arm does not have, a cost that is lost
+SINCE = ("settings", "commit")  # columns that earlier tables do not have
+VALIDATION_CURVE = "validation_mean_accuracy"  # beside a study's curve: whether it has stopped rising
+PER_SEED = "%.6g"  # how values are kept
 
 
 def read_table(file: Path) -> pd.DataFrame:
-    """The rows that `collect` made and `keep` wrote. Raises `ValueError` when the file is damaged."""
+    """The rows that `collect` made; those from before settings and commits were kept have empty ones. Raises
+    `ValueError` when the file is damaged."""
     try:
         text = file.read_text(encoding="utf-8")
-        table = pd.read_csv(io.StringIO(text), dtype={"arm": str, "key": str})  # "0.001" is a name
+        table = pd.read_csv(
+            io.StringIO(text),
+            dtype=dict.fromkeys(TEXTS, str),  # "0.001" is a name
+            keep_default_na=False,
+            na_values=dict.fromkeys(NUMBERS, ""),
+        )
+        table = table.assign(**{name: "" for name in SINCE if name not in table})
         wrong = _wrong(table, text)
     except ValueError as error:  # of decoding and parsing
         wrong = " ".join(str(error).split())
     if wrong:
         raise ValueError(f"{file} is damaged ({wrong})")
-    return table
+    return table[COLUMNS].astype({"seed": int, **dict.fromkeys(NUMBERS, float)})
 
 
 def _wrong(table: pd.DataFrame, text: str) -> str | None:
-    if list(table.columns) != COLUMNS:
+    if set(table.columns) != set(COLUMNS):
         return f"its columns are not {', '.join(COLUMNS)}"
     if not text.endswith("\n"):
         return "its end is missing"
-    for column in ("study", "arm", "seed", "measure", "value", "key"):
-        if (bad := table[column].isna()).any():
+    for column in ("study", "arm", "measure", "key"):
+        if (bad := table[column].isin(["", None])).any():
             return f"line {int(bad.argmax()) + 2}: no {column}"
-    for column in ("seed", "value"):
-        bad = ~np.isfinite(pd.to_numeric(table[column], errors="coerce").to_numpy(float))
+    for column in ("seed", *NUMBERS):
+        given = table[column].notna() if column in NUMBERS else pd.Series(True, table.index)
+        bad = given & ~np.isfinite(pd.to_numeric(table[column], errors="coerce").to_numpy(float))
         if bad.any():
             return f"line {int(bad.argmax()) + 2}: {column} is no number"
     if table.duplicated(["arm", "seed", "measure"]).any():
@@ -54,6 +71,8 @@ def _wrong(table: pd.DataFrame, text: str) -> str | None:
         measured = rows.groupby("seed")["measure"].agg(frozenset)
         if measured.nunique() > 1:
             return f"the runs of {arm} do not have the same measures"
+        if (rows["value"].isna() & rows["measure"].isin(rows[rows["value"].notna()]["measure"])).any():
+            return f"a run of {arm} lacks a value that others have"
     return None
 
 
@@ -70,6 +89,9 @@ def measure(results: dict[str, Any], name: str) -> float | None:
         return None
     if name in ("digit_share", "digit_area"):
         return sum(entry[name] for entry in results["attribution"]) / len(results["attribution"])
+    if name == "largest_predicted_share":
+        tested = [entry for entry in results["environments"].values() if entry["split"] == "test"]
+        return sum(max(entry["predicted_share"]) for entry in tested) / len(tested)
     if name == "validation_accuracy":
         entries = [entry for entry in results["environments"].values() if entry["split"] == "validation"]
         return sum(entry["accuracy"] for entry in entries) / len(entries)
@@ -86,22 +108,34 @@ def measure(results: dict[str, Any], name: str) -> float | None:
 
 
 def collect(study: Study, runs: Sequence[Run], root: Path) -> pd.DataFrame:
-    """Rows of (study, arm, seed, measure, value, key, cpu_seconds); unfinished runs have none.
+    """A row for each measure of each finished run.
 
-    Values are in percent, but for squared errors.
+    `value`: in percent, but for squared errors; empty for a measure that the arm does not have. `settings`:
+    of settings, seed and data, `key`: of code and versions too, `commit`: where the run was begun.
     """
-    rows = []
-    for run in runs:
-        results = read_run(run, root)
-        if results is None:
-            continue
-        common = {"study": study.name, "arm": run.arm, "seed": run.seed, "key": run.recorded_key(root)}
-        found = {name: measure(results, name) for name in study.measures}
-        named = {name: value for name, value in found.items() if value is not None}
-        if study.curve:
-            for record in results["history"]:
-                named[f"{study.curve}@{record['epoch']:g}"] = record[study.curve]
-        for name, value in named.items():
-            value = value if name in ERRORS else 100 * value
-            rows.append({**common, "measure": name, "value": value, "cpu_seconds": results["cpu_seconds"]})
+    rows = [row for run in runs for row in _of_run(study, run, root)]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _of_run(study: Study, run: Run, root: Path) -> Iterator[dict[str, Any]]:
+    results = read_run(run, root)
+    if results is None:
+        return
+    named = {name: measure(results, name) for name in study.measures}
+    if study.curve:
+        for record in results["history"]:
+            for name in (study.curve, VALIDATION_CURVE):
+                if name in record:
+                    named[f"{name}@{record['epoch']:g}"] = record[name]
+    for name, value in named.items():
+        yield {
+            "study": study.name,
+            "arm": run.arm,
+            "seed": run.seed,
+            "measure": name,
+            "value": value if value is None or name in ERRORS else 100 * value,
+            "settings": run.settings_key,
+            "key": run.recorded_key(root),
+            "commit": commit_of(run.folder(root)),
+            "cpu_seconds": results["cpu_seconds"],
+        }

@@ -45,7 +45,7 @@ def test_workers_share_the_runs() -> None:
 
 @pytest.mark.slow
 def test_a_dry_run_says_how_long(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = command(whole, "elsewhere", "out", "--dry_run", "--only", "ERM", "--workers", "2")
+    arguments = command(whole, "elsewhere", "nowhere", "--dry_run", "--only", "ERM", "--workers", "2")
     assert main(arguments) == 0
     shown = capsys.readouterr().out
     assert "0 of 2 runs are finished" in shown and "small: ERM, seeds 0, 1: about" in shown

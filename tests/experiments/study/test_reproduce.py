@@ -17,8 +17,9 @@ pytestmark = pytest.mark.slow
 
 def test_the_table_has_every_run_and_measure(whole: Path) -> None:
     table = values(whole / "out")
-    assert set(table["measure"]) == {"mean_accuracy", "blue_on_white", "test_mean_accuracy@1"}
-    assert len(table) == 2 * 2 * 3
+    curves = {"test_mean_accuracy@1", "validation_mean_accuracy@1"}
+    assert set(table["measure"]) == {"mean_accuracy", "blue_on_white"} | curves
+    assert len(table) == 2 * 2 * 4
     assert set(table["arm"]) == {"ERM", "0.01"}
     assert table["value"].between(0, 100).all()
 
@@ -34,7 +35,7 @@ def test_the_tables_show_report_claim_and_verdict(whole: Path) -> None:
     ):
         assert expected in text
     page = (whole / "out" / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 10 and 'href="#small"' in page
+    assert page.count("data:image/png;base64,") == 12 and 'href="#small"' in page
     assert "http" not in page.replace("http-equiv", "")  # self-contained
 
 
@@ -58,10 +59,11 @@ def test_a_damaged_result_is_reported_and_run_again(
     file = sorted((whole / "runs").rglob("fixed_colors-erm-seed1*/results.json"))[0]
     text = file.read_text()
     file.write_text(text[: len(text) // 2] if damage == "cut" else text.replace('"seed": 1', '"seed": 0'))
-    assert main(command(whole, "runs", "out", "--executor", "in_process")) == 0
+    out = f"without rows, {damage}"
+    assert main(command(whole, "runs", out, "--executor", "in_process")) == 0
     shown = capsys.readouterr().out
     assert "run again:" in shown and str(file) in shown and "3 of 4 runs are finished" in shown
-    pd.testing.assert_frame_equal(values(whole / "out"), good)
+    pd.testing.assert_frame_equal(values(whole / out), good)
 
 
 def test_a_run_that_fails_is_named_and_the_rest_goes_on(

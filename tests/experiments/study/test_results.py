@@ -14,7 +14,7 @@ from hf_ood.experiments.keyed_run import Run, read_run
 from hf_ood.experiments.study import Study, finished, load_study, summarize
 from hf_ood.experiments.study.kept import read
 from hf_ood.experiments.study.study import BUDGETS, Claim, Selection
-from hf_ood.experiments.study.table import COLUMNS, measure
+from hf_ood.experiments.study.table import COLUMNS, measure, read_table
 from hf_ood.reporting.studies import write_readme
 
 STUDY = Study(
@@ -39,7 +39,7 @@ VALUES = {
 
 def table(study: str = "small", cpu_seconds: float = 1800.0) -> pd.DataFrame:
     rows = [
-        (study, arm, seed, name, float(value), f"{arm} {seed}", cpu_seconds)
+        (study, arm, seed, name, float(value), "settings", f"{arm} {seed}", "commit", cpu_seconds)
         for (arm, name), seeds in VALUES.items()
         for seed, value in enumerate(seeds)
     ]
@@ -108,7 +108,7 @@ RESULTS = ROOT / "hf_ood" / "results"
 )
 def test_committed_results_belong_to_a_study_and_are_whole(file: Path) -> None:
     study = load_study(ROOT / "hf_ood" / "recipes" / f"{file.stem}.yaml")
-    table = pd.read_csv(file, dtype={"arm": str})
+    table = read_table(file)
     assert set(table["arm"]) <= set(study.arms)
     summary = summarize(study, table, file.parent.name, RESULTS)
     least = 5 if file.parent.name == "full" else 2

@@ -88,20 +88,23 @@ def test_a_measure_may_be_a_stages() -> None:
 def test_a_claim_may_compare_two_measures_of_one_arm() -> None:
     before, after = "pretrain/mean_accuracy", "mean_accuracy"
     claim = Claim("harms", better="VAE", measure=before, than="VAE", than_measure=after)
-    study = replace(STUDY, arms={"VAE": {}, "LeNet": {}}, measures=[before, after], claims=[claim])
+    stages = [{"name": "pretrain"}, {"name": "finetune"}]
+    study = replace(
+        STUDY, arms={"VAE": {"stages": stages}, "LeNet": {}}, measures=[before, after], claims=[claim]
+    )
     values = {
         ("VAE", before): (70.0, 72.0, 71.0),
         ("VAE", after): (60.0, 63.0, 61.0),
         ("LeNet", after): (1, 2, 3),
     }
     rows = [
-        ("colours", arm, seed, name, value, "key", 1.0)
+        ("colours", arm, seed, name, value, "settings", "key", "commit", 1.0)
         for (arm, name), seeds in values.items()
         for seed, value in enumerate(seeds)
     ]
     summary = summarize(study, pd.DataFrame(rows, columns=COLUMNS), "quick", Path("nowhere"))
     assert summary.claims[0].measure == "pretrain/mean_accuracy - mean_accuracy"
-    assert (summary.claims[0].better, summary.claims[0].than) == (f"VAE: {before}", f"VAE: {after}")
+    assert (summary.claims[0].better, summary.claims[0].than) == ("VAE after pretrain", "VAE after finetune")
     assert summary.claims[0].difference.mean == pytest.approx(29 / 3)
     assert summary.claims[0].verdict == "holds"
     assert [set(row.measures) for row in summary.rows] == [{before, after}, {after}]
@@ -143,7 +146,7 @@ def test_less_is_better_of_a_squared_error() -> None:
     study = replace(STUDY, measures=["mean_squared_error", "mean_accuracy"], claims=[claim])
     values = {"ERM": (13.0, 14.0, 13.5), "IRM": (11.0, 11.5, 11.2)}
     rows = [
-        ("colours", arm, seed, "mean_squared_error", value, "key", 1.0)
+        ("colours", arm, seed, "mean_squared_error", value, "settings", "key", "commit", 1.0)
         for arm, seeds in values.items()
         for seed, value in enumerate(seeds)
     ]
@@ -153,3 +156,101 @@ def test_less_is_better_of_a_squared_error() -> None:
     assert [set(row.measures) for row in summary.rows] == [{"mean_squared_error"}] * 2
     panel, empty = draw_study(summary).axes
     assert panel.get_xlabel() == "mean squared error" and empty.get_xlabel() == "mean accuracy (%)"
+
+
+def rows_of(values: dict[tuple[str, str], tuple[float, ...]]) -> pd.DataFrame:
+    rows = [
+        ("colours", arm, seed, name, value, "settings", "key", "commit", 1.0)
+        for (arm, name), seeds in values.items()
+        for seed, value in enumerate(seeds)
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def test_the_studys_margin_decides_what_is_no_difference_and_a_claim_may_have_its_own() -> None:
+    claims = [Claim("a", "IRM", "ERM"), Claim("b", "IRM", "ERM", margin=0.05)]
+    study = replace(STUDY, claims=claims, margin=3.0)
+    table = rows_of(
+        {("ERM", "mean_accuracy"): (70.0, 72.0, 71.0), ("IRM", "mean_accuracy"): (70.5, 71.5, 71.2)}
+    )
+    first, second = summarize(study, table, "quick", Path("nowhere")).claims
+    assert (first.margin, first.verdict) == (3.0, "no difference")
+    assert (second.margin, second.verdict) == (0.05, "inconclusive")
+    assert second.seeds_needed is None or second.seeds_needed > 3
+
+
+def test_every_printed_figure_is_beside_ours_whoever_prints_it() -> None:
+    study = replace(
+        STUDY,
+        report={"ERM": {"mean_accuracy": 71.5}, "IRM": {"mean_accuracy": 90.0, "worst_accuracy": 1.0}},
+        also_printed={"its authors": {"ERM": {"mean_accuracy": 50.0}}},
+    )
+    table = rows_of(
+        {("ERM", "mean_accuracy"): (70.0, 72.0, 71.0), ("IRM", "mean_accuracy"): (70.5, 71.5, 71.2)}
+    )
+    found = summarize(study, table, "quick", Path("nowhere")).printed
+    assert [(row.source, row.arm, row.place) for row in found] == [
+        ("report", "ERM", "matches"),
+        ("report", "IRM", "below"),
+        ("its authors", "ERM", "above"),
+    ]
+    assert found[2].difference == pytest.approx(21.0)
+
+
+def test_an_environment_that_a_run_left_out_chooses(tmp_path: Path) -> None:
+    content = {
+        "title": "x",
+        "arms": {"weak": {"irm": {"penalty_weight": 1.0}}, "strong": {"irm": {"penalty_weight": 9.0}}},
+        "settings": {"method": "irm"},
+        "selection": {
+            "groups": {"IRM": ["weak", "strong"]},
+            "rules": {"leave one out": "left_out", "oracle": "mean_accuracy"},
+            "leave_out": ["red", "green"],
+            "left_out_groups": ["IRM"],
+        },
+        "budgets": {"quick": {"max_steps": 9, "left_out": {"max_steps": 5}}},
+    }
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(content))
+    study = load_study(file)
+    folds = [
+        "weak, left out: red",
+        "weak, left out: green",
+        "strong, left out: red",
+        "strong, left out: green",
+    ]
+    assert sorted(study.arms) == sorted(["weak", "strong", *folds])
+    run = next(run for run in study.runs("quick", 1) if run.arm == "strong, left out: red")
+    assert run.settings["train_environments"] == ["green"] and run.settings["test_environments"] == ["red"]
+    assert run.settings["irm"] == {"penalty_weight": 9.0} and run.settings["max_steps"] == 5
+    assert "left_out" not in run.settings and study.runs("quick", 1)[0].settings["max_steps"] == 9
+    values = {("weak", "mean_accuracy"): (20.0, 22.0), ("strong", "mean_accuracy"): (60.0, 62.0)}
+    values |= {(fold, "mean_accuracy"): (90.0 - place, 91.0) for place, fold in enumerate(folds)}
+    choices = {choice.rule: choice for choice in summarize(study, rows_of(values), "quick", tmp_path).choices}
+    assert (choices["leave one out"].arm, choices["leave one out"].value.mean) == ("weak", 21.0)
+    assert choices["oracle"].arm == "strong"
+    del values[folds[3], "mean_accuracy"]  # not all folds are there yet
+    choices = {choice.rule: choice for choice in summarize(study, rows_of(values), "quick", tmp_path).choices}
+    assert set(choices) == {"oracle"}
+    content["selection"]["left_out_groups"] = ["IRN"]
+    file.write_text(yaml.safe_dump(content))
+    with pytest.raises(ValueError, match="Unknown group 'IRN'"):
+        load_study(file)
+    content["selection"] |= {"leave_out": [], "left_out_groups": []}
+    file.write_text(yaml.safe_dump(content))
+    with pytest.raises(ValueError, match="Unknown measure 'left_out'"):
+        load_study(file)
+
+
+def test_the_papers_methods_have_their_own_published_settings_and_share_runs_with_their_selection() -> None:
+    noise, chosen = (
+        load_study(RECIPES / f"{name}.yaml") for name in ("label_noise", "label_noise_selection")
+    )
+    arms = {run.arm: run for run in noise.runs("full", 1)}
+    single = [run for arm, run in arms.items() if "two logits" not in arm]
+    assert len(single) == 5 and all(run.settings["mlp"]["single_logit"] for run in single)
+    grey, erm = arms["grey-scale oracle"].settings, arms["ERM"].settings
+    assert (grey["mlp"]["hidden_size"], grey["max_steps"], grey["learning_rate"]) == (83, 101, 0.00282)
+    assert (erm["mlp"]["hidden_size"], erm["max_steps"], erm["learning_rate"]) == (256, 501, 0.001)
+    shared = {run.settings_key for run in single} & {run.settings_key for run in chosen.runs("full", 1)}
+    assert len(shared) == 3  # ERM, IRM, EIIL then IRM
