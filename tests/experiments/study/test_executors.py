@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -26,11 +25,15 @@ SCRIPT = Path(__file__).parents[3] / "trainers" / "reproduce.py"
 
 def start(arguments: list[str], output: Path) -> subprocess.Popen[bytes]:
     """A study in a process group of its own, as from a terminal: what a shell puts in the background has
-    Ctrl-C ignored."""
+    Ctrl-C ignored, and nohup SIGHUP."""
     script = [sys.executable, str(SCRIPT), *arguments]
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+
+    def hear() -> None:
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+
     with output.open("w") as file:
-        return subprocess.Popen(script, stdout=file, stderr=file, start_new_session=True, preexec_fn=heard)
+        return subprocess.Popen(script, stdout=file, stderr=file, start_new_session=True, preexec_fn=hear)
 
 
 def wait_for(condition: Callable[[], object]) -> None:
