@@ -126,7 +126,8 @@ def write(
         data.check(name, **options)
     samples = {}
     if data.dataset is not None:
-        samples = {name: sample_grid(data.dataset(name, **options)) for name in names}
+        drawn = {} if data.has_rows else options  # those say only where the rows come from
+        samples = {name: sample_grid(data.dataset(name, **drawn)) for name in names}
     data.write(folder, names, samples, repo_id, **options)
 
 
@@ -134,14 +135,15 @@ def print_list() -> None:
     """Every built-in data set, its configurations, and what they are."""
     console = Console()
     for name, data in BUILT_IN.items():
-        table = Table(title=f"{name}: {data.summary}", title_justify="left", expand=False)
+        console.print(f"{name}: {data.summary}", style="italic", markup=False, highlight=False)
+        table = Table(expand=False)
         for column in ("configuration", "what"):
             table.add_column(column, overflow="fold")
         for configuration, what in data.configurations.items():
             default = " (default)" if configuration == data.default else ""
             table.add_row(configuration + default, what)
         console.print(table)
-    made = [name for name, data in BUILT_IN.items() if data.tensors]
+    made = [name for name, data in BUILT_IN.items() if data.tensors or data.dataset]
     console.print(
         f"Train on {' or '.join(made)} by name: hf-ood train --dataset {made[0]} --dataset_config NAME."
     )

@@ -21,7 +21,13 @@ from transformers import HfArgumentParser
 
 from ..data import read_dataset
 from ..data.accounting import counted, files_told
-from ..data.built_in import BUILT_IN, DEFAULT_DATASET, refuse_made_in_memory, refuse_unwritten
+from ..data.built_in import (
+    BUILT_IN,
+    DEFAULT_DATASET,
+    has_built_in_rows,
+    refuse_made_in_memory,
+    refuse_unwritten,
+)
 from ..data.columns import require_columns
 from ..data.folders import ENVIRONMENT, LABEL
 from ..data.ids import ids_of
@@ -300,7 +306,8 @@ def load_split(
     """
     name = str(arguments.dataset)
     built_in = BUILT_IN.get(name)
-    if built_in and built_in.dataset:
+    if has_built_in_rows(name) or (built_in and built_in.tensors and built_in.dataset):
+        assert built_in is not None and built_in.dataset is not None
         options = finished.options if finished is not None and same_data(arguments, finished) else {}
         loaded = built_in.dataset(arguments.dataset_config or built_in.default, **options)
     else:

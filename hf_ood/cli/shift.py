@@ -17,7 +17,7 @@ from rich.table import Table
 
 from ..data import EnvironmentDataset
 from ..data.accounting import counted, files_told
-from ..data.built_in import BUILT_IN, DEFAULT_DATASET, configuration_of, refuse_unwritten
+from ..data.built_in import BUILT_IN, DEFAULT_DATASET, configuration_of, read_built_in
 from ..data.columns import require_columns
 from ..data.folders import ENVIRONMENT, LABEL
 from ..data.ids import ids_of
@@ -73,8 +73,8 @@ def make_parser() -> argparse.ArgumentParser:
     data.add_argument(
         "--dataset",
         default=DEFAULT_DATASET,
-        help=f"{' or '.join(name for name, data in BUILT_IN.items() if data.tensors)} (built in; the default "
-        f"is {DEFAULT_DATASET}), a Hub dataset, a local folder, or files as in train.py",
+        help=f"{' or '.join(name for name, data in BUILT_IN.items() if data.tensors or data.dataset)} (built "
+        f"in; the default is {DEFAULT_DATASET}), a Hub dataset, a local folder, or files as in train.py",
     )
     data.add_argument(
         "--dataset_config", nargs="+", metavar="NAME", help="configurations; one point each in the plot"
@@ -100,6 +100,9 @@ def make_parser() -> argparse.ArgumentParser:
             "of each table does",
         )
     data.add_argument("--image_column", help="not needed when there is only one column of images")
+    data.add_argument(
+        "--text_column", default="text", help="of texts, for an encoder of texts; default: text"
+    )
     add_reading(data)
     how = parser.add_argument_group("how")
     how.add_argument(
@@ -177,8 +180,9 @@ def run(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
         encoder = encoder or encoder_of(arguments)
         found = compare(splits, arguments, {**options, "encoder": encoder})
         prefix = f"{name}: " if len(names) > 1 else ""
+        named = "" if name == "default" else name
         shifts |= {
-            prefix + pair if pair else name or without_local_paths(arguments.dataset): shift
+            prefix + pair if pair else named or without_local_paths(arguments.dataset): shift
             for pair, shift in found.items()
         }
     report = {
@@ -245,7 +249,13 @@ def load(arguments: argparse.Namespace, configuration: str | None) -> Mapping[st
     if built_in and built_in.tensors:
         asked_in_vain = [
             f"--{flag}"
-            for flag in ("label_column", "environment_column", "image_column", *vars(Reading()))
+            for flag in (
+                "label_column",
+                "environment_column",
+                "image_column",
+                "text_column",
+                *vars(Reading()),
+            )
             if getattr(arguments, flag, None) != make_parser().get_default(flag)
         ]
         if asked_in_vain:
@@ -254,7 +264,9 @@ def load(arguments: argparse.Namespace, configuration: str | None) -> Mapping[st
                 f"{', '.join(asked_in_vain)} out."
             )
         return built_in.tensors(configuration)
-    refuse_unwritten(arguments.dataset)
+    rows = read_built_in(arguments.dataset, configuration)
+    if rows is not None:
+        return rows
     asked = [*(arguments.train_environments or []), *(arguments.test_environments or [])]
     return read_dataset(
         arguments.dataset,
@@ -285,6 +297,7 @@ def compare(
     environment = column_of(arguments.environment_column, ENVIRONMENT)
     label = column_of(arguments.label_column, LABEL)
     options = {**options, "label_column": label, "image_column": arguments.image_column}
+    options["text_column"] = arguments.text_column
     wanted = [arguments.pairs_of] if arguments.pairs_of else [arguments.train_split, arguments.test_split]
     for split in wanted:
         if split not in splits:

@@ -10,6 +10,7 @@ import pandas as pd
 from datasets import Audio, ClassLabel, Dataset, DatasetDict, Features, Image, Value
 
 from ..errors import unknown_name
+from .built_in import read_built_in
 from .columns import find_audio_column, find_image_column, require_columns
 from .features import takes_features
 from .image_paths import open_images
@@ -108,7 +109,7 @@ def read_rows(
         )
         table = with_origins(table, [Origin(path.name, len(table))])
         return open_images(DatasetDict(train=table), path.parent, reading.allow_outside_files)["train"], own
-    loaded = read_dataset(name, configuration, reading, Named())
+    loaded = read_built_in(name, configuration) or read_dataset(name, configuration, reading, Named())
     chosen = choose_split([str(known) for known in loaded], split)
     rows = loaded[chosen]
     _require_rows(len(rows), f"Split {chosen} of {name}")

@@ -13,7 +13,7 @@ from typing import Any
 
 from transformers.utils import logging
 
-from ..data.built_in import BUILT_IN, DEFAULT_DATASET
+from ..data.built_in import BUILT_IN, DEFAULT_DATASET, has_built_in_rows
 from ..evaluation.results import RESULTS_FILE, load_results
 from ..json_files import read_object
 from ..methods.registry import METHODS, method_parts
@@ -96,7 +96,7 @@ def data_fingerprint(settings: Settings) -> str:
     """Changes with the rows of files and folders, and with the digits that are coloured; what comes from the
     Hub is known by its name alone."""
     name = settings.get("dataset", DEFAULT_DATASET)
-    if name in BUILT_IN and BUILT_IN[name].tensors:
+    if name in BUILT_IN and (BUILT_IN[name].tensors or has_built_in_rows(name)):
         return BUILT_IN[name].fingerprint(settings.get(name, {}))
     path = Path(name)
     files = (

@@ -23,7 +23,7 @@ from ..data import (
     load_processor,
     read_dataset,
 )
-from ..data.built_in import BUILT_IN, refuse_unwritten
+from ..data.built_in import BUILT_IN, read_built_in
 from ..data.combinations import all_matching
 from ..data.features import FEATURES_FILE, FeatureProcessor
 from ..data.folders import ENVIRONMENT, LABEL
@@ -102,7 +102,8 @@ def check_inputs(spec: RunSpec) -> None:
     """Raise `ValueError` for features and sounds with what they do not go with, before anything is read."""
     data = spec.data
     for flag in ("feature_columns", "audio_column", "max_seconds"):
-        if data.dataset in BUILT_IN and getattr(data, flag) is not None:
+        has_inputs = data.dataset in BUILT_IN and BUILT_IN[data.dataset].tensors is not None
+        if has_inputs and getattr(data, flag) is not None:
             raise ValueError(f"{data.dataset} has inputs of its own: leave --{flag} out.")
     if data.feature_columns is None:
         if data.impute:
@@ -117,7 +118,9 @@ def check_inputs(spec: RunSpec) -> None:
 
 def read(data: DataSpec, configuration: str | None = None) -> DatasetDict:
     """The dataset that is asked for, as its splits."""
-    refuse_unwritten(data.dataset)
+    built_in = read_built_in(data.dataset, configuration or data.configuration)
+    if built_in is not None:
+        return built_in
     held_out = [
         name
         for asked in (data.train_environments, data.test_environments, data.validation)

@@ -58,7 +58,7 @@ _shtab_hf_ood_completion_defaults_added=0
 _shtab_hf_ood_datasets_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--list[show what is built in]"
-  "--dataset[colored_mnist or punctuated_text\; default\: colored_mnist]:dataset:"
+  "--dataset[colored_mnist or punctuated_text or emoji_styles or digit_sources or rated_genres or flight_delays\; default\: colored_mnist]:dataset:"
   {--dataset_config,--config}"[all, or some of fixed_colors, random_colors, random_transforms, unseen_colors, background_shortcut, label_noise_shortcut]:dataset_config:"
   "--output_dir[default\: colored_mnist]:output_dir:"
   "--push_to_hub[publish the folder as this dataset]:USER/NAME:"
@@ -91,7 +91,7 @@ _shtab_hf_ood_evaluate_options=(
   {--ignore_splits,--ignore-splits}"[Splits that are left out, such as a test split without labels.]:ignore_splits:"
   "--model[A Hub id or a folder with a classifier and its processor.]:model:"
   "--run[Instead of --model\: the folder of a finished run. Its dataset, columns and length of texts are the defaults of the flags below, and the environments that it was trained on, validated on and never saw are measured apart.]:run:"
-  "--dataset[colored_mnist (built in), a Hub dataset, a local folder, or files as in train.py. Default\: the run\'s, or colored_mnist.]:dataset:"
+  "--dataset[colored_mnist or emoji_styles or digit_sources (built in), a Hub dataset, a local folder, or files as in train.py. Default\: the run\'s, or colored_mnist.]:dataset:"
   {--dataset_config,--dataset-config}"[The dataset\'s configuration.]:dataset_config:"
   "--split[The split that is measured. Default\: the only one, or test.]:split:"
   {--environment_column,--environment-column}"[The column that says where a sample is from\; several make one environment of each combination. Default\: environment.]:environment_column:"
@@ -211,7 +211,7 @@ _shtab_hf_ood_reproduce_defaults_added=0
 
 _shtab_hf_ood_shift_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--dataset[colored_mnist or linear_unit_tests (built in\; the default is colored_mnist), a Hub dataset, a local folder, or files as in train.py]:dataset:"
+  "--dataset[colored_mnist or linear_unit_tests or emoji_styles or digit_sources (built in\; the default is colored_mnist), a Hub dataset, a local folder, or files as in train.py]:dataset:"
   "--dataset_config[configurations\; one point each in the plot]:NAME:"
   "--all[all configurations of the dataset]"
   "--train_split[default\: train]:SPLIT:"
@@ -222,6 +222,7 @@ _shtab_hf_ood_shift_options=(
   "--label_column[default\: label\; \@folder\: the folders of the files name it\; \@file\: the name of each table does]:label_column:"
   "--environment_column[default\: environment\; \@folder\: the folders of the files name it\; \@file\: the name of each table does]:environment_column:"
   "--image_column[not needed when there is only one column of images]:image_column:"
+  "--text_column[of texts, for an encoder of texts\; default\: text]:text_column:"
   "--csv_separator[What separates the columns of .csv files, such as \'\;\'. Default\: a comma (.tsv\: a tab).]:csv_separator:"
   "--csv_encoding[The encoding of .csv and .tsv files, such as latin-1 or utf-16.]:csv_encoding:"
   "--allow_outside_files[A table may name files above its folder (..), in the working folder and by address (https\:\/\/).]"

@@ -13,20 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, DatasetDict, Image, Value, load_dataset
 
+from ..embedded import REINSTALL, CorruptDataError
+
 EMBEDDED = "embedded"
 IMAGE_SIZE = 28
 _PIXEL_SHA256 = {
     "train": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
     "test": "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
 }
-
-_REINSTALL = (
-    "Reinstall the package: pip install --force-reinstall --no-deps hf_ood (or `git checkout` the file)."
-)
-
-
-class CorruptDataError(RuntimeError):
-    """A data file is damaged; the message names the file and the way out."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +88,9 @@ def read_digit_file(path: Path, pixel_sha256: str) -> tuple[np.ndarray, np.ndarr
         table = pq.read_table(path)
         pixels = np.frombuffer(b"".join(table["image"].to_pylist()), dtype=np.uint8)
     except (pa.ArrowException, OSError) as error:
-        raise CorruptDataError(f"{path} cannot be read ({error}). {_REINSTALL}") from error
+        raise CorruptDataError(f"{path} cannot be read ({error}). {REINSTALL}") from error
     if hashlib.sha256(pixels.tobytes()).hexdigest() != pixel_sha256:
-        raise CorruptDataError(f"The pixels of {path} are not those of MNIST (SHA-256 differs). {_REINSTALL}")
+        raise CorruptDataError(f"The pixels of {path} are not those of MNIST (SHA-256 differs). {REINSTALL}")
     return pixels.reshape(-1, IMAGE_SIZE, IMAGE_SIZE), table["label"].to_numpy().astype(np.int64)
 
 

@@ -6,7 +6,7 @@ from ..dataset_card import CardText
 from .configurations import DESCRIPTIONS, Shift
 from .sentences import PACKAGE
 
-_CITATION = """\
+CITATION = """\
 @inproceedings{hutto2014vader,
   title     = {{VADER}: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media Text},
   author    = {Hutto, C.J. and Gilbert, Eric},
@@ -31,5 +31,5 @@ def card_text(shift: Shift) -> CardText:
         "distribution carries the rated sentences. The sentences themselves were written by reviewers, "
         "journalists and users of the sites they come from (the film reviews are Pang & Lee's, the product "
         "reviews Hu & Liu's).",
-        citation=_CITATION,
+        citation=CITATION,
     )

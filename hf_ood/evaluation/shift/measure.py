@@ -98,6 +98,7 @@ def measure_shift(
     seed: int = 0,
     label_column: str = "label",
     image_column: str | None = None,
+    text_column: str = "text",
 ) -> Shift:
     """How much of the change from `train` to `test` is new features, and how much is old features that go
     with other classes.
@@ -108,8 +109,8 @@ def measure_shift(
     equal splits, 1 for splits that share nothing.
 
     `train`, `test`: an `EnvironmentDataset` (its transform is not applied), a `datasets.Dataset` with
-    images, or a pair (features [N, D], labels [N]). `encoder`: makes features of images: `pixels` (reduced
-    to 7 x 7), a checkpoint's folder or Hub id (see `CheckpointEncoder`), or a function. Features are
+    images or texts, or a pair (features [N, D], labels [N]). `encoder`: makes features: `pixels` (of images,
+    reduced to 7 x 7), a checkpoint's folder or Hub id (see `CheckpointEncoder`), or a function. Features are
     reduced to their leading `components`, so units matter. `estimator`: `classifier` or `kde`, the
     paper's. `max_samples`: rows used of either split, classes balanced. `permutations`: samples without
     shift for the null; the rows of each class are shuffled between the splits. That is the null of no
@@ -140,7 +141,7 @@ def measure_shift(
     rng = np.random.default_rng(seed)
     least = max(method.least_rows, components + 2 if estimator == "kde" else 0)
     rows = balanced_rows(train_ids, test_ids, max_samples, least, names, rng)
-    features = _features(train, test, rows, encoder, image_column)
+    features = _features(train, test, rows, encoder, image_column, text_column)
     reduced, explained = principal_components(np.concatenate(features), components, seed)
     sample = Sample(
         reduced, np.repeat([0, 1], len(rows[0])), np.concatenate([train_ids[rows[0]], test_ids[rows[1]]])
@@ -237,13 +238,14 @@ def _features(
     rows: tuple[np.ndarray, np.ndarray],
     encoder: str | Encoder,
     image_column: str | None,
+    text_column: str,
 ) -> list[np.ndarray]:
     """The features [n, D] of the chosen rows of both splits."""
     function = make_encoder(encoder)
     found = []
     for name, split, chosen in zip(("train", "test"), (train, test), rows, strict=True):
         if not isinstance(split, tuple):
-            found.append(encode(split.select(chosen.tolist()), function, image_column))
+            found.append(encode(split.select(chosen.tolist()), function, image_column, text_column))
             continue
         array, count = np.asarray(split[0], dtype=np.float64), len(np.asarray(split[1]))
         if array.ndim != 2 or len(array) != count:
