@@ -17,7 +17,8 @@ from PIL import Image
 from scipy.integrate import quad
 from scipy.stats import norm
 from threadpoolctl import threadpool_limits
-from transformers import ViTConfig, ViTImageProcessor, ViTModel
+from tiny_models import WORDS, save_text_model
+from transformers import BertModel, ViTConfig, ViTImageProcessor, ViTModel
 
 from hf_ood import EnvironmentDataset
 from hf_ood.data import Protocol, colored_mnist_tensors, environment_datasets
@@ -346,3 +347,19 @@ def test_images_on_disk_shift_as_those_in_memory() -> None:
         divided = environment_datasets(rows, protocol=Protocol(test_environments=["b"]), in_memory=in_memory)
         found.append(measure_shift(divided["train"], divided["test"], components=3).diversity.value)
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("classifies", [True, False])
+def test_texts_are_measured_as_an_encoder_of_texts_sees_them(tmp_path: Path, classifies: bool) -> None:
+    folder = save_text_model(tmp_path)
+    if not classifies:
+        BertModel.from_pretrained(folder).save_pretrained(folder)
+    encoder = CheckpointEncoder(str(folder))
+    words = WORDS[5:9]
+    texts = Dataset.from_dict({"said": [" ".join(words[: 1 + row % 4]) for row in range(40)]})
+    found = encode(texts, encoder, text_column="said")
+    assert found.shape == (40, 16) and np.allclose(found[:4], found[36:], atol=1e-5)
+    alone = np.concatenate([encoder.of_texts([text]) for text in texts["said"][:4]])
+    np.testing.assert_allclose(found[:4], alone, atol=1e-5)  # the filling of a batch does not count
+    with pytest.raises(ValueError, match="The encoder reads texts, and the data are images"):
+        encoder(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))

@@ -13,8 +13,8 @@ from .flights import LATE
 FOLDER = Path(__file__).parent
 SHIFT_COMMANDS = (
     "hf-ood train --config flight_delays --test_environments EV --output_dir runs/late",
-    "hf-ood shift --dataset flight_delays --train_split train --test_split test --train_environments UA B6 DL "
-    "AA MQ --test_environments EV --encoder runs/late --max_samples 500",
+    "hf-ood shift --dataset flight_delays --train_split train --test_split test --train_environments UA B6 "
+    "DL AA MQ --test_environments EV --encoder runs/late --max_samples 500",
 )
 
 
@@ -23,8 +23,8 @@ def _shift_told() -> str:
     measured = pd.read_csv(FOLDER / "shift.csv").iloc[0]
     commands = "`, then `".join(SHIFT_COMMANDS)
     return (
-        "Measured from five large carriers in training to EV in the test, from 0 (no shift) to 1, with what the "
-        f"same rows read without any shift in brackets: diversity shift {measured.diversity_value:.2f} "
+        "Measured from five large carriers in training to EV in the test, from 0 (no shift) to 1, with what "
+        f"the same rows read without any shift in brackets: diversity shift {measured.diversity_value:.2f} "
         f"({measured.diversity_null:.2f}), correlation shift {measured.correlation_value:.2f} "
         f"({measured.correlation_null:.2f}). The features are those of a network that was trained on all "
         f"carriers but EV (`{commands}`)."
