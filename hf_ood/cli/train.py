@@ -39,7 +39,7 @@ def train_and_compare(specs: Sequence[RunSpec], folder: Path) -> Comparison:
         done = is_finished(spec.folder)
         if PartialState().is_main_process:
             told = ", finished before" * done
-            print(f"{number} of {len(specs)}: {spec.method.name}, seed {spec.training.seed}{told}")  # noqa: T201
+            print(f"{number} of {len(specs)}: {spec.folder.name}{told}")  # noqa: T201
         PartialState().wait_for_everyone()
         if not done:
             if not (spec.folder / ARGUMENTS_FILE).exists():

@@ -81,7 +81,7 @@ def test_a_command_trains_all_compares_them_and_repeats_none(
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "both").glob("*/results.json")}
     capsys.readouterr()
     main(flags)
-    assert "4 of 4: sd, seed 1, finished before" in capsys.readouterr().out
+    assert "4 of 4: sd-seed1, finished before" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in written} == written
 
 
