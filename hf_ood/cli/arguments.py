@@ -27,7 +27,7 @@ from ..runs.settings import (
     merge,
     unknown_setting,
 )
-from ..runs.several import split_up
+from ..runs.several import different_runs, split_up
 from ..runs.spec import RunSpec
 from .help_pages import first_page, page
 from .parser import make_parser
@@ -58,7 +58,7 @@ class Parsed:
                 runs, folder = split_up(self.recipe.settings, self.recipe.beside)
             except SettingsError as error:
                 raise ValueError(f"{self.recipe.where(error.path)}: {error}") from error
-            specs = [Recipe(self.recipe.file, run, self.recipe.lines).spec() for run in runs]
+            specs = different_runs([replace(self.recipe, settings=run).spec() for run in runs])
         refuse_useless(self.given, specs)
         return specs, folder
 

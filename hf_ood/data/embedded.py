@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict, Image
 from datasets.table import InMemoryTable
 
-from ..errors import unknown_name
+from ..errors import ForeseenError, unknown_name
 from ..options import option
 from .dataset_card import CardText
 from .publish import write_dataset_folder
@@ -25,7 +25,7 @@ REINSTALL = (
 )
 
 
-class CorruptDataError(RuntimeError):
+class CorruptDataError(ForeseenError, RuntimeError):
     """A data file is damaged; the message names the file and the way out."""
 
 

@@ -66,6 +66,12 @@ class EnvironmentRows(EnvironmentDataset):
             found.append(shown | {name: values[number] for name, values in known.items()})
         return found
 
+    def inputs(self, rows: Sequence[int] | Tensor) -> Any:
+        """The columns of these rows as the table gives them, its transform included."""
+        batch = self.dataset[torch.as_tensor(rows, dtype=torch.long).tolist()]
+        targets = {self.environment_column, *LABELS}
+        return {name: values for name, values in batch.items() if name not in targets}
+
     def select(self, indices: Sequence[int] | Tensor) -> EnvironmentDataset:
         chosen = super().select(indices)
         assert isinstance(chosen, EnvironmentRows)

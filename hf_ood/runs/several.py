@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from transformers.utils import logging
+
 from ..methods.registry import method_parts
 from ..names import file_name
-from .settings import STAGES, Settings, SettingsError, canonical, merge
+from .settings import STAGES, Settings, SettingsError, canonical, comparable_settings, merge
+from .spec import RunSpec
 
+logger = logging.get_logger(__name__)
 SEEDS = "seeds"
 
 
@@ -54,6 +58,17 @@ def split_up(
             own["output_dir"] = str(folder / f"{file_name(name.replace('+', '-'))}-seed{own['seed']}")
             runs.append(own)
     return runs, folder
+
+
+def different_runs(specs: Sequence[RunSpec]) -> list[RunSpec]:
+    """Without those that repeat an earlier one, as what is beside a recipe's methods does where flags choose
+    another network, or the same input."""
+    found: dict[str, RunSpec] = {}
+    for spec in specs:
+        first = found.setdefault(repr(sorted(comparable_settings(spec).items())), spec)
+        if first is not spec:
+            logger.warning(f"{spec.folder.name} is the same run as {first.folder.name} here: left out.")
+    return [*found.values()]
 
 
 def _default_folder(settings: Settings, methods: list[str]) -> str:

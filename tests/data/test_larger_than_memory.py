@@ -137,5 +137,6 @@ def test_what_is_on_disk_serves_wherever_what_is_in_memory_does() -> None:
             assert one == other
         else:
             assert np.array_equal(np.asarray(one), np.asarray(other))
-    with pytest.raises(NotImplementedError, match="does not say how"):
-        EnvironmentRows(few.rename_column("image", "picture"), "environment").inputs([0])
+    rows = EnvironmentRows(few).select([40, 3])
+    assert list(rows.inputs([1])) == ["image"] and rows.environments.tolist() == [2, 0]
+    assert np.array_equal(np.asarray(rows.inputs([1])["image"][0]), pixels[3])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hf_ood.cli.arguments import parse
 from hf_ood.cli.train import main
 from hf_ood.errors import UsageError
 from hf_ood.evaluation.comparison import Comparison
@@ -45,6 +46,14 @@ def test_what_is_beside_is_a_run_of_the_comparison(tmp_path: Path) -> None:
         read_recipe(tmp_path / "recipe.yaml")
     quickstart = read_recipe(recipe_file("quickstart"))
     assert quickstart.beside and "beside" not in quickstart.settings  # a single run has nothing beside it
+
+
+@pytest.mark.parametrize("flags", ["--model mlp", "--lenet.edge_structure tensor"])
+def test_what_is_beside_is_no_run_of_its_own_where_flags_make_it_one_of_the_others(flags: str) -> None:
+    specs, _ = parse(f"--config quickstart --method erm irm --seeds 2 {flags}".split()).specs()
+    assert [spec.folder.name for spec in specs] == ["erm-seed0", "irm-seed0", "erm-seed1", "irm-seed1"]
+    specs, _ = parse("--config quickstart --method erm irm".split()).specs()
+    assert [spec.folder.name for spec in specs] == ["erm-seed0", "irm-seed0", "edges-seed0"]
 
 
 @pytest.mark.parametrize(
