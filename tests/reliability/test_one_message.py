@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -166,3 +168,17 @@ def test_resuming_false_starts_anew(tmp_path: Path) -> None:
     flags = "--config quickstart --max_steps 2 --max_train_samples 3000 --resume_from_checkpoint false"
     finished = hf_ood("train", *flags.split(), "--output_dir", tmp_path / "run")
     assert finished.returncode == 0, finished.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dataset", ["colored_mnist", "emoji_styles"])
+def test_damaged_data_of_the_package_are_named(dataset: str, tmp_path: Path) -> None:
+    """A copy of the package, as an interrupted installation leaves it."""
+    shutil.copytree(ROOT / "hf_ood", tmp_path / "hf_ood", ignore=shutil.ignore_patterns("__pycache__"))
+    os.truncate(tmp_path / "hf_ood" / "data" / dataset / "assets" / "train.parquet", 5000)
+    command = [sys.executable, "-m", "hf_ood", "train", "--dataset", dataset, "--max_steps", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    told = message_of(
+        subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    )
+    assert "train.parquet" in told and "pip install --force-reinstall" in told
