@@ -22,6 +22,7 @@ from ..locks import acquire
 from ..manifest import LOADED, MANIFEST_FILE, checkpoints_in, find_changes, read_manifest
 from ..names import file_name
 from ..trainer.checkpoints import EARLIER, last_whole_checkpoint
+from ..trainer.checks import launched_processes
 from ..trainer.data_identity import differences
 from ..yaml_files import read_mapping
 from .origin import DIVISION, ORIGIN_FILE, other_batches
@@ -36,11 +37,18 @@ logger = logging.get_logger(__name__)
 
 
 def default_output_dir(spec: RunSpec) -> str:
-    """`runs/<configuration>-<method>-seed<seed>-<hash of all that was given>`: other settings, another
-    folder."""
-    digest = hashlib.sha256(repr(sorted(comparable_settings(spec).items())).encode()).hexdigest()[:6]
+    """`runs/<configuration>-<method>-seed<seed>-<hash of all that was given>`: other settings, and another
+    number of processes, another folder."""
+    content = sorted(comparable_settings(spec).items()) + processes_told()
+    digest = hashlib.sha256(repr(content).encode()).hexdigest()[:6]
     data = spec.data.configuration
     return f"runs/{file_name(data)}-{spec.method.name.replace('+', '-')}-seed{spec.training.seed}-{digest}"
+
+
+def processes_told() -> list[tuple[str, Any]]:
+    """What several processes add to the settings: a step of theirs holds the samples of all."""
+    number = launched_processes()
+    return [("processes", number)] if number > 1 else []
 
 
 @contextmanager
@@ -138,7 +146,7 @@ def is_finished(folder: Path) -> bool:
 
 
 def set_results_aside(folder: Path) -> None:
-    """Before a run begins anew: what an earlier one left goes to the folder `earlier` of its own. What else
+    """Before a run starts over: what an earlier one left goes to the folder `earlier` of its own. What else
     lies there stays."""
     try:
         named = [*(read_manifest(folder) or {"files": {}})["files"]]

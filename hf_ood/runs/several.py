@@ -11,6 +11,7 @@ from transformers.utils import logging
 
 from ..methods.registry import method_parts
 from ..names import file_name
+from .folder import processes_told
 from .settings import STAGES, Settings, SettingsError, canonical, comparable_settings, merge
 from .spec import RunSpec
 
@@ -74,5 +75,5 @@ def different_runs(specs: Sequence[RunSpec]) -> list[RunSpec]:
 def _default_folder(settings: Settings, methods: list[str]) -> str:
     ignored = ("resume_from_checkpoint", "disable_tqdm", "num_threads")
     content = sorted((name, repr(value)) for name, value in settings.items() if name not in ignored)
-    digest = hashlib.sha256(repr(content).encode()).hexdigest()[:6]
+    digest = hashlib.sha256(repr(content + processes_told()).encode()).hexdigest()[:6]
     return f"runs/{'-and-'.join(methods).replace('+', '-')}-{digest}"

@@ -137,7 +137,7 @@ def remove_from_step(output_dir: str | Path, step: int) -> None:
 
 
 def set_aside(output_dir: str | Path) -> None:
-    """Before a training begins anew: what an earlier one left must not be found by a later resume. Its
+    """Before a training starts over: what an earlier one left must not be found by a later resume. Its
     checkpoints go to the folder `earlier`, in place of those that are there."""
     found = checkpoints_in(output_dir)
     if not found:
@@ -173,7 +173,7 @@ def require_whole_weights(checkpoint: Path) -> None:
     if damage:
         raise CorruptCheckpointError(
             f"{damage}, and the training is to end with this checkpoint, the best so far. Bring it back, set "
-            "load_best_model_at_end to False, or begin anew."
+            "load_best_model_at_end to False, or start over."
         )
 
 

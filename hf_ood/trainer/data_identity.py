@@ -46,5 +46,5 @@ def refuse_other_data(checkpoint: str | Path, dataset: EnvironmentDataset) -> No
     if different := differences(data_identity(dataset), theirs):
         raise ValueError(
             f"{checkpoint} was trained on other data: {', '.join(different)}. Give it the data that it was "
-            "trained on, or begin anew (with its weights: from_pretrained, or --start_from)."
+            "trained on, or start over (with its weights: from_pretrained, or --start_from)."
         )

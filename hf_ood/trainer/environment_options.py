@@ -49,8 +49,8 @@ class EnvironmentOptions:
 
     accept_missing_keys: bool = option(
         False,
-        "Resume, or start from weights, that lack some of the network's: those begin anew, and that is said. "
-        "Otherwise it is an error.",
+        "Resume, or start from weights, that lack some of the network's: those are newly "
+        "initialised, and that is said. Otherwise it is an error.",
         flag=Flag(topic="output", resume=True),
     )
 

@@ -56,11 +56,11 @@ def refuse_other_batches(checkpoint: str | Path, left_off: LeftOff, batch: int, 
         raise ValueError(
             f"{checkpoint} was trained with {left_off.batch} samples a step, over all processes and "
             f"accumulated micro-batches, and now there would be {batch}: choose per_device_train_batch_size "
-            f"x gradient_accumulation_steps x number of processes to be {left_off.batch}, or begin anew."
+            f"x gradient_accumulation_steps x number of processes to be {left_off.batch}, or start over."
         )
     if left_off.steps_per_epoch is not None and left_off.steps_per_epoch != steps_per_epoch:
         raise ValueError(
             f"{checkpoint} was trained with {left_off.steps_per_epoch} steps an epoch, and now there would "
             f"be {steps_per_epoch}: divide the {batch} samples of a step as before (processes, "
-            "per_device_train_batch_size, gradient_accumulation_steps, dataloader_drop_last), or begin anew."
+            "per_device_train_batch_size, gradient_accumulation_steps, dataloader_drop_last), or start over."
         )

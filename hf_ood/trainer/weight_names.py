@@ -77,10 +77,10 @@ def check_keys(
     if lacking := sorted(missing):
         if not accept_missing:
             raise ValueError(
-                f"{folder} has no weights for {_few(lacking)}. Bring the file back, or let these begin anew "
-                "with accept_missing_keys (--accept_missing_keys true)."
+                f"{folder} has no weights for {_few(lacking)}. Bring the file back, or let these be newly "
+                "initialised with accept_missing_keys (--accept_missing_keys true)."
             )
-        logger.warning(f"{folder} has no weights for {_few(lacking)}: these begin anew.")
+        logger.warning(f"{folder} has no weights for {_few(lacking)}: these are newly initialised.")
 
 
 def _few(names: list[str]) -> str:

@@ -231,7 +231,7 @@ def trial(family: str, start: Start, whole: dict[str, Any], seconds: float, fold
         if not named and not nothing:
             return Trial(family, faults, "lost", f"refused without the damaged file's name:\n{told}")
         refused = True
-        status, told = carry_out(start, folder, False)  # the way out: begin anew
+        status, told = carry_out(start, folder, False)  # the way out: start over
     if status != ENDED:
         return Trial(family, faults, "lost", f"exit status {status}:\n{told}")
     if outcome(folder) != whole:

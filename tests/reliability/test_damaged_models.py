@@ -168,7 +168,7 @@ def test_missing_weights_may_be_accepted(run: Path, tmp_path: Path, caplog: pyte
     name = change_keys(run, drop)
     accepted = ["--accept_missing_keys", "true", "--learning_rate", "1e-12"]
     train([*FLAGS, "--start_from", str(run), *accepted, "--output_dir", str(tmp_path / "new")])
-    assert f"has no weights for {name}: these begin anew" in caplog.text
+    assert f"has no weights for {name}: these are newly initialised" in caplog.text
     ours, theirs = (load_file(folder / "model.safetensors") for folder in (tmp_path / "new", run))
     for own, weight in theirs.items():
         torch.testing.assert_close(ours[own], weight)
