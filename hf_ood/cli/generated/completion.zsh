@@ -492,6 +492,7 @@ _shtab_hf_ood_train_options=(
   "--resnet.instance_norm[Normalise every channel of every input image to mean 0 and variance 1 (report, equations 10-11, at the input).]:INSTANCE_NORM:"
   "--resnet.color_canonicalization[Replace each image by the grey image that its colours are an affine copy of\; see \`canonicalize_colors\`.]:COLOR_CANONICALIZATION:"
   "--resnet.edge_structure[Replace each image by its edges without colours and contrast, \`\"magnitude\"\` or \`\"tensor\"\`\; see \`edge_structure\`.]:EDGE_STRUCTURE:"
+  "--resnet.normalization[Of feature maps. \`\"batch\"\`\: batch normalisation, evaluated with the running statistics of the training. \`\"test_batch\"\`\: trained as that, evaluated with the statistics of the very batch, so that an image\'s prediction depends on the images beside it. \`\"group\"\`\: each image by itself, in 32 groups of channels (Wu \& He 2018).]:NORMALIZATION:"
   "--erm.l2[Weight of the squared norm of all parameters (report 5.4\; IRM paper\: 0.0011).]:L2:"
   "--erm.weighting[What weighs the same\: samples (the source, DomainBed) \| environments, whatever their sizes.]:WEIGHTING:"
   "--irm.l2[Weight of the squared norm of all parameters (report 5.4\; IRM paper\: 0.0011).]:L2:"
