@@ -15,11 +15,13 @@ from .efficientnet_lite import (
 from .efficientnet_lite.imagenet_weights import load_imagenet_weights
 from .feature_layer import FeatureLayer, find_feature_layer
 from .features import FeatureSplit
+from .input_stem import with_input_stem, without_stem
 from .lenet import LeNetConfig, LeNetForImageClassification, LeNetImageProcessor, canonicalize_colors
 from .linear import LinearConfig, LinearForImageClassification
 from .mlp import MLPConfig, MLPForImageClassification
 from .penultimate import Penultimate
 from .resnet import SmallResNetConfig, SmallResNetForImageClassification
+from .stemmed import InputStem, StemmedConfig, StemmedForImageClassification
 
 MODELS: dict[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]] = {
     "lenet": (LeNetConfig, LeNetForImageClassification),
@@ -52,6 +54,7 @@ __all__ = [
     "EfficientNetLiteImageProcessor",
     "FeatureLayer",
     "FeatureSplit",
+    "InputStem",
     "LeNetConfig",
     "LeNetForImageClassification",
     "LeNetImageProcessor",
@@ -62,9 +65,13 @@ __all__ = [
     "Penultimate",
     "SmallResNetConfig",
     "SmallResNetForImageClassification",
+    "StemmedConfig",
+    "StemmedForImageClassification",
     "batch_norms",
     "canonicalize_colors",
     "find_feature_layer",
     "image_processor",
     "load_imagenet_weights",
+    "with_input_stem",
+    "without_stem",
 ]
