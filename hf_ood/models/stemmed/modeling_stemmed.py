@@ -47,7 +47,7 @@ class StemmedForImageClassification(PreTrainedModel):
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **options: Any) -> None:
         """As every model is saved, with the code of a network that transformers does not have."""
-        own = self.network.config
+        own: Any = self.network.config
         if self.network._auto_class is not None:
             os.makedirs(save_directory, exist_ok=True)
             custom_object_save(self.network, save_directory, config=own)
@@ -76,9 +76,9 @@ def build(config: StemmedConfig) -> PreTrainedModel:
             f"The network behind the stem, {described['model_type']}, brings code of its own: load the whole "
             "with trust_remote_code=True."
         )
-    place, revision = config.name_or_path, getattr(config, "_commit_hash", None)
-    config_class = get_class_from_dynamic_module(code["AutoConfig"], place, code_revision=revision)
-    model_class = get_class_from_dynamic_module(code[AUTO_CLASS], place, code_revision=revision)
+    place, revision = str(config.name_or_path), getattr(config, "_commit_hash", None)
+    config_class: Any = get_class_from_dynamic_module(code["AutoConfig"], place, code_revision=revision)
+    model_class: Any = get_class_from_dynamic_module(code[AUTO_CLASS], place, code_revision=revision)
     config_class.register_for_auto_class()
     model_class.register_for_auto_class(AUTO_CLASS)
     own = config_class.from_dict(described)
