@@ -50,7 +50,8 @@ def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelC
     seeds = [run["seed"] for run in (results, *others)]
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"A seed is there twice: {seeds}.")
-    network = results["hyperparameters"]["model"]["name"]
+    described = results["hyperparameters"]["model"]
+    network = described["name"]
     inputs = next(
         (kind for flag, kind in KINDS.items() if flag in results["hyperparameters"].get("data", {})), "image"
     )
@@ -76,7 +77,7 @@ def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelC
             "block": markdown_block,
             "name": name,
             "task": task,
-            "remote_code": network in MODELS and "source" not in results["hyperparameters"]["model"],
+            "remote_code": (network in MODELS and "source" not in described) or "input_stem" in described,
             "data": f"{dataset_name(results['dataset'])}/{results['config']}",
             "methods": [DESCRIBED[part] for part in results["hyperparameters"] if part in DESCRIBED],
             "summary_of": _summary,

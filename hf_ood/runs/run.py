@@ -21,6 +21,7 @@ from ..evaluation.results import load_results
 from ..manifest import refuse_damaged_model
 from ..methods.losses import CrossEntropy
 from ..methods.registry import Method, build_method
+from ..models import without_stem
 from ..reporting.tables import print_results
 from ..trainer import OODConfig, OODTrainer
 from ..trainer.linear_probe import Probe, on_features
@@ -37,17 +38,18 @@ from .folder import (
     set_results_aside,
 )
 from .interpolation_with_start import check_line, interpolate_and_choose, selection_on_line
-from .network import backbone, build_model, check_image_size, check_sound
+from .network import backbone, check_image_size, check_sound, check_start
 from .origin import note_origin, read_origin, recorded
 from .output import choose_output, say_less
 from .publication import take_publication
 from .published_command import run_command
 from .relabel import judge, reference_folder, rehearse
-from .results import Results, collect_results, image_size, predict_report, sample_shape, write_run
+from .results import Results, collect_results, image_size, predict_report, write_run
 from .sections import LOSS
 from .settings import check_options, comparable_settings
 from .spec import RunSpec
 from .stages import combine, load_weights, place_stages
+from .stem import build_classifier
 from .trainable import choose_trainable, inputs_of_the_trained_part
 
 START_ANEW = ("false", "none", "no")  # as --resume_from_checkpoint
@@ -67,6 +69,8 @@ def run(spec: RunSpec) -> Results:
     spec = copy.deepcopy(spec)
     for each in (spec, *spec.stages.values()):
         check_options(each)
+    check_start(spec)
+    for each in (spec, *spec.stages.values()):
         each.command = spec.command or run_command(spec)
     training = spec.training
     comparable = comparable_settings(spec)
@@ -126,7 +130,7 @@ def _train_stages(
     if spec.stages:
         results = combine(dict(zip(spec.stages, finished, strict=True)))
         if training.process_index == 0:
-            model = build_model(spec, datasets["train"].label_names, sample_shape(datasets["train"]))
+            model = build_classifier(spec, datasets["train"])
             load_weights(model, stages[-1].folder)
             write_run(model, results, folder, datasets)
     if training.process_index == 0 and not spec.quiet:
@@ -211,7 +215,7 @@ def reference_model(
     folder = reference_folder(spec, previous)
     if folder is None:
         return None
-    model = build_model(spec, datasets["train"].label_names, sample_shape(datasets["train"]))
+    model = build_classifier(spec, datasets["train"])
     load_weights(model, folder)
     return model
 
@@ -220,9 +224,9 @@ def build_network(spec: RunSpec, datasets: dict[str, EnvironmentDataset], previo
     """The network of a stage with its starting weights, those of stage `previous` if it asks for them, and
     with what it does not train frozen."""
     set_seed(spec.training.seed)
-    model = build_model(spec, datasets["train"].label_names, sample_shape(datasets["train"]))
+    model = build_classifier(spec, datasets["train"])
     if backbone(spec.network) is None:
-        check_image_size(model, spec.network.model, image_size(datasets["train"]))
+        check_image_size(without_stem(model), spec.network.model, image_size(datasets["train"]))
     if spec.data.max_seconds is not None:
         check_sound(model, collate(datasets["train"].__getitems__([0])), spec.data.max_seconds)
     source = {"scratch": None, "previous": previous}.get(

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from ..data import EnvironmentDataset
 from ..methods.registry import build_method
+from ..models import without_stem
 from ..trainer.linear_probe import compute_features, on_features
 from .adapters import LORA, LoRA, add_adapters, head_name
 from .stages import freeze_all_but
@@ -29,9 +30,10 @@ def choose_trainable(model: PreTrainedModel, spec: RunSpec) -> Any:
         freeze_all_but(model, spec.network.trainable)
         return model
     check_cacheable(spec)
-    head = head_name(model)
+    network = without_stem(model)
+    head = head_name(network)
     freeze_all_but(model, spec.network.trainable or [f"{head}.*"])
-    moving = [name for name, own in model.named_parameters() if own.requires_grad]
+    moving = [name for name, own in network.named_parameters() if own.requires_grad]
     outside = [name for name in moving if not name.startswith(f"{head}.")]
     if outside:
         raise ValueError(

@@ -16,7 +16,8 @@ from hf_ood import RSC, RSCTrainer, SmallResNetConfig, SmallResNetForImageClassi
 
 TINY = {"embedding_size": 8, "hidden_sizes": [8, 8, 16, 16]}
 OPTIONS = [{}, {"stem_stride": 2}, {"instance_norm": True}, {"color_canonicalization": True},
-           {"edge_structure": "tensor"}, {"normalization": "test_batch"}, {"normalization": "group"}]  # fmt: skip
+           {"edge_structure": "tensor"}, {"normalization": "test_batch"},
+           {"normalization": "group"}]  # fmt: skip
 IMAGES = torch.rand(6, 3, 28, 28, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(6) % 2
 
@@ -124,7 +125,7 @@ def test_what_looks_at_the_input_is_lenets(file: str) -> None:
     """Remote code travels with its own folder only, so each folder holds the file; it is one text."""
     folder = Path(hf_ood.models.__file__).parent
     texts = {path.read_text() for path in folder.glob(f"*/{file}")}
-    assert len(list(folder.glob(f"*/{file}"))) == 2 and len(texts) == 1
+    assert len(list(folder.glob(f"*/{file}"))) == 3 and len(texts) == 1
 
 
 def test_the_statistics_of_the_test_batch_replace_those_of_the_training() -> None:
