@@ -2,7 +2,7 @@
 
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from .batch_norm import batch_norms
+from .batch_norm import batch_norms, measure_batch_norms
 from .disentangled_vae import DisentangledVAEConfig, DisentangledVAEForImageClassification
 from .feature_layer import FeatureLayer, find_feature_layer
 from .features import FeatureSplit
@@ -46,4 +46,5 @@ __all__ = [
     "canonicalize_colors",
     "find_feature_layer",
     "image_processor",
+    "measure_batch_norms",
 ]

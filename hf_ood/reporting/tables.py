@@ -162,15 +162,38 @@ def interpolation_table(line: list[dict[str, Any]]) -> Table:
     for name in ("share", *columns):
         table.add_column(name.replace("_accuracy", "").replace("_", " "), justify="right")
     for point in line:
-        values = {name: point[name] for name in columns if point[name] is not None}
-        shown = {
-            name: f"{value:.2%}" if name.endswith(("accuracy", "macro_f1")) else f"{value:.3f}"
-            for name, value in values.items()
-        }
-        table.add_row(
-            f"{point['share']:g}{'*' if point['chosen'] else ''}", *(shown.get(name, "") for name in columns)
-        )
+        cells = (shown_measure(name, point[name]) for name in columns)
+        table.add_row(f"{point['share']:g}{'*' if point['chosen'] else ''}", *cells)
     return table
+
+
+def soup_table(runs: list[dict[str, Any]]) -> Table:
+    """The runs whose weights were averaged, with the measure that chooses on validation and test
+    environments; a star at those that are part of the average."""
+    headings, *rows = soup_rows(runs)
+    table = Table(title="runs of the soup", title_justify="left")
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if number < 2 else "right")
+    for row, run in zip(rows, runs, strict=True):
+        table.add_row(plain(f"{row[0]}{'*' if run['used'] else ''}"), *map(plain, row[1:]))
+    return table
+
+
+def soup_rows(runs: list[dict[str, Any]]) -> list[list[str]]:
+    """Headings, and a row for each run: its name, its method, the measures."""
+    measures = [name for name in runs[0] if name not in ("run", "method", "used")]
+    named = [name.replace("_accuracy", "").replace("_", " ") for name in measures]
+    cells = [
+        [run["run"], run["method"], *(shown_measure(name, run[name]) for name in measures)] for run in runs
+    ]
+    return [["run", "method", *named], *cells]
+
+
+def shown_measure(name: str, value: Any) -> str:
+    """A cell of such a table: shares in per cent."""
+    if not isinstance(value, float):
+        return "" if value is None else str(value)
+    return f"{value:.2%}" if name.endswith(("accuracy", "macro_f1")) else f"{value:.3f}"
 
 
 def print_results(results: dict[str, Any], folder: str) -> None:
@@ -178,6 +201,8 @@ def print_results(results: dict[str, Any], folder: str) -> None:
     console.print(results_table(results))
     if results.get("interpolation"):
         console.print(interpolation_table(results["interpolation"]))
+    if results.get("soup"):
+        console.print(soup_table(results["soup"]))
     say(
         console,
         f"selection: {results['selection']}; {results['steps']} steps, {results['seconds']:.0f} s, "
@@ -218,5 +243,5 @@ def _print_files(console: Console, folder: Path, files: dict[str, str]) -> None:
     width = max(map(len, files)) + 1
     for what, file in files.items():
         if not (folder / file).exists():
-            continue  # a run on vectors has no card
+            continue  # a run on vectors has no card, a soup no curves
         say(console, f"{what + ':':{width}s} {folder / file}")

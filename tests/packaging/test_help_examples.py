@@ -64,6 +64,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(
                 place / "runs/colours" / f"{method}-seed{seed}", place / f"runs/scans-{method}-{seed}"
             )
+    for name, rate in (("a", 0.001), ("b", 0.003), ("c", 0.01)):  # of one start
+        run(
+            place,
+            f"hf-ood train --config quickstart --learning_rate {rate} --output_dir runs/erm-{name} {SMALL}",
+        )
+        shutil.copytree(place / f"runs/erm-{name}", place / f"runs/sweeps/{name}")
     return place
 
 

@@ -21,6 +21,7 @@ _shtab_hf_ood_commands() {
     recipes:'list recipes, studies and launch files, or print where one is'
     reproduce:'carry out studies: arms, seeds, intervals, one page'
     shift:'how, and how far, one split has moved away from another'
+    soup:'average the weights of finished runs: uniform, greedy, DiWA'
     sweep:'methods, held-out environments, hyper-parameters, honest choice'
     train:'train a classifier on several environments'
   )
@@ -240,6 +241,20 @@ _shtab_hf_ood_shift_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_hf_ood_shift_defaults_added=0
+
+_shtab_hf_ood_soup_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--sweep[instead\: the folder of a sweep\'s runs (its --runs_dir)\; a soup for each set of runs that share starting weights and rows, so for each held-out environment and seed]:DIR:"
+  "--protocol[uniform\: the mean of all runs\; greedy\: from the best validation figure down, a run is added where the soup\'s own does not fall (Wortsman et al. 2022, arXiv\:2203.05482). Default\: uniform.]:protocol:(uniform greedy)"
+  "--batch_norm_samples[Training rows, drawn at random, on which statistics of batch normalisation are measured again\: one pass for each such layer, as far as that layer. Default\: 4096.]:N:"
+  "--output_dir[the soup\'s folder, of --sweep the folder of its soups\; default\: runs\/\<configuration\>-\<protocol\>-soup-...]:output_dir:"
+  "--quiet[show nothing but errors]"
+  "--debug[Show the traceback of an error\; so does HF_OOD_DEBUG\=1 in the environment.]"
+  "(*)::a run\'s folder, a folder with runs in it, or a pattern in quotes:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_hf_ood_soup_defaults_added=0
 
 _shtab_hf_ood_sweep_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -664,6 +679,7 @@ _shtab_hf_ood() {
         recipes) _arguments -C -s $_shtab_hf_ood_recipes_options ;;
         reproduce) _arguments -C -s $_shtab_hf_ood_reproduce_options ;;
         shift) _arguments -C -s $_shtab_hf_ood_shift_options ;;
+        soup) _arguments -C -s $_shtab_hf_ood_soup_options ;;
         sweep) _arguments -C -s $_shtab_hf_ood_sweep_options ;;
         train) _arguments -C -s $_shtab_hf_ood_train_options ;;
       esac
