@@ -11,6 +11,7 @@ from .linear import LinearConfig, LinearForImageClassification
 from .mlp import MLPConfig, MLPForImageClassification
 from .penultimate import Penultimate
 from .resnet import SmallResNetConfig, SmallResNetForImageClassification
+from .temperature import with_temperature
 
 MODELS: dict[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]] = {
     "lenet": (LeNetConfig, LeNetForImageClassification),
@@ -47,4 +48,5 @@ __all__ = [
     "find_feature_layer",
     "image_processor",
     "measure_batch_norms",
+    "with_temperature",
 ]

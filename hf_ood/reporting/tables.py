@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ..data.splits import IN_DOMAIN
 from ..data.targets import CLASSIFICATION, MULTI_LABEL, REGRESSION
-from ..evaluation.metrics import task_of_report
+from ..evaluation.metrics import headline, task_of_report
 from ..evaluation.results import RESULTS_FILE
 from ..names import visible
 from .confusion_figure import CONFUSION_FILE
@@ -128,6 +128,8 @@ def evaluation_table(results: dict[str, Any]) -> Table:
     was trained on, validated on and never saw apart, in rows and means."""
     data = "/".join(filter(None, (results["dataset"], results["config"])))
     title = f"{results['model']} on {data}"
+    if "adapted" in results:
+        title += f", adapted by {results['adapted']['by']} ({results['adapted']['note']})"
     entries = results["environments"]
     if by_role := results.get("summary_by_role"):
         title += f", split {results['split']}"
@@ -144,6 +146,43 @@ def evaluation_table(results: dict[str, Any]) -> Table:
     for name, summary in summaries.items():
         for row in ("mean", "worst", "gap"):
             table.add_row(row, plain(name), *measures_row(summary[row], measures))
+    return table
+
+
+def adaptation_told(results: Mapping[str, Any]) -> str:
+    """What adapting changed, and where it was given up."""
+    unadapted, adapted = results["unadapted"], results["adapted"]
+    kind = headline(unadapted["environments"])
+    lines = [f"{adapted['by']} {adapted['note']}; without it {told_means(unadapted, kind)}"]
+    for name, watched in adapted.get("watched", {}).items():
+        figures = f"{watched['before']:.2%} before, {watched['after']:.2%} after"
+        outcome = "" if watched["kept"] else ": it failed, so the network as it was is measured"
+        lines.append(f"{visible(name)}: on validation samples {figures}{outcome}")
+    return "\n".join(lines)
+
+
+def told_means(figures: Mapping[str, Any], kind: str) -> str:
+    """`mean 71.00%, worst 60.00%`, of all that is measured."""
+    return ", ".join(f"{of} {shown(figures[f'{of}_{kind}'], kind)}" for of in ("mean", "worst"))
+
+
+def calibration_table(calibration: Mapping[str, Any]) -> Table:
+    """Loss and calibration error of each environment, before and after the logits were divided."""
+    title = f"temperature {calibration['temperature']:.3f}, fitted to {calibration['fitted_to']}"
+    table = Table(title=title, title_justify="left")
+    table.add_column("environment")
+    table.add_column("split")
+    for column in ("loss before", "after", "ECE before", "after"):
+        table.add_column(column, justify="right")
+    for split, entries in (("validation", calibration["validation"]), ("", calibration["environments"])):
+        for name, entry in entries.items():
+            cells = [
+                shown(entry[when].get(measure), measure)
+                for measure in ("loss", "ece")
+                for when in ("before", "after")
+            ]
+            table.add_row(plain(name), split or "measured", *cells)
+        table.add_section()
     return table
 
 
@@ -223,6 +262,10 @@ def print_results(results: dict[str, Any], folder: str) -> None:
 def print_evaluation(results: dict[str, Any], folder: Path) -> None:
     console = Console()
     console.print(evaluation_table(results))
+    if "adapted" in results:
+        say(console, adaptation_told(results))
+    if "calibration" in results:
+        console.print(calibration_table(results["calibration"]))
     if small := small_environments(results):
         say(console, f"* too few samples to trust: {shortened(list(map(visible, small)))}")
     for note in results.get("notes", []):

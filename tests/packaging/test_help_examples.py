@@ -35,6 +35,7 @@ ADDED = {
     " shift ": "--max_samples 60 --permutations 40",
 }
 NOT_HERE = {
+    "--calibrate": "two steps of training leave nothing to calibrate; tests/cli fits a temperature",
     "...": "is not whole",
     "--push_to_hub": "tests/hub publishes",
     "/path/to/folder": "the same with another folder is tried",
