@@ -19,6 +19,7 @@ COMMANDS = {
     "train": "train a classifier on several environments",
     "evaluate": "evaluate a classifier in every environment of a dataset",
     "compare": "finished runs side by side: intervals, verdicts, cost, a plot",
+    "soup": "average the weights of finished runs: uniform, greedy, DiWA",
     "predict": "predict classes and probabilities for the rows of a table",
     "explain": "where a finished run looks: Grad-CAM by environment",
     "shift": "how, and how far, one split has moved away from another",

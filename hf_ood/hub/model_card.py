@@ -22,7 +22,7 @@ from ..methods.registry import METHODS
 from ..models import MODELS
 from ..names import markdown, markdown_block, markdown_code
 from ..reporting.many_environments import summary_note, summary_rows
-from ..reporting.tables import EVALUATED
+from ..reporting.tables import EVALUATED, soup_rows
 from .card_measures import card_kind, cells, headings, intervals, limits
 from .card_measures import told as measure_told
 
@@ -56,13 +56,19 @@ def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelC
         (kind for flag, kind in KINDS.items() if flag in results["hyperparameters"].get("data", {})), "image"
     )
     task = f"{inputs}-classification"
-    name = f"{network}-{results['config']}-{results['method']}".replace("+", "-")
+    kind = "-soup" if "soup" in results else ""
+    name = f"{network}-{results['config']}-{results['method']}{kind}".replace("+", "-").replace(", ", "-")
     data = ModelCardData(
         model_name=name,
         license="apache-2.0",
         library_name="transformers",
         pipeline_tag=task,
-        tags=["hf_ood", "out-of-distribution", "domain-generalization", *results["method"].split("+")],
+        tags=[
+            "hf_ood",
+            "out-of-distribution",
+            "domain-generalization",
+            *re.split(r"\+|, ", results["method"]),
+        ],
         datasets=hub_datasets(results["dataset"]),
         metrics=card_kind(results).metrics,
         eval_results=_eval_results(results, task),
@@ -89,6 +95,7 @@ def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelC
             "intervals": intervals([results, *others]) if others else {},
             "rows": summary_rows(results["environments"], CARD_MEASURES[card_kind(results).task]),
             "summary_note": summary_note(results["environments"]),
+            "averaged": soup_rows(results["soup"]) if "soup" in results else [],
             **limits(results),
         },
     )

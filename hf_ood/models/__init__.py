@@ -5,7 +5,7 @@ from typing import Any
 
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from .batch_norm import batch_norms
+from .batch_norm import batch_norms, measure_batch_norms
 from .disentangled_vae import DisentangledVAEConfig, DisentangledVAEForImageClassification
 from .efficientnet_lite import (
     EfficientNetLiteConfig,
@@ -22,6 +22,7 @@ from .mlp import MLPConfig, MLPForImageClassification
 from .penultimate import Penultimate
 from .resnet import SmallResNetConfig, SmallResNetForImageClassification
 from .stemmed import InputStem, StemmedConfig, StemmedForImageClassification
+from .temperature import with_temperature
 
 MODELS: dict[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]] = {
     "lenet": (LeNetConfig, LeNetForImageClassification),
@@ -74,4 +75,6 @@ __all__ = [
     "load_imagenet_weights",
     "with_input_stem",
     "without_stem",
+    "measure_batch_norms",
+    "with_temperature",
 ]

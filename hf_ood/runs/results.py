@@ -153,7 +153,8 @@ def write_run(
         processor = datasets["train"].processor or (input_processor(model, *size) if size else None)
         if processor is not None:
             processor.save_pretrained(staged)
-            draw_curves(results, staged / CURVES_FILE)
+            if results["history"]:  # the average of several runs has none
+                draw_curves(results, staged / CURVES_FILE)
             write_model_card(results, staged)
         if isinstance(model, Reconstructs):
             shown = {split: datasets[split] for split in ("validation", "test")}

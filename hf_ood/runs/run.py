@@ -49,6 +49,7 @@ from .sections import LOSS
 from .settings import check_options, comparable_settings
 from .spec import RunSpec
 from .stages import combine, load_weights, place_stages
+from .starting_weights import STARTING_WEIGHTS, fingerprint_of_weights
 from .stem import build_classifier
 from .trainable import choose_trainable, inputs_of_the_trained_part
 
@@ -175,7 +176,9 @@ def train_stage(
     datasets = training_datasets(spec, datasets)
     check_line(spec, previous, has_validation=len(datasets["validation"]) > 0)
     judged, found = judge(spec, datasets, reference_model(spec, datasets, previous))
-    model = build_network(spec, datasets, previous)
+    model = starting_network(spec, datasets, previous)
+    started_from = {STARTING_WEIGHTS: fingerprint_of_weights(model)}
+    model = choose_trainable(model, spec)
     start, cpu_start = time.perf_counter(), time.process_time()
     measured, seen, trained = datasets, judged, model
     prepare = inputs_of_the_trained_part(spec, model)
@@ -201,7 +204,7 @@ def train_stage(
         )
         line = {"interpolation": points, "selection": selection_on_line(trainer.selection, points)}
     results = collect_results(trainer, spec, method, measured, seconds, cpu_seconds, prepare)
-    results |= line | found | recorded(origin)
+    results |= started_from | line | found | recorded(origin)
     if trainer.is_world_process_zero():
         write_run(without_adapters(model), results, spec.folder, datasets)
     trainer.accelerator.wait_for_everyone()
@@ -221,8 +224,14 @@ def reference_model(
 
 
 def build_network(spec: RunSpec, datasets: dict[str, EnvironmentDataset], previous: Path | None) -> Any:
-    """The network of a stage with its starting weights, those of stage `previous` if it asks for them, and
-    with what it does not train frozen."""
+    """The network of a stage with its starting weights, and with what it does not train frozen."""
+    return choose_trainable(starting_network(spec, datasets, previous), spec)
+
+
+def starting_network(
+    spec: RunSpec, datasets: dict[str, EnvironmentDataset], previous: Path | None
+) -> PreTrainedModel:
+    """The network of a stage with its starting weights, those of stage `previous` if it asks for them."""
     set_seed(spec.training.seed)
     model = build_classifier(spec, datasets["train"])
     if backbone(spec.network) is None:
@@ -234,7 +243,7 @@ def build_network(spec: RunSpec, datasets: dict[str, EnvironmentDataset], previo
     )
     if source is not None:
         load_weights(model, source, spec.training.accept_missing_keys)
-    return choose_trainable(model, spec)
+    return model
 
 
 def build_trainer(

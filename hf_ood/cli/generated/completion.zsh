@@ -21,6 +21,7 @@ _shtab_hf_ood_commands() {
     recipes:'list recipes, studies and launch files, or print where one is'
     reproduce:'carry out studies: arms, seeds, intervals, one page'
     shift:'how, and how far, one split has moved away from another'
+    soup:'average the weights of finished runs: uniform, greedy, DiWA'
     sweep:'methods, held-out environments, hyper-parameters, honest choice'
     train:'train a classifier on several environments'
   )
@@ -89,6 +90,11 @@ _shtab_hf_ood_evaluate_options=(
   {--csv_encoding,--csv-encoding}"[The encoding of .csv and .tsv files, such as latin-1 or utf-16.]:csv_encoding:"
   {--allow_outside_files,--allow-outside-files}"[A table may name files above its folder (..), in the working folder and by address (https\:\/\/).]:allow_outside_files:"
   {--ignore_splits,--ignore-splits}"[Splits that are left out, such as a test split without labels.]:ignore_splits:"
+  "--adapt[Adapt the network to the inputs of each environment apart (uses unlabelled target samples, which every table then says). batch_norm\: its statistics, as sums over all samples\; t3a\: class centroids in place of the last layer\; tent\: normalisations trained to be sure, watched on --run\'s validation samples.]:adapt:(batch_norm t3a tent)"
+  {--t3a_supports,--t3a-supports}"[Samples of each class that make its centroid, the surest first (paper\: 1 to 100)\; 0\: all.]:t3a_supports:"
+  {--tent_learning_rate,--tent-learning-rate}"[Of one pass of Adam (paper\: 1e-3 on CIFAR).]:tent_learning_rate:"
+  {--tent_max_fall,--tent-max-fall}"[By how much the adapted network may be less accurate on --run\'s validation samples\; where it falls further, that is said, and the network as it was is measured.]:tent_max_fall:"
+  "--calibrate[Divide the logits by the temperature that fits --run\'s validation samples best (Guo et al. 2017). The folder calibrated_model beside the results has the network with the temperature in its last layer.]:calibrate:"
   "--model[A Hub id or a folder with a classifier and its processor.]:model:"
   "--run[Instead of --model\: the folder of a finished run. Its dataset, columns and length of texts are the defaults of the flags below, and the environments that it was trained on, validated on and never saw are measured apart.]:run:"
   "--dataset[colored_mnist or emoji_styles or digit_sources (built in), a Hub dataset, a local folder, or files as in train.py. Default\: the run\'s, or colored_mnist.]:dataset:"
@@ -240,6 +246,20 @@ _shtab_hf_ood_shift_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_hf_ood_shift_defaults_added=0
+
+_shtab_hf_ood_soup_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--sweep[instead\: the folder of a sweep\'s runs (its --runs_dir)\; a soup for each set of runs that share starting weights and rows, so for each held-out environment and seed]:DIR:"
+  "--protocol[uniform\: the mean of all runs\; greedy\: from the best validation figure down, a run is added where the soup\'s own does not fall (Wortsman et al. 2022, arXiv\:2203.05482). Default\: uniform.]:protocol:(uniform greedy)"
+  "--batch_norm_samples[Training rows, drawn at random, on which statistics of batch normalisation are measured again\: one pass for each such layer, as far as that layer. Default\: 4096.]:N:"
+  "--output_dir[the soup\'s folder, of --sweep the folder of its soups\; default\: runs\/\<configuration\>-\<protocol\>-soup-...]:output_dir:"
+  "--quiet[show nothing but errors]"
+  "--debug[Show the traceback of an error\; so does HF_OOD_DEBUG\=1 in the environment.]"
+  "(*)::a run\'s folder, a folder with runs in it, or a pattern in quotes:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_hf_ood_soup_defaults_added=0
 
 _shtab_hf_ood_sweep_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -673,6 +693,7 @@ _shtab_hf_ood() {
         recipes) _arguments -C -s $_shtab_hf_ood_recipes_options ;;
         reproduce) _arguments -C -s $_shtab_hf_ood_reproduce_options ;;
         shift) _arguments -C -s $_shtab_hf_ood_shift_options ;;
+        soup) _arguments -C -s $_shtab_hf_ood_soup_options ;;
         sweep) _arguments -C -s $_shtab_hf_ood_sweep_options ;;
         train) _arguments -C -s $_shtab_hf_ood_train_options ;;
       esac
