@@ -1,7 +1,16 @@
 from .data import ColoredMNIST, EnvironmentDataset, EnvironmentSampler, RandomColor, load_colored_mnist
 from .discovery import EIIL, KMeansEnvironments, RandomEnvironments, write_environments
 from .methods.averaging import EMA, SWA, SWAD
-from .methods.losses import BinaryCrossEntropy, CrossEntropy, SampleLoss
+from .methods.losses import (
+    LDAM,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Focal,
+    Huber,
+    LogitAdjusted,
+    SampleLoss,
+    SquaredError,
+)
 from .methods.masking import RSC, MixStyle
 from .methods.mixing import LISA, Mixup
 from .methods.objectives import (
@@ -61,6 +70,7 @@ __all__ = [
     "IBIRM",
     "IGA",
     "IRM",
+    "LDAM",
     "LISA",
     "MLDG",
     "MMD",
@@ -83,7 +93,9 @@ __all__ = [
     "EnvironmentTrainer",
     "Fish",
     "Fishr",
+    "Focal",
     "GroupDRO",
+    "Huber",
     "IRMRSCTrainer",
     "IRMTrainer",
     "KMeansEnvironments",
@@ -92,6 +104,7 @@ __all__ = [
     "LeNetImageProcessor",
     "LinearConfig",
     "LinearForImageClassification",
+    "LogitAdjusted",
     "MLPConfig",
     "MLPForImageClassification",
     "MethodSpec",
@@ -109,6 +122,7 @@ __all__ = [
     "SampleLoss",
     "SmallResNetConfig",
     "SmallResNetForImageClassification",
+    "SquaredError",
     "SupCon",
     "VREx",
     "load_colored_mnist",

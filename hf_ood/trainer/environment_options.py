@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ..options import Flag, option
 
 PROPORTIONS = ("equal", "groups", "natural")
+BALANCES_CLASSES = ("groups",)  # those that draw classes equally often
 
 
 @dataclass
