@@ -334,6 +334,7 @@ class EnvironmentTrainer(Checkpointing, EnvironmentEvaluation):
             self.training_rows,
             self.args.device,
             self.args.seed,
+            self.options.environment_proportions,
         )
         checks.check_own_networks(self.method.objective, self.update, self._divides_weights())
 

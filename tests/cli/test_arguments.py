@@ -126,7 +126,7 @@ def test_a_warmup_is_a_share_or_a_number_of_steps(flag: str, value: float, tmp_p
         ("--num_train_epochs many", "invalid float value: 'many'"),
         ("--config", "--config needs a file"),
         ("--config nowhere.yaml", "There is no recipe nowhere.yaml"),
-        ("--environment_proportions equl", "'equal', 'groups' or 'natural'"),
+        ("--environment_proportions equl", "'equal', 'groups', 'classes' or 'natural'"),
     ],
 )
 def test_a_wrong_command_line_says_what_to_do(

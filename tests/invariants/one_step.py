@@ -41,6 +41,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "irm": {"warmup_steps": 0, "penalty_weight": 20.0, "l2": 0.01},
     "vrex": {"warmup_steps": 0, "penalty_weight": 20.0},
     "group_dro": {"step_size": 20.0},
+    "sample_cvar": {"initial_threshold": 0.7, "share": 0.3},
+    "reweighting": {"power": 4.0},
     "eqrm": {"burn_in_steps": 0},
     "ib_erm": {"warmup_steps": 0},
     "ib_irm": {"warmup_steps": 0, "bottleneck_warmup_steps": 0},

@@ -24,7 +24,8 @@ class LogitAdjusted(SampleLoss):
 
     Requirements:
         Classes, in batches that hold them as the training data do: where a sampler balances them already
-        (`environment_proportions="groups"`) it is refused.
+        (`environment_proportions` groups or classes) it is
+        refused.
 
     Relations:
         `CrossEntropy(class_weights="balanced")` has the same minimiser of the balanced error in theory and
