@@ -19,7 +19,7 @@ from ..data import EnvironmentDataset, collate
 from ..data.splits import IN_DOMAIN
 from ..evaluation.results import load_results
 from ..manifest import refuse_damaged_model
-from ..methods.losses import CrossEntropy
+from ..methods.losses.by_name import build_loss
 from ..methods.registry import Method, build_method
 from ..models import without_stem
 from ..reporting.tables import print_results
@@ -255,7 +255,7 @@ def build_trainer(
         model,
         spec.training,
         **vars(method),
-        loss=CrossEntropy(**spec.options[LOSS]) if LOSS in spec.options else None,
+        loss=build_loss(spec.options[LOSS]) if LOSS in spec.options else None,
         train_dataset=datasets["train"],
         eval_dataset={
             split: datasets[split] for split in ("validation", IN_DOMAIN, "test") if split in datasets
