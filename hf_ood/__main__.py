@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": "evaluate a classifier in every environment of a dataset",
     "compare": "finished runs side by side: intervals, verdicts, cost, a plot",
     "predict": "predict classes and probabilities for the rows of a table",
+    "forecast": "how well a finished run will work where nobody has labels",
     "explain": "where a finished run looks: Grad-CAM by environment",
     "shift": "how, and how far, one split has moved away from another",
     "reproduce": "carry out studies: arms, seeds, intervals, one page",

@@ -9,7 +9,7 @@ from ..shift.classifier import SMALLEST, ClassifierPlugIn
 from ..shift.sample import Sample, principal_components
 
 COMPONENTS = 8
-MOST_ROWS = 5000  # of either side, that the classifier is fitted to
+MOST_ROWS = 1000  # of either side, that the classifier is fitted to
 
 
 def importance_weighted_accuracy(right: np.ndarray, weights: np.ndarray) -> float:
@@ -25,8 +25,9 @@ def importance_weights(features: np.ndarray, target: np.ndarray, seed: int = 0) 
     """How much likelier each row of `features` [N, D] is at the site whose features are `target` [M, D], up
     to a common factor: float [N].
 
-    The odds of a classifier of the two (`evaluation.shift`), which has not seen the row that it judges.
-    Source: Bickel, Brueckner and Scheffer 2009, Discriminative learning under covariate shift.
+    The odds of a classifier of the two (`evaluation.shift`), which has not seen the row that it judges, cut
+    at their mean times the root of N. Sources: Bickel, Brueckner and Scheffer 2009, Discriminative learning
+    under covariate shift; for the cut Ionides 2008, Truncated importance sampling.
     """
     reduced, _ = principal_components(np.concatenate([features, target]), COMPONENTS, seed)
     splits = np.repeat([0, 1], [len(features), len(target)])
@@ -35,11 +36,12 @@ def importance_weights(features: np.ndarray, target: np.ndarray, seed: int = 0) 
             Sample(reduced, splits, np.zeros_like(splits))
         )
     there = np.clip(joint[: len(features), 1, 0], SMALLEST, 1 - SMALLEST)
-    return there / (1 - there)
+    odds = there / (1 - there)
+    return np.minimum(odds, odds.mean() * len(odds) ** 0.5)
 
 
 def importance_weighting(right: np.ndarray, features: np.ndarray, target: np.ndarray, seed: int = 0) -> float:
-    """`importance_weighted_accuracy` with the weights of `importance_weights`, of at most 5,000 rows of
+    """`importance_weighted_accuracy` with the weights of `importance_weights`, of at most 1,000 rows of
     either side."""
     rng = np.random.default_rng(seed)
     here, there = (

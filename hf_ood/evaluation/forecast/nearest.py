@@ -13,6 +13,7 @@ from ..shift.sample import Sample, balanced_rows, principal_components
 from .importance import COMPONENTS
 
 MOST_ROWS = 1000  # of either side
+LEAST_DIVERSITY = 0.1  # a smaller shift does not put a site outside anything
 
 
 @dataclass(frozen=True)
@@ -60,5 +61,6 @@ def nearest_environment(
 
 def is_outside(distance: float, distances: Sequence[float]) -> bool:
     """Whether a site lies farther from its nearest environment than each of the known ones from its nearest
-    other, `distances` [E], did. Of a site like them that is said with a chance of 1 / (E + 1)."""
-    return distance > max(distances)
+    other, `distances` [E], did, and by a diversity shift of at least 0.1. Of a site like them that is said
+    with a chance of 1 / (E + 1) at most."""
+    return distance > max(LEAST_DIVERSITY, *distances)
