@@ -21,6 +21,7 @@ COMMANDS = {
     "compare": "finished runs side by side: intervals, verdicts, cost, a plot",
     "soup": "average the weights of finished runs: uniform, greedy, DiWA",
     "predict": "predict classes and probabilities for the rows of a table",
+    "forecast": "how well a finished run will work where nobody has labels",
     "explain": "where a finished run looks: Grad-CAM by environment",
     "shift": "how, and how far, one split has moved away from another",
     "reproduce": "carry out studies: arms, seeds, intervals, one page",

@@ -73,8 +73,8 @@ __all__ = [
     "find_feature_layer",
     "image_processor",
     "load_imagenet_weights",
-    "with_input_stem",
-    "without_stem",
     "measure_batch_norms",
+    "with_input_stem",
     "with_temperature",
+    "without_stem",
 ]

@@ -30,6 +30,7 @@ ADDED = {
     "reproduce --study": "--dry_run",
     "sweep --": "--trials 1 --seeds 1 --dry_run",
     "train --config quickstart --method": f"--seeds 2 {SMALL}",
+    " forecast ": "--yes",
     "train --dataset": OF_FEW_ROWS,
     " train ": SMALL,
     " shift ": "--max_samples 60 --permutations 40",

@@ -15,6 +15,7 @@ _shtab_hf_ood_commands() {
     datasets:'built-in data sets: list them, write one as a folder, publish it'
     evaluate:'evaluate a classifier in every environment of a dataset'
     explain:'where a finished run looks: Grad-CAM by environment'
+    forecast:'how well a finished run will work where nobody has labels'
     methods:'list the methods: what each is, needs, and comes from'
     predict:'predict classes and probabilities for the rows of a table'
     publish:'publish a finished run on the Hub'
@@ -130,6 +131,30 @@ _shtab_hf_ood_explain_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_hf_ood_explain_defaults_added=0
+
+_shtab_hf_ood_forecast_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--run[The output folder of a finished run.]:run:"
+  "--unlabelled[Rows of the new site\: a table, a folder of images, or a Hub dataset.]:unlabelled:"
+  "--dataset_config[Of those rows\: the dataset\'s configuration.]:dataset_config:"
+  "--split[Of those rows\: the split. Default\: the only one, or test.]:split:"
+  "--seeds[Seeds of every re-run, the run\'s own first\; from two on their agreement is an estimator.]:seeds:"
+  "--interval[Over environments\: t, or conformal, which assumes no distribution and needs 9 environments.]:interval:(t conformal)"
+  "--confidence[Of the interval.]:confidence:"
+  "--runs_dir[Where re-runs are kept.]:runs_dir:"
+  "--reuse[Folders of runs, such as a sweep\'s, in which re-runs may be found.]:DIR:"
+  "--executor[Of re-runs.]:executor:(in_process workers ray)"
+  "--workers[At a time. Default\: the cores.]:N:"
+  "--yes[Do not ask before re-runs that take minutes.]"
+  "--output_dir[Folder of forecast.json. Default\: forecasts\/\<run\>\[-on-\<rows\>\].]:output_dir:"
+  "--csv_separator[What separates the columns of .csv files, such as \'\;\'. Default\: a comma (.tsv\: a tab).]:csv_separator:"
+  "--csv_encoding[The encoding of .csv and .tsv files, such as latin-1 or utf-16.]:csv_encoding:"
+  "--allow_outside_files[A table may name files above its folder (..), in the working folder and by address (https\:\/\/).]"
+  "--debug[Show the traceback of an error\; so does HF_OOD_DEBUG\=1 in the environment.]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_hf_ood_forecast_defaults_added=0
 
 _shtab_hf_ood_methods_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -702,6 +727,7 @@ _shtab_hf_ood() {
         datasets) _arguments -C -s $_shtab_hf_ood_datasets_options ;;
         evaluate) _arguments -C -s $_shtab_hf_ood_evaluate_options ;;
         explain) _arguments -C -s $_shtab_hf_ood_explain_options ;;
+        forecast) _arguments -C -s $_shtab_hf_ood_forecast_options ;;
         methods) _arguments -C -s $_shtab_hf_ood_methods_options ;;
         predict) _arguments -C -s $_shtab_hf_ood_predict_options ;;
         publish) _arguments -C -s $_shtab_hf_ood_publish_options ;;
