@@ -82,11 +82,11 @@ class Stack:
 
 
 def first_layer(stack: Stack, inputs: Tensor, heads: int) -> Tensor:
-    """What the first layers of the first `heads` heads make of `inputs` [B, D] -> [heads, B, K]: one matrix
-    product."""
+    """What the first layers of the first `heads` heads make of `inputs` [B, D] -> [heads, B, K], `by_columns`:
+    one matrix product."""
     weight, bias = (stack.weights[name][:heads] for name in stack.layers.parameters[0])
     together = torch.addmm(bias.flatten(), inputs, weight.flatten(0, 1).mT)
-    return together.view(len(inputs), heads, -1).transpose(0, 1).contiguous()
+    return by_columns(together.view(len(inputs), heads, -1).transpose(0, 1))
 
 
 def first_layer_gradients(stack: Stack, inputs: Tensor, slopes: Tensor) -> None:
@@ -94,9 +94,15 @@ def first_layer_gradients(stack: Stack, inputs: Tensor, slopes: Tensor) -> None:
     outputs, are of."""
     heads = len(slopes)
     weight, bias = (stack.gradients[name][:heads] for name in stack.layers.parameters[0])
-    together = slopes.transpose(0, 1).flatten(1)
-    torch.mm(together.mT, inputs, out=weight.flatten(0, 1))
-    torch.sum(together, 0, out=bias.flatten())
+    together = slopes.mT.flatten(0, 1)
+    torch.mm(together, inputs, out=weight.flatten(0, 1))
+    torch.sum(together, 1, out=bias.flatten())
+
+
+def by_columns(values: Tensor) -> Tensor:
+    """[n, B, C] so that those of one column c lie side by side: what goes over few columns, such as softmax,
+    then goes fast."""
+    return values.permute(2, 0, 1).contiguous().permute(1, 2, 0)
 
 
 def logits_of(weights: dict[str, Tensor], layers: Layers, inputs: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from ...methods.objectives import Objective, Outputs
 from ...methods.objectives.functional import at_least_float32, largest_class
 from ...methods.registry import Method
 from .alike import AlikeObjectives, likeness
-from .layers import Features, Layers, Stack
+from .layers import Features, Layers, Stack, by_columns
 from .random_stream import RandomStream
 
 CHECKED = 4  # heads of a part that are compared with themselves alone
@@ -189,7 +189,11 @@ class Part:
         else:
             logits = features = self._transformed(values, labels, step, lambda n, z: z)
         needed = method.objective.needs_features
-        return Seen(at_least_float32(logits), at_least_float32(features) if needed else None, labels)
+        if features is logits:
+            logits = features = by_columns(at_least_float32(logits))
+        else:
+            logits, features = by_columns(at_least_float32(logits)), at_least_float32(features)
+        return Seen(logits, features if needed else None, labels)
 
     def _mixed(self, values: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """`values` [n, B, K], which depend on the inputs linearly, of the mixed batch, and the labels."""
