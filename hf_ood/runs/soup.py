@@ -31,13 +31,14 @@ from ..trainer import OODConfig, OODTrainer
 from .data import load_splits, training_datasets
 from .folder import ARGUMENTS_FILE, claim_data, recorded_settings, recorded_spec
 from .ingredients import SOUP, Ingredient, read_ingredients
-from .network import build_model, model_section
+from .network import model_section
 from .origin import note_origin
 from .output import choose_output
 from .results import Results, predict_report, sample_shape, write_run
 from .soup_results import GREEDY, UNIFORM, common, described
 from .spec import MethodSpec, RunSpec
 from .stages import load_weights
+from .stem import build_classifier
 
 PROTOCOLS = (UNIFORM, GREEDY)
 # Of the first run's training arguments: on what, and how, networks are run.
@@ -111,7 +112,7 @@ def soup(
     datasets = training_datasets(spec, splits)
     spec.training.per_device_train_batch_size = len(datasets["train"].environment_counts())
     plain = {**datasets, "train": datasets["train"].with_transform(None)}
-    template = build_model(spec, datasets["train"].label_names, sample_shape(datasets["train"]))
+    template = build_classifier(spec, datasets["train"])
     choose_output(spec.training, quiet)
     trainer: Any = OODTrainer(copy.deepcopy(template), spec.training, train_dataset=plain["train"])
 
