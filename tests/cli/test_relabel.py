@@ -17,8 +17,9 @@ from hf_ood.cli.train import main
 from hf_ood.data import EnvironmentDataset
 from hf_ood.errors import UsageError
 from hf_ood.runs.data import load_splits, part_of, training_datasets
+from hf_ood.runs.network import build_model
 from hf_ood.runs.relabel import judge, recorded_options, rehearse
-from hf_ood.runs.network import build_model, build_network, build_trainer
+from hf_ood.runs.run import build_network, build_trainer
 from hf_ood.runs.spec import RunSpec
 
 SMALL: dict[str, Any] = {
