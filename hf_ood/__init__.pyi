@@ -46,6 +46,7 @@ from .trainer import (
     OODTrainer,
     RSCTrainer,
 )
+from .trainer.heads import Head, HeadSpec, fit_heads
 
 __version__: str
 
@@ -84,6 +85,8 @@ __all__ = [
     "Fish",
     "Fishr",
     "GroupDRO",
+    "Head",
+    "HeadSpec",
     "IRMRSCTrainer",
     "IRMTrainer",
     "KMeansEnvironments",
@@ -111,6 +114,7 @@ __all__ = [
     "SmallResNetForImageClassification",
     "SupCon",
     "VREx",
+    "fit_heads",
     "load_colored_mnist",
     "register",
     "run",
