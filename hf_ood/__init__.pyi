@@ -60,6 +60,7 @@ from .trainer import (
     OODTrainer,
     RSCTrainer,
 )
+from .trainer.heads import Head, HeadSpec, fit_heads
 
 __version__: str
 
@@ -103,6 +104,8 @@ __all__ = [
     "Fishr",
     "Focal",
     "GroupDRO",
+    "Head",
+    "HeadSpec",
     "Huber",
     "IRMRSCTrainer",
     "IRMTrainer",
@@ -135,6 +138,7 @@ __all__ = [
     "SquaredError",
     "SupCon",
     "VREx",
+    "fit_heads",
     "load_colored_mnist",
     "register",
     "run",
