@@ -100,10 +100,9 @@ def _spec(settings: Mapping[str, Any], command: str) -> RunSpec:
             part, field = known[key]
             values[part][field.name] = _converted(value, _hint(part, field.name), [key])
         elif key == MODEL_CONFIG or key in own:
-            options[key] = _section(key, value, own.get(key))
+            options[key] = typed_section(key, value, own.get(key))
             if key == LOSS:
                 _check_loss(options[key])
-            options[key] = typed_section(key, value, own.get(key))
         elif isinstance(value, Mapping):
             raise SettingsError(unknown_setting("section", key, [*own, MODEL_CONFIG]), [key])
         else:
@@ -175,10 +174,9 @@ def check_options(spec: RunSpec) -> None:
         if name not in chosen_sections(spec):
             used = ", ".join(sorted(chosen_sections(spec) & {*own, MODEL_CONFIG}))
             raise SettingsError(f"options[{name!r}] has no effect: the run has options of {used}.", [name])
-        _section(name, given, own.get(name))
+        typed_section(name, given, own.get(name))
         if name == LOSS:
             _check_loss(given)
-        typed_section(name, given, own.get(name))
 
 
 def settings_of(spec: RunSpec) -> Settings:

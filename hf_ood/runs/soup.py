@@ -34,7 +34,7 @@ from .ingredients import SOUP, Ingredient, read_ingredients
 from .network import model_section
 from .origin import note_origin
 from .output import choose_output
-from .results import Results, predict_report, sample_shape, write_run
+from .results import Results, predict_report, write_run
 from .soup_results import GREEDY, UNIFORM, common, described
 from .spec import MethodSpec, RunSpec
 from .stages import load_weights
