@@ -45,10 +45,6 @@ def add_adapters(model: PreTrainedModel, lora: LoRA, spec: RunSpec) -> Any:
     for given, flag in (
         (spec.network.cache_features, "--cache_features keeps the features that adapters would change"),
         (spec.network.trainable, "--trainable freezes weights by name, and so do adapters"),
-        (
-            spec.method.interpolate_with_start,
-            "--interpolate_with_start draws weights to their start, not adapters",
-        ),
     ):
         if given:
             raise ValueError(f"{flag}: leave it out, or the lora flags.")
