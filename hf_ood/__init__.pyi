@@ -1,6 +1,6 @@
 from .data import ColoredMNIST, EnvironmentDataset, EnvironmentSampler, RandomColor, load_colored_mnist
 from .discovery import EIIL, KMeansEnvironments, RandomEnvironments, write_environments
-from .methods.averaging import EMA, SWA, SWAD
+from .methods.averaging import BMA, EMA, SWA, SWAD
 from .methods.losses import (
     LDAM,
     BinaryCrossEntropy,
@@ -67,6 +67,7 @@ from .trainer.heads import Head, HeadSpec, fit_heads
 __version__: str
 
 __all__ = [
+    "BMA",
     "CDANN",
     "CORAL",
     "DANN",

@@ -62,7 +62,7 @@ def needs(method: type[Any]) -> str:
         found.append("features")
     if getattr(method, "additive", True) is False:
         found.append("whole batches")
-    if getattr(method, "selection", ""):
+    if getattr(method, "needs_validation", False):
         found.append("validation while training")
     return ", ".join(found) or "-"
 
