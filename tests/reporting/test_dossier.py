@@ -55,7 +55,7 @@ def evidence() -> Evidence:
     rng = np.random.default_rng(0)
     trials = [trial(name, 20 if name == "few" else 150, rng) for name in NAMES]
     forecast = {
-        "chosen": "doc",
+        "error": 0.034,
         "tried": {"doc": {"estimate": 0.71, "error": 0.034, "bias": 0.01}},
         "forecast": {"value": 0.72, "low": 0.611, "high": 0.829},
         "estimate": 0.71,

@@ -152,6 +152,7 @@ _shtab_hf_ood_forecast_options=(
   "--dataset_config[Of those rows\: the dataset\'s configuration.]:dataset_config:"
   "--split[Of those rows\: the split. Default\: the only one, or test.]:split:"
   "--seeds[Seeds of every re-run, the run\'s own first\; from two on their agreement is an estimator.]:seeds:"
+  "--rule[Of several estimators\: average, weighed by their errors in the trials, or best, the one that was off least.]:rule:(average best)"
   "--interval[Over environments\: t, or conformal, which assumes no distribution and needs 9 environments.]:interval:(t conformal)"
   "--confidence[Of the interval.]:confidence:"
   "--runs_dir[Where re-runs are kept.]:runs_dir:"

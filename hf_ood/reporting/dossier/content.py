@@ -207,16 +207,14 @@ def forecast_rows(forecast: Json, place: int) -> dict[str, Any]:
     """A site's forecast: a row for each measure."""
     file, rows = f"forecast {place + 1}", []
     for measure, found in forecast["forecast"].items():
-        tried = found["tried"][found["chosen"]]
         path = f"{file}: forecast/{measure}"
-        inner = found["forecast"]
+        inner, off = found["forecast"], found["error"]
         rows.append(
             {
                 "measure": MEASURES.get(measure, measure),
                 "value": share(inner["value"] if inner else found["estimate"], f"{path}/forecast/value"),
                 "interval": inner and interval((inner["low"], inner["high"]), f"{path}/forecast"),
-                "chosen": found["chosen"],
-                "off": Number(tried["error"], f"{100 * tried['error']:.1f}", f"{path}/tried/error"),
+                "off": off and Number(off, f"{100 * off:.1f}", f"{path}/error"),
             }
         )
     site = forecast["site"]
