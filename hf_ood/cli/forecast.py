@@ -60,7 +60,7 @@ def make_parser() -> ArgumentParser:
         "  %(prog)s --run runs/mine                      the trials alone, for hf-ood dossier\n\n"
         "The run is made again without each of its training environments in turn, so that estimators of\n"
         "accuracy are tried where the truth is known. They are weighed by how far they were off there, and\n"
-        "how far the weighted estimate was off gives the interval: one over environments. A column of labels\n"
+        "how far their average was off gives the interval: one over environments. A column of labels\n"
         "that is filled in some rows corrects it.",
         formatter_class=HelpFormatter,
         allow_abbrev=False,
