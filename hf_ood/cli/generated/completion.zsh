@@ -13,6 +13,7 @@ _shtab_hf_ood_commands() {
     compare:'finished runs side by side: intervals, verdicts, cost, a plot'
     completion:'print the completion of a shell'
     datasets:'built-in data sets: list them, write one as a folder, publish it'
+    dossier:'the evidence on a run in one document, for whoever must sign'
     evaluate:'evaluate a classifier in every environment of a dataset'
     explain:'where a finished run looks: Grad-CAM by environment'
     forecast:'how well a finished run will work where nobody has labels'
@@ -85,6 +86,18 @@ _shtab_hf_ood_datasets_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_hf_ood_datasets_defaults_added=0
 
+_shtab_hf_ood_dossier_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--run[The output folder of a finished run.]:run:"
+  "--forecast[Folders that hf-ood forecast wrote for the run. Default\: forecasts\/\<run\>\*, those of this run.]:forecast:"
+  "--use[What the model is for, in a sentence.]:use:"
+  "--output_dir[Folder of the page. Default\: dossiers\/\<run\>.]:output_dir:"
+  "--debug[Show the traceback of an error\; so does HF_OOD_DEBUG\=1 in the environment.]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_hf_ood_dossier_defaults_added=0
+
 _shtab_hf_ood_evaluate_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {--csv_separator,--csv-separator}"[What separates the columns of .csv files, such as \'\;\'. Default\: a comma (.tsv\: a tab).]:csv_separator:"
@@ -139,6 +152,7 @@ _shtab_hf_ood_forecast_options=(
   "--dataset_config[Of those rows\: the dataset\'s configuration.]:dataset_config:"
   "--split[Of those rows\: the split. Default\: the only one, or test.]:split:"
   "--seeds[Seeds of every re-run, the run\'s own first\; from two on their agreement is an estimator.]:seeds:"
+  "--rule[Of several estimators\: average, weighed by their errors in the trials, or best, the one that was off least.]:rule:(average best)"
   "--interval[Over environments\: t, or conformal, which assumes no distribution and needs 9 environments.]:interval:(t conformal)"
   "--confidence[Of the interval.]:confidence:"
   "--runs_dir[Where re-runs are kept.]:runs_dir:"
@@ -747,6 +761,7 @@ _shtab_hf_ood() {
         compare) _arguments -C -s $_shtab_hf_ood_compare_options ;;
         completion) _arguments -C -s $_shtab_hf_ood_completion_options ;;
         datasets) _arguments -C -s $_shtab_hf_ood_datasets_options ;;
+        dossier) _arguments -C -s $_shtab_hf_ood_dossier_options ;;
         evaluate) _arguments -C -s $_shtab_hf_ood_evaluate_options ;;
         explain) _arguments -C -s $_shtab_hf_ood_explain_options ;;
         forecast) _arguments -C -s $_shtab_hf_ood_forecast_options ;;
