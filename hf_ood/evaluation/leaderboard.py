@@ -1,4 +1,4 @@
-"""From what a bench chose to its tables: methods by held-out environment, against ERM, and ranked over data sets.
+"""From what a bench chose to its tables: methods by held-out environment, against ERM, ranked over data sets.
 
 board = make_board(choices, LeaveOneOut.name)
 board.rows["irm"].difference, board.rows["irm"].closed       # against ERM, and of the gap
@@ -60,8 +60,8 @@ class Gap:
 @dataclass(frozen=True)
 class Row:
     """A method on a data set, in percent. `difference`: the mean over environments minus ERM's, paired by
-    seed, with its verdict (None for ERM itself); `p_holm`: its p-value among those of the board. `closed`: the
-    share of ERM's gap that it closes, None where there is no gap. `rank`: the mean over environments."""
+    seed, with its verdict (None for ERM itself); `p_holm`: its p-value among those of the board. `closed`:
+    the share of ERM's gap that it closes, None where there is no gap. `rank`: the mean over environments."""
 
     environments: Mapping[str, Interval]
     mean: Interval

@@ -42,7 +42,7 @@ class AverageRanks:
 
 
 def average_ranks(values: pd.DataFrame, level: float = LEVEL) -> AverageRanks:
-    """Rank the methods (columns) on each problem (row), the largest value first, ties sharing their mean rank.
+    """Rank the methods (columns) on each problem (row), the largest value first; ties share their mean rank.
 
     Reference: Demšar 2006, "Statistical comparisons of classifiers over multiple data sets", JMLR 7.
     Raises `ValueError` without methods or problems, and for a missing value: rank the problems that all
