@@ -12,7 +12,7 @@ from .leaderboard_words import NOT_TOGETHER, board_cells
 from .leaderboards import DataSet
 from .terminal import plain
 
-SHOWN = ("mean", "worst", "- ERM", "verdict", "gap closed", "rank")  # environments are on the page
+SHOWN = ("mean", "- ERM", "verdict", "gap closed", "rank")  # environments are on the page
 
 
 def terminal_table(data: DataSet, board: Board) -> Table:
@@ -22,7 +22,7 @@ def terminal_table(data: DataSet, board: Board) -> Table:
     table = Table(title=mark, title_justify="left", box=SIMPLE_HEAD, style="red" if board.oracle else "")
     table.add_column("method", overflow="fold")
     for column in SHOWN:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for method, cells in board_cells(data, board).items():
         color = COLORS.get(cells["verdict"].rstrip(NOT_TOGETHER), "")
         texts = [Text(cells[name], style=color if name == "verdict" else "") for name in SHOWN]

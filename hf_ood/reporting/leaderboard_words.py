@@ -152,9 +152,11 @@ def _headline(data: DataSet) -> str:
     row = board.rows[best]
     assert row.difference is not None
     closed = f", {share(row.closed)} of the gap" if row.closed is not None else ""
+    gains = row.difference.difference.mean > 0
     return (
-        f"{data.name}: {begun} Of {compared} methods against ERM: {', '.join(parts)}. "
-        f"The largest gain: {best}, {points(row.difference.difference)} points{closed}."
+        f"{data.name}: {begun} Against ERM, of {compared} methods: {', '.join(parts)}. "
+        f"{'The largest gain' if gains else 'None gains; the nearest'}: {best}, "
+        f"{points(row.difference.difference)} points{closed}."
     )
 
 

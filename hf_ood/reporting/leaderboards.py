@@ -68,6 +68,6 @@ MAIN = "shown first"
 REFERENCE_RULE = (
     "The row *own environment* is ERM trained on the held-out environment's own training rows and tested on "
     f"its own test rows ({OwnEnvironment.name} chooses); the gap is what it gains over ERM that never saw "
-    "the environment, and the share of the gap closed is (method - ERM) / (own environment - ERM), means over "
-    "environments and seeds."
+    "the environment, and the share of the gap closed is (method - ERM) / (own environment - ERM), means "
+    "over environments and seeds."
 )
