@@ -1,9 +1,18 @@
 """Networks as `PreTrainedModel`s; each folder can be loaded from the Hub without this package."""
 
+from collections.abc import Callable
+from typing import Any
+
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from .batch_norm import batch_norms
 from .disentangled_vae import DisentangledVAEConfig, DisentangledVAEForImageClassification
+from .efficientnet_lite import (
+    EfficientNetLiteConfig,
+    EfficientNetLiteForImageClassification,
+    EfficientNetLiteImageProcessor,
+)
+from .efficientnet_lite.imagenet_weights import load_imagenet_weights
 from .feature_layer import FeatureLayer, find_feature_layer
 from .features import FeatureSplit
 from .lenet import LeNetConfig, LeNetForImageClassification, LeNetImageProcessor, canonicalize_colors
@@ -15,21 +24,32 @@ from .resnet import SmallResNetConfig, SmallResNetForImageClassification
 MODELS: dict[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]] = {
     "lenet": (LeNetConfig, LeNetForImageClassification),
     "disentangled_vae": (DisentangledVAEConfig, DisentangledVAEForImageClassification),
+    "efficientnet_lite": (EfficientNetLiteConfig, EfficientNetLiteForImageClassification),
     "linear": (LinearConfig, LinearForImageClassification),
     "mlp": (MLPConfig, MLPForImageClassification),
     "resnet": (SmallResNetConfig, SmallResNetForImageClassification),
 }
+# Those that resize and normalise images of any size; the others take them as they are, divided by 255.
+PROCESSORS: dict[str, Any] = {"efficientnet_lite": EfficientNetLiteImageProcessor}
+# Those with published weights -> what puts them into a network.
+PRETRAINED: dict[str, Callable[[Any], None]] = {"efficientnet_lite": load_imagenet_weights}
 
 
-def image_processor(height: int, width: int) -> LeNetImageProcessor:
-    """What turns any image into the input of a network trained on `height` x `width` pixels, 0..1."""
-    return LeNetImageProcessor(size={"height": height, "width": width})
+def image_processor(height: int, width: int, name: str | None = None) -> Any:
+    """What turns any image into the input of a network trained on `height` x `width` pixels: the own one of
+    the network called `name`, where it has one; otherwise 0..1."""
+    return PROCESSORS.get(name or "", LeNetImageProcessor)(size={"height": height, "width": width})
 
 
 __all__ = [
     "MODELS",
+    "PRETRAINED",
+    "PROCESSORS",
     "DisentangledVAEConfig",
     "DisentangledVAEForImageClassification",
+    "EfficientNetLiteConfig",
+    "EfficientNetLiteForImageClassification",
+    "EfficientNetLiteImageProcessor",
     "FeatureLayer",
     "FeatureSplit",
     "LeNetConfig",
@@ -46,4 +66,5 @@ __all__ = [
     "canonicalize_colors",
     "find_feature_layer",
     "image_processor",
+    "load_imagenet_weights",
 ]

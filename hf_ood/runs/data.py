@@ -33,7 +33,7 @@ from ..data.reading import Named, Reading, column_of
 from ..data.splits import IN_DOMAIN
 from ..data.targets import CLASSIFICATION
 from ..errors import unknown_name
-from .network import VECTOR_MODELS, backbone, load_config
+from .network import VECTOR_MODELS, backbone, load_config, own_processor
 from .spec import DataSpec, RunSpec
 
 logger = logging.get_logger(__name__)
@@ -175,13 +175,13 @@ def concatenate(datasets: Sequence[EnvironmentDataset]) -> EnvironmentDataset:
 def input_processor(spec: RunSpec) -> Any:
     """The tokenizer or image processor that the run's network was trained with, or the one that was named.
 
-    None: images go in as they are, as this package's networks and networks from scratch take them.
+    None: images go in as they are, as most of this package's networks and networks from scratch take them.
     """
     name = spec.network.processor_name or backbone(spec.network)
     if name is None and spec.data.feature_columns:
         return starting_processor(spec)
     if name is None:
-        return None
+        return own_processor(spec)
     if spec.network.from_scratch and not (
         spec.network.processor_name
         or spec.data.text_column

@@ -24,7 +24,7 @@ def check_line(spec: RunSpec, previous: Path | None, has_validation: bool) -> No
     from_scratch = spec.network.start_from == "scratch" or (
         spec.network.start_from == "previous" and previous is None
     )
-    if shares and spec.network.model in MODELS and from_scratch:
+    if shares and spec.network.model in MODELS and from_scratch and not spec.network.pretrained:
         raise ValueError(
             "interpolate_with_start draws a fine-tuned network back towards its start, but this run starts "
             "from random weights: give --start_from a folder with a checkpoint, or make it a stage."

@@ -26,7 +26,7 @@ from transformers.utils import logging
 from ..data.align import align, listed
 from ..data.targets import CLASSIFICATION, PROBLEM_TYPES
 from ..errors import unknown_name
-from ..models import MODELS, image_processor
+from ..models import MODELS, PRETRAINED, PROCESSORS, image_processor
 from ..models.classes import class_names, renew_classes, with_class_order
 from ..models.modes import evaluation_mode
 from .spec import NetworkSpec, RunSpec
@@ -62,7 +62,27 @@ def backbone(network: NetworkSpec) -> str | None:
         )
     if network.from_scratch and own and not network.config_name:
         raise ValueError("--from_scratch needs --config_name, or a Hub id or folder as --model.")
+    if network.pretrained and (network.config_name or not own):
+        raise ValueError(
+            "--pretrained is for networks of this package; a network of transformers brings its weights "
+            "unless --from_scratch is true: leave --pretrained out."
+        )
+    if network.pretrained and network.model not in PRETRAINED:
+        raise ValueError(
+            f"{network.model} has no published weights: leave --pretrained out, or use --model "
+            f"{' or '.join(PRETRAINED)}."
+        )
     return network.config_name or (None if own else network.model)
+
+
+def check_start(spec: RunSpec) -> None:
+    """Raise `ValueError` for published weights that the run's first stage would not start from."""
+    first = next(iter(spec.stages.values()), spec).network
+    if first.pretrained and first.start_from not in ("previous", "scratch"):
+        raise ValueError(
+            f"--start_from {first.start_from} brings its weights: leave --pretrained out, or start from "
+            "the published ones."
+        )
 
 
 def build_model(
@@ -81,9 +101,12 @@ def build_model(
         kind: dict[str, Any] = (
             {} if spec.data.task == CLASSIFICATION else {"problem_type": PROBLEM_TYPES[spec.data.task]}
         )
-        return model_class(
+        model = model_class(
             config_class(**options | input_size(network.model, options, shape) | labels | kind)
         )
+        if network.pretrained:
+            PRETRAINED[network.model](model)
+        return model
     config = load_config(network, name, options | labels | {"problem_type": PROBLEM_TYPES[spec.data.task]})
     auto_class = find_auto_class(config)
     if network.from_scratch:
@@ -211,8 +234,19 @@ def describe_model(spec: RunSpec) -> dict[str, Any]:
     options = spec.options.get(model_section(network), {})
     source = backbone(network)
     if source is None:
-        return {"name": network.model, **options}
+        return {"name": network.model, **({"pretrained": True} if network.pretrained else {}), **options}
     return {"name": Path(source).name, "source": source, "from_scratch": network.from_scratch, **options}
+
+
+def own_processor(spec: RunSpec) -> Any:
+    """What resizes and normalises images for a network of this package; None for one that takes them as they
+    are."""
+    name = spec.network.model
+    if backbone(spec.network) or name not in PROCESSORS:
+        return None
+    config: Any = MODELS[name][0]
+    side = spec.options.get(name, {}).get("image_size", config.image_size)
+    return image_processor(side, side, name)
 
 
 def input_processor(model: PreTrainedModel, height: int, width: int) -> Any:

@@ -37,7 +37,7 @@ from .folder import (
     set_results_aside,
 )
 from .interpolation_with_start import check_line, interpolate_and_choose, selection_on_line
-from .network import backbone, build_model, check_image_size, check_sound
+from .network import backbone, build_model, check_image_size, check_sound, check_start
 from .origin import note_origin, read_origin, recorded
 from .output import choose_output, say_less
 from .publication import take_publication
@@ -67,6 +67,8 @@ def run(spec: RunSpec) -> Results:
     spec = copy.deepcopy(spec)
     for each in (spec, *spec.stages.values()):
         check_options(each)
+    check_start(spec)
+    for each in (spec, *spec.stages.values()):
         each.command = spec.command or run_command(spec)
     training = spec.training
     comparable = comparable_settings(spec)

