@@ -19,7 +19,7 @@ from ..experiments.bench.configuration import (
     named_configurations,
     read,
 )
-from ..experiments.bench.expected import expected
+from ..experiments.bench.expected import rehearse
 from ..experiments.bench.kept import KEPT, Kept, find_kept, keep, kept_budget
 from ..experiments.bench.plan import Bench, make_bench
 from ..experiments.bench.show import flips, show
@@ -126,8 +126,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         budget = arguments.budget or "quick"
         benches = [_bench(name, budget, arguments) for name in arguments.data or default_names()]
+        benches = _rehearsed(benches, arguments, console)
         _refuse_nowhere(arguments.methods, benches)
-        _tell(benches, arguments, console)
         if arguments.dry_run:
             return 0
         failed = _train(benches, arguments, console)
@@ -149,7 +149,7 @@ def _list(console: Console) -> int:
     defaults = default_names()
     for name, file in named_configurations().items():
         mark = "*" if name in defaults else " "
-        say(console, f"{mark} {name}: {read(file).title}")
+        say(console, f"{mark} {name}: {read(file).section.title}")
     say(console, "* run where no data are named")
     return 0
 
@@ -190,27 +190,26 @@ def _refuse_nowhere(methods: Sequence[str] | None, benches: Sequence[Bench]) -> 
             raise ValueError(f"--methods {method}: {bench.left_out.get(method, 'not on these data')}")
 
 
-def _tell(benches: Sequence[Bench], arguments: argparse.Namespace, console: Console) -> None:
-    """What there is to do and how long it will take, before anything is trained."""
+def _rehearsed(benches: Sequence[Bench], arguments: argparse.Namespace, console: Console) -> list[Bench]:
+    """Say what there is to do and how long it will take, before anything is trained; the benches without the
+    methods that would fail."""
     workers = 1 if arguments.executor == "in_process" else arguments.workers or cores()
-    total, seconds = 0, 0.0
-    for bench in benches:
-        each = bench.heads()
-        found = expected(bench, workers)
-        total, seconds = total + each, seconds + found
+    total, seconds, going = 0, 0.0, []
+    for found in (rehearse(bench, workers) for bench in benches):
+        bench, each = found.bench, found.bench.trainings()
+        total, seconds, going = total + each, seconds + found.seconds, [*going, bench]
         folds = ", leave-one-out" if len(bench.plan.protocols) > 2 else ""
         say(
             console,
             f"{bench.name}: {len(bench.methods)} methods, {len(bench.plan.held_out)} environments{folds}, "
             f"{bench.trials} trials, seeds {bench.seeds[0]} to {bench.seeds[-1]}: {each:,} trainings, about "
-            f"{duration(found)}",
+            f"{duration(found.seconds)}",
         )
         for method, reason in bench.left_out.items():
             say(console, f"  left out: {method}: {reason}")
-    say(
-        console,
-        f"{total:,} trainings in all, about {duration(seconds)} on {workers} cores, less what is done.",
-    )
+    on = f"{workers} core{'s' if workers > 1 else ''}"
+    say(console, f"{total:,} trainings in all, about {duration(seconds)} on {on}, less what is done.")
+    return going
 
 
 def _train(benches: Sequence[Bench], arguments: argparse.Namespace, console: Console) -> list[str]:

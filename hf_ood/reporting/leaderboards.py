@@ -38,6 +38,11 @@ class DataSet:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def heading(self) -> str:
+        """Its name, and what it is where its recipe says so."""
+        return f"{self.name}: {self.title}" if self.title else self.name
+
+    @property
     def main(self) -> Board:
         """The board that is shown first: of the last honest protocol, which asks the most of the data."""
         honest = [board for board in self.boards.values() if not board.oracle]

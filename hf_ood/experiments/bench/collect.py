@@ -36,7 +36,7 @@ def collect(bench: Bench, trials: Trials, own_trials: Trials, root: Path) -> Kep
     reference = cost(bench.own, [BASELINE], own_trials, seeds, root).rename(index={BASELINE: OWN})
     spaces = space_table(map(bench.plan.space, methods)).rename_axis("option")
     about = {
-        "title": bench.configuration.title,
+        "title": bench.configuration.section.title,
         "note": bench.configuration.section.note,
         "environments": dict(bench.plan.environments),
         "trials": bench.trials,

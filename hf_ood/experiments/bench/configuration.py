@@ -59,10 +59,6 @@ class Configuration:
     settings: Settings
     section: Section
 
-    @property
-    def title(self) -> str:
-        return self.section.title or self.name
-
     def amount(self, budget: str) -> Amount:
         """What a budget tries here: what the recipe says, otherwise the usual."""
         own: Amount = getattr(self.section, budget)

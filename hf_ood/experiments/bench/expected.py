@@ -1,6 +1,8 @@
-"""How long a bench will take, before anything is trained."""
+"""How long a bench will take, and which methods would fail, before anything is trained."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
 
 from ...evaluation.leaderboard import BASELINE
 from ..keyed_run import Run
@@ -11,20 +13,31 @@ from ..time_estimate import kind, makespan
 from .plan import Bench
 
 
-def expected(bench: Bench, workers: int) -> float:
-    """Seconds on so many cores, from a few timed steps of every method at its defaults.
+@dataclass(frozen=True)
+class Expected:
+    """`bench`: without the methods whose runs would fail, which it names with the reason. `seconds`: of all
+    its trainings on the given cores."""
 
-    Raises `ValueError` for a method whose runs would fail.
-    """
-    groups = [_one_trial(bench.plan, method) for method in bench.methods]
-    groups.append(_one_trial(bench.own, BASELINE))
+    bench: Bench
+    seconds: float
+
+
+def rehearse(bench: Bench, workers: int) -> Expected:
+    """Time a few steps of every method at its defaults. Raises `ValueError` where ERM itself would fail."""
     seconds: list[float] = []
-    for runs in groups:
+    failing: dict[str, str] = {}
+    groups = {method: _one_trial(bench.plan, method) for method in bench.methods}
+    for method, runs in [*groups.items(), (BASELINE, _one_trial(bench.own, BASELINE))]:
         found = expected_seconds(runs[:1], {})[kind(runs[0])]
-        if isinstance(found, str):
+        if not isinstance(found, str):
+            seconds += [found] * len(runs)
+        elif method == BASELINE:
             raise ValueError(f"{bench.name}: {runs[0].arm}: {found}")
-        seconds += [found] * len(runs)
-    return makespan(seconds * bench.trials * len(bench.seeds), workers)
+        else:
+            failing[method] = found
+    going = [method for method in bench.methods if method not in failing]
+    left = replace(bench, methods=going, left_out={**bench.left_out, **failing})
+    return Expected(left, makespan(seconds * bench.trials * len(bench.seeds), workers))
 
 
 def _one_trial(plan: Plan, method: str) -> list[Run]:

@@ -51,7 +51,7 @@ class Bench:
     def name(self) -> str:
         return self.configuration.name
 
-    def heads(self) -> int:
+    def trainings(self) -> int:
         """How many trainings there are in all."""
         each = sum(_splits(self.plan, method) for method in self.methods) + _splits(self.own, BASELINE)
         return each * self.trials * len(self.seeds)
@@ -86,7 +86,7 @@ def make_bench(
     settings = {name: value for name, value in settings.items() if name != "train_environments"}
     held_out = {name: [name] for name in environments}
     protocols: list[Protocol] = [TrainingValidation()]
-    if folds and len(environments) >= FEWEST_FOR_FOLDS:
+    if folds and trials > 1 and len(environments) >= FEWEST_FOR_FOLDS:  # of one trial nothing is chosen
         protocols.append(LeaveOneOut())
     arms = configuration.section.arms
     plan = Plan(settings, environments, held_out, [*protocols, Oracle()], arms)
