@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from ..evaluation.leaderboard import BASELINE, Row
+from ..evaluation.ranks import LEVEL
 from ..evaluation.verdicts import Verdict
 from ..names import plot_text
 from .claims_figure import VERDICT_COLORS
@@ -18,7 +19,6 @@ from .leaderboards import Leaderboard
 FADED = {  # paper for black figures: told apart by the colour-blind, and by their signs
     Verdict.HOLDS: "#8fd6bd",
     Verdict.REVERSED: "#f3b48a",
-    Verdict.NO_DIFFERENCE: "#eeeeee",
     Verdict.INCONCLUSIVE: "#eeeeee",
 }
 TO_WIN = "#bcd9ee"
@@ -28,7 +28,8 @@ LABELS = 2.2  # inches
 
 def draw_leaderboard(leaderboard: Leaderboard) -> Figure:
     """A row for each method, the best average rank first, a column for each data set: points over ERM, green
-    where they are gained beyond doubt, orange where they are lost. Above them what there is to win."""
+    where they are gained beyond doubt, orange where they are lost (with Holm's correction over the methods).
+    Above them what there is to win."""
     methods = [name for name in leaderboard.methods() if name != BASELINE]
     data_sets = leaderboard.data_sets
     rows = len(methods) + 1
@@ -37,7 +38,7 @@ def draw_leaderboard(leaderboard: Leaderboard) -> Figure:
     for column, data in enumerate(data_sets):
         gap = data.main.gap
         if gap is not None:
-            _cell(axes, column, 0, f"{gap.mean.mean:+.1f}", TO_WIN if gap.is_there else "#ffffff", bold=True)
+            _cell(axes, column, 0, _signed(gap.mean.mean), TO_WIN if gap.is_there else "#ffffff", bold=True)
         for position, method in enumerate(methods, start=1):
             if method in data.main.rows:
                 text, color, bold = _shown(data.main.rows[method])
@@ -77,9 +78,15 @@ def _heading(name: str, gap: object) -> str:
 def _shown(row: Row) -> tuple[str, str, bool]:
     assert row.difference is not None
     found = row.difference
-    text = f"{found.difference.mean:+.1f}"
-    decided = found.verdict in (Verdict.HOLDS, Verdict.REVERSED)
-    return text, FADED[found.verdict] if found.verdict else "#ffffff", decided
+    text = _signed(found.difference.mean)
+    if found.verdict is None:  # one seed
+        return text, "#ffffff", False
+    decided = found.verdict in (Verdict.HOLDS, Verdict.REVERSED) and row.p_holm <= LEVEL
+    return text, FADED[found.verdict if decided else Verdict.INCONCLUSIVE], decided
+
+
+def _signed(points: float) -> str:
+    return f"{round(points, 1) + 0.0:+.1f}"  # no -0.0
 
 
 def _cell(axes: Axes, column: int, row: int, text: str, color: str, bold: bool = False) -> None:

@@ -6,6 +6,7 @@ import base64
 import io
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from .leaderboard_words import (
     rank_rule,
 )
 from .leaderboards import REFERENCE_RULE, DataSet, Leaderboard
+from .studies import TABLES
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE, TEXT, TABLE, PICTURE, RANKS = (
@@ -74,7 +76,8 @@ def write_leaderboard_document(leaderboard: Leaderboard, document: Path) -> None
     for name, figure in _pictures(leaderboard).items():
         (folder / name).write_bytes(_png(figure, dpi=100))
         images[name] = f"pictures/{document.stem}/{name}"
-    replace_text(document, _render("leaderboard.md", leaderboard, images))
+    addressed = [replace(data, table=_address(leaderboard, data)) for data in leaderboard.data_sets]
+    replace_text(document, _render("leaderboard.md", replace(leaderboard, data_sets=addressed), images))
 
 
 def renew_guide(leaderboard: Leaderboard, document: Path) -> None:
@@ -94,6 +97,11 @@ def renew_guide(leaderboard: Leaderboard, document: Path) -> None:
         return f"{marks[1]}\n{part}\n\n{marks[3]}"
 
     replace_text(document, BLOCK.sub(renewed, text))
+
+
+def _address(leaderboard: Leaderboard, data: DataSet) -> str:
+    """Where the choices are once they are committed."""
+    return f"{TABLES}/bench/{leaderboard.budget}/{data.table}"
 
 
 def summary_table(leaderboard: Leaderboard) -> pd.DataFrame:
