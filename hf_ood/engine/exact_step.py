@@ -169,12 +169,18 @@ class ExactStep:
 
         A network's own loss, if there is one, counts as its mean over environments.
         """
-        if not self.repeated and type(self.objective).update is not Objective.update:
-            with torch.no_grad():
-                self.objective.update({name: total.detach() for name, total in totals.items()}, self.step)
+        if not self.repeated:
+            advance(self.objective, totals, self.step)
         loss, parts = self.objective.loss(totals, self.step)
         if AUXILIARY_LOSS in totals:
             means = environment_means(totals[AUXILIARY_LOSS], totals["count"])
             loss = loss + self.objective.scale(self.step) * mean_over_present(means, totals["count"])
         self.parts = {name: self.parts.get(name, 0) + part.detach() for name, part in parts.items()}
         return loss
+
+
+def advance(objective: Objective, totals: Sums, step: int) -> None:
+    """Let the objective's state take in the totals of optimizer step `step`, without graph."""
+    if type(objective).update is not Objective.update:
+        with torch.no_grad():
+            objective.update({name: total.detach() for name, total in totals.items()}, step)

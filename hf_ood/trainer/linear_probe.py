@@ -16,6 +16,7 @@ from ..data.environment_dataset import REPEATS
 from ..data.targets import MULTI_LABEL, PROBLEM_TYPES
 from ..engine import ExactStep
 from ..engine.own_parameters import rest
+from ..methods.masking import FeatureTransform
 from ..methods.losses import BinaryCrossEntropy, SampleLoss, loss_for
 from ..methods.objectives import ERM, Objective, Outputs
 from ..methods.objectives.functional import at_least_float32, sample_losses
@@ -34,8 +35,17 @@ class Probe(nn.Module):
         self.config = getattr(model, "config", None)
         self.classifier = Penultimate(model).classifier
 
-    def forward(self, inputs: Tensor, labels: Tensor | None = None) -> ImageClassifierOutput:
-        logits = self.classifier(inputs.to(self.classifier.weight.dtype))
+    def forward(
+        self,
+        inputs: Tensor,
+        labels: Tensor | None = None,
+        feature_transform: FeatureTransform | None = None,
+    ) -> ImageClassifierOutput:
+        """`feature_transform`: what is done to the features before the classifier."""
+        features = inputs.to(self.classifier.weight.dtype)
+        if feature_transform is not None:
+            features = feature_transform(features, self.classifier, labels)
+        logits = self.classifier(features)
         if labels is None:
             return ImageClassifierOutput(logits=logits)
         several = getattr(self.config, "problem_type", None) == PROBLEM_TYPES[MULTI_LABEL]

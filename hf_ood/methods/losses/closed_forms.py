@@ -34,6 +34,17 @@ def class_shares(labels: Tensor, like: Tensor) -> Tensor:
     return torch.zeros_like(like).scatter_(1, labels[:, None], 1)
 
 
+def probabilities(logits: Tensor) -> Tensor:
+    """softmax over the classes of [B, C]."""
+    return logits.mT.softmax(0).mT if _by_columns(logits) else logits.softmax(1)
+
+
+def _by_columns(logits: Tensor) -> bool:
+    """Whether the logits of one class lie side by side: of few classes, softmax over rows takes ten times as
+    long as over columns."""
+    return logits.stride(0) == 1 and logits.shape[1] > 1
+
+
 def sample_losses(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of each sample, in nats -> [B]; in float32 whatever the logits' type.
 
@@ -42,6 +53,11 @@ def sample_losses(logits: Tensor, labels: Tensor) -> Tensor:
     logits = at_least_float32(logits)
     if are_targets(labels):
         return (logits[:, 0] - labels).square()
+    if _by_columns(logits):
+        logarithms = logits.mT.log_softmax(0).mT
+        if labels.dim() == 1:
+            return -logarithms.gather(1, labels[:, None]).squeeze(1)
+        return -(logarithms * labels.to(logits)).sum(1)
     targets = labels if labels.dim() == 1 else labels.to(logits)
     return F.cross_entropy(logits, targets, reduction="none")
 
@@ -56,7 +72,7 @@ def sample_slopes(logits: Tensor, labels: Tensor) -> Tensor:
     logits = at_least_float32(logits)
     if are_targets(labels):
         return 2 * logits[:, 0] * (logits[:, 0] - labels)
-    return ((logits.softmax(1) - class_shares(labels, logits)) * logits).sum(1)
+    return ((probabilities(logits) - class_shares(labels, logits)) * logits).sum(1)
 
 
 def sample_residuals(logits: Tensor, labels: Tensor) -> Tensor:
@@ -65,4 +81,4 @@ def sample_residuals(logits: Tensor, labels: Tensor) -> Tensor:
     logits = at_least_float32(logits)
     if are_targets(labels):
         return 2 * (logits - labels[:, None])
-    return logits.softmax(1) - class_shares(labels, logits)
+    return probabilities(logits) - class_shares(labels, logits)

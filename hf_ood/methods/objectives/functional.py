@@ -122,8 +122,8 @@ def conditional_value_at_risk(risks: Tensor, share: float) -> Tensor:
     (Rockafellar & Uryasev 2000; over groups: Williamson & Menon 2019, arXiv:1901.08665).
     """
     worst_first = risks.sort(descending=True).values
-    places = torch.arange(len(risks), device=risks.device)
-    mass = max(share * len(risks), 1.0)
+    places = torch.arange(len(risks), dtype=risks.dtype, device=risks.device)
+    mass = (share * risks.new_full((), len(risks))).clamp_min(1)
     return ((mass - places).clamp(0, 1) * worst_first).sum() / mass
 
 
@@ -140,14 +140,16 @@ def risk_quantile(risks: Tensor, quantile: float) -> Tensor:
     tiny = 1e-6 * (1 + risks.detach().abs().max())  # equal risks: a density as narrow as rounding allows
     width = 1.06 * (variance + tiny.square()).sqrt() * number**-0.2
     with torch.no_grad():
-        reach = width * torch.special.ndtri(risks.new_tensor(quantile))
+        level = torch.as_tensor(quantile, dtype=risks.dtype, device=risks.device)
+        reach = width * torch.special.ndtri(level)
         low, high = risks.min() + reach, risks.max() + reach
         fractions = torch.linspace(0, 1, 65, dtype=risks.dtype, device=risks.device)
         for _ in range(4):
             grid = low + (high - low) * fractions
             reached = torch.special.ndtr((grid[:, None] - risks) / width).mean(1) >= quantile
             upper = (~reached).sum().clamp(1, len(grid) - 1)
-            low, high = grid.take(upper - 1), grid.take(upper)  # an index [] would be read on the CPU
+            # An index [] would be read on the CPU.
+            low, high = grid.gather(0, upper[None] - 1).squeeze(0), grid.gather(0, upper[None]).squeeze(0)
         middle = (low + high) / 2
         density = torch.exp(-((middle - risks) / width).square() / 2).mean() / ((2 * torch.pi) ** 0.5 * width)
     excess = torch.special.ndtr((middle - risks) / width).mean() - quantile

@@ -58,8 +58,8 @@ class PenaltyObjective(Objective):
     def loss(self, totals: Sums, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         risk = self.risk(totals)
         penalty = self.penalty(totals)
-        loss, scale = risk.add(penalty, alpha=self.weight(step)), self.scale(step)
-        return loss if scale == 1 else loss * scale, {"risk": risk, f"{self.name}_penalty": penalty}
+        loss = (risk + self.weight(step) * penalty) * self.scale(step)
+        return loss, {"risk": risk, f"{self.name}_penalty": penalty}
 
     def resets_optimizer(self, step: int) -> bool:
         return self.reset_optimizer and step == self.steps_of("warmup_steps") and step > 0

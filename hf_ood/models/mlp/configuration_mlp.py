@@ -15,7 +15,8 @@ class MLPConfig(PreTrainedConfig):
             The paper's images have red and green only; set 3 for images in which blue matters.
         image_size (`int`, *optional*, defaults to 28): Height and width of the input, in pixels.
         stride (`int`, *optional*, defaults to 2): Every which pixel is kept, in both directions.
-        hidden_size (`int`, *optional*, defaults to 390): Width of the two hidden layers.
+        hidden_size (`int`, *optional*, defaults to 390): Width of the hidden layers.
+        num_hidden_layers (`int`, *optional*, defaults to 2): How many hidden layers there are, at least 1.
         grayscale (`bool`, *optional*, defaults to `False`): Add the channels up, so that colour cannot be
             seen: the paper's oracle.
         single_logit (`bool`, *optional*, defaults to `False`): One row of weights for two classes, as the
@@ -31,6 +32,7 @@ class MLPConfig(PreTrainedConfig):
     image_size: int = 28
     stride: int = 2
     hidden_size: int = 390
+    num_hidden_layers: int = 2
     grayscale: bool = False
     single_logit: bool = False
     num_features: int | None = None

@@ -1,6 +1,7 @@
 """The IRM paper's multi-layer perceptron as a `PreTrainedModel`."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -27,11 +28,12 @@ class SingleLogit(nn.Linear):
 
 
 class MLPForImageClassification(PreTrainedModel):
-    """Every second pixel in both directions, two hidden ReLU layers, Xavier weights, zero biases.
+    """Every second pixel in both directions, hidden ReLU layers, Xavier weights, zero biases.
 
     Reference: Arjovsky et al. 2019, arXiv:1907.02893, section 5.2. The paper's single logit is the
     difference of this network's two, so loss and IRM penalty are the same functions; with `single_logit` its
-    weights are the paper's too. Raises `ValueError` for a single logit of other than two classes.
+    weights are the paper's too. The paper has two hidden layers. Raises `ValueError` for a single logit of other
+    than two classes, and for no hidden layer.
     """
 
     config: MLPConfig
@@ -45,12 +47,11 @@ class MLPForImageClassification(PreTrainedModel):
         kept = -(-config.image_size // config.stride)
         channels = 1 if config.grayscale else config.num_channels
         inputs = channels * kept**2 if config.num_features is None else config.num_features
-        self.hidden = nn.Sequential(
-            nn.Linear(inputs, config.hidden_size),
-            nn.ReLU(),
-            nn.Linear(config.hidden_size, config.hidden_size),
-            nn.ReLU(),
-        )
+        if config.num_hidden_layers < 1:
+            raise ValueError(f"num_hidden_layers must be at least 1, not {config.num_hidden_layers}.")
+        sizes = [inputs, *[config.hidden_size] * config.num_hidden_layers]
+        layers = [(nn.Linear(*pair), nn.ReLU()) for pair in pairwise(sizes)]
+        self.hidden = nn.Sequential(*(part for pair in layers for part in pair))
         if config.single_logit and config.num_labels != 2:
             raise ValueError(
                 f"single_logit tells two classes apart, and there are {config.num_labels}: leave it out."
