@@ -10,7 +10,7 @@ from ...evaluation.leaderboard import BASELINE
 from ...evaluation.selection import LeaveOneOut, Oracle, OwnEnvironment, Protocol, TrainingValidation
 from ...methods.registry import METHODS, build_method, method_parts
 from ...runs.data import validation_share
-from ...runs.settings import merge, spec_from_settings
+from ...runs.settings import canonical, merge, spec_from_settings
 from ...runs.trainable import check_cacheable
 from ..keyed_run import Run
 from ..sweep.held_out import environments_in
@@ -88,7 +88,7 @@ def make_bench(
     protocols: list[Protocol] = [TrainingValidation()]
     if folds and trials > 1 and len(environments) >= FEWEST_FOR_FOLDS:  # of one trial nothing is chosen
         protocols.append(LeaveOneOut())
-    arms = configuration.section.arms
+    arms = {name: canonical(changes) for name, changes in configuration.section.arms.items()}
     plan = Plan(settings, environments, held_out, [*protocols, Oracle()], arms)
     own = OwnPlan(settings, environments, held_out, [OwnEnvironment()], arms)
     asked = list(dict.fromkeys([BASELINE, *(methods if methods is not None else [*METHODS, *arms])]))
@@ -109,8 +109,8 @@ def why_not(plan: Plan, method: str) -> str | None:
     name = plan.changes(method)["method"]
     method_parts(name)
     run = plan.runs(method, {}, held_out, 0)[None]
+    spec = spec_from_settings(run.settings)
     try:
-        spec = spec_from_settings(run.settings)
         least = build_method(name, spec.options).objective.min_environments
         if spec.network.cache_features:
             check_cacheable(spec)

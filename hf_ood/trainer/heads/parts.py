@@ -63,7 +63,10 @@ class Seen(NamedTuple):
     @property
     def tensors(self) -> list[Tensor]:
         """The logits, and the features where these are not the logits."""
-        return [self.logits, *([] if self.features is None or self.features is self.logits else [self.features])]
+        return [
+            self.logits,
+            *([] if self.features is None or self.features is self.logits else [self.features]),
+        ]
 
     def of(self, head: int) -> Seen:
         return self._with([tensor[head] for tensor in self.tensors], self.labels[head])
@@ -152,9 +155,7 @@ class Part:
             parts.append(Part([own], self.stack, self.loss, self.classes, self.total_steps))
         return parts
 
-    def _compare(
-        self, losses: Tensor, seen: Seen, batch: Batch, step: int, state: dict[str, Tensor]
-    ) -> None:
+    def _compare(self, losses: Tensor, seen: Seen, batch: Batch, step: int, state: dict[str, Tensor]) -> None:
         """Raise `ArithmeticError` where some head's loss or slopes are others than it has alone."""
         assert self.alike is not None
         slopes = torch.autograd.grad(losses.sum(), seen.tensors, retain_graph=True, materialize_grads=True)
@@ -166,7 +167,11 @@ class Part:
             for ours, theirs in zip((losses[head], *(s[head] for s in slopes)), (value, *own), strict=True):
                 near = 1e-9 if ours.dtype == torch.float64 else 1e-3
                 torch.testing.assert_close(
-                    ours, theirs, rtol=near, atol=near * float(theirs.detach().abs().max()) + 1e-12, equal_nan=True
+                    ours,
+                    theirs,
+                    rtol=near,
+                    atol=near * float(theirs.detach().abs().max()) + 1e-12,
+                    equal_nan=True,
                 )
 
     def _forward(self, leaves: Leaves, batch: Batch, step: int) -> Seen:
@@ -206,9 +211,7 @@ class Part:
             given = {"labels": batch.labels, "environment": batch.environments}
             with first.stream.drawing():
                 assert first.method.mixing is not None
-                mixed = first.method.mixing(
-                    {"inputs": values[heads].transpose(0, 1), **given}, self.classes
-                )
+                mixed = first.method.mixing({"inputs": values[heads].transpose(0, 1), **given}, self.classes)
             for head, own in zip(heads, mixed["inputs"].unbind(1), strict=True):
                 found[head] = own, mixed["labels"]
         pairs = [found[head] for head in range(number)]

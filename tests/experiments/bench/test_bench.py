@@ -99,7 +99,7 @@ def test_the_packages_configurations_are_recipes() -> None:
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        ({"bench": {"tittle": "x"}}, "line 1: Unknown key 'tittle'. Did you mean 'title'?"),
+        ({"bench": {"tittle": "x"}}, "line 2: Unknown key 'tittle'. Did you mean 'title'?"),
         ({"bench": {"quick": {"trials": "many"}}}, "bench.quick.trials"),
         ({"test_environments": ["south"]}, "leave test_environments out"),
     ],

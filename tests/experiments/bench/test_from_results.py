@@ -20,7 +20,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bench")
     write_kept(folder)
     guide = folder / "guide.md"
-    marks = "<!-- bench: headlines -->\n<!-- /bench -->\n\n<!-- bench: ranks -->\nold\n<!-- /bench -->\n"
+    marks = "<!-- bench: headlines -->\n<!-- /bench -->\n\n<!-- bench: ranks -->\nof before\n<!-- /bench -->\n"
     guide.write_text(f"# Which?\n\n{marks}")
     docs = ["--docs_page", str(folder / "docs" / "leaderboard.md"), "--guide", str(guide)]
     assert main(["--from_results", "--results_dir", str(folder), *docs]) == 0
@@ -94,7 +94,7 @@ def test_the_page_says_what_there_is_to_say(results: Path) -> None:
     assert "<b>" not in html and 'class="oracle"' in html and html.count("data:image/png") == 2
     for document in ("docs/leaderboard.md", "guide.md"):
         assert "The largest gain: ema" in (results / document).read_text()
-    assert "old" not in (results / "guide.md").read_text()
+    assert "of before" not in (results / "guide.md").read_text()
     assert (results / "docs" / "pictures" / "leaderboard" / "leaderboard.png").exists()
     assert "results/bench/full/styles/choices.csv" in (results / "docs" / "leaderboard.md").read_text()
 
