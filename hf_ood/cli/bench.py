@@ -27,7 +27,7 @@ from ..experiments.executors import EXECUTORS
 from ..experiments.keyed_run import Run
 from ..experiments.progress import duration, follow
 from ..experiments.study.study import BUDGETS
-from ..experiments.sweep.trials import open_storage
+from ..experiments.sweep.trials import open_journal, open_storage
 from ..reporting.terminal import say
 from ..runs.cores import cores
 from .funnel import add_debug, one_message
@@ -77,7 +77,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--storage",
         metavar="URL",
-        help="an Optuna storage that machines may share; default: sqlite in --runs_dir",
+        help="an Optuna storage that machines may share; default: a file in --runs_dir",
     )
     parser.add_argument("--executor", choices=list(EXECUTORS), default="workers", help="default: workers")
     parser.add_argument("--workers", type=positive, metavar="N", help="at a time; default: the cores")
@@ -215,8 +215,9 @@ def _rehearsed(benches: Sequence[Bench], arguments: argparse.Namespace, console:
 def _train(benches: Sequence[Bench], arguments: argparse.Namespace, console: Console) -> list[str]:
     """Data set by data set; what each has found is kept as soon as it is at its end."""
     arguments.runs_dir.mkdir(parents=True, exist_ok=True)
-    url = arguments.storage or f"sqlite:///{arguments.runs_dir / 'bench.db'}"
-    place = Place(open_storage(url), arguments.runs_dir)
+    asked = arguments.storage
+    storage = open_storage(asked) if asked else open_journal(arguments.runs_dir / "trials.log")
+    place = Place(storage, arguments.runs_dir)
 
     def carry_out(runs: Sequence[Run]) -> list[str]:
         events = EXECUTORS[arguments.executor](

@@ -70,10 +70,11 @@ def _round(
                 trials.tell(trial, None)
                 continue
             scores[id(trial)].append(guide.score(candidate))
-            trial.trial.report(sum(scores[id(trial)]) / done, done - 1)
-            if done < len(seeds) and trial.trial.should_prune():
-                trials.tell(trial, None, pruned=True)
-                continue
+            if trials.prunes:
+                trial.trial.report(sum(scores[id(trial)]) / done, done - 1)
+                if done < len(seeds) and trial.trial.should_prune():
+                    trials.tell(trial, None, pruned=True)
+                    continue
             still.append(trial)
         going = still
     for trial in going:
