@@ -194,7 +194,8 @@ def _rehearsed(benches: Sequence[Bench], arguments: argparse.Namespace, console:
     """Say what there is to do and how long it will take, before anything is trained; the benches without the
     methods that would fail."""
     workers = 1 if arguments.executor == "in_process" else arguments.workers or cores()
-    total, seconds, going = 0, 0.0, []
+    total, seconds = 0, 0.0
+    going: list[Bench] = []
     for found in (rehearse(bench, workers) for bench in benches):
         bench, each = found.bench, found.bench.trainings()
         total, seconds, going = total + each, seconds + found.seconds, [*going, bench]

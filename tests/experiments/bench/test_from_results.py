@@ -20,7 +20,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bench")
     write_kept(folder)
     guide = folder / "guide.md"
-    marks = "<!-- bench: headlines -->\n<!-- /bench -->\n\n<!-- bench: ranks -->\nof before\n<!-- /bench -->\n"
+    marks = (
+        "<!-- bench: headlines -->\n<!-- /bench -->\n\n<!-- bench: ranks -->\nof before\n<!-- /bench -->\n"
+    )
     guide.write_text(f"# Which?\n\n{marks}")
     docs = ["--docs_page", str(folder / "docs" / "leaderboard.md"), "--guide", str(guide)]
     assert main(["--from_results", "--results_dir", str(folder), *docs]) == 0
