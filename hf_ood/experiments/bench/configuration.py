@@ -11,11 +11,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from ...errors import unknown_name
 from ...resources import BENCH, recipe_file
+from ...runs.recipe import BENCH as BENCH_SECTION
 from ...runs.recipe import Recipe, read_recipe
 from ...runs.settings import STAGES, Settings, canonical, merge
 from .encoder_package import from_package
 
-SECTION = "bench"
 VARIED = ("method", "test_environments", "seed", "output_dir")  # what a bench chooses itself
 
 
@@ -98,9 +98,8 @@ def read(file: Path) -> Configuration:
     """Raises `ValueError`, with the line, for what cannot be read, and for settings that a bench chooses
     itself."""
     recipe = read_recipe(file)
-    content = dict(recipe.settings)
-    section = _section(recipe, content.pop(SECTION, {}))
-    settings = canonical(content)
+    section = _section(recipe)
+    settings = canonical(recipe.settings)
     for name in ("test_environments", STAGES):
         if settings.get(name):
             raise ValueError(
@@ -112,14 +111,15 @@ def read(file: Path) -> Configuration:
     return Configuration(file.stem, from_package(settings), section)
 
 
-def _section(recipe: Recipe, content: Any) -> Section:
+def _section(recipe: Recipe) -> Section:
+    content: Any = recipe.bench
     known = [each.name for each in fields(Section)]
     for key in content if isinstance(content, Mapping) else ():
         if key not in known:
-            raise ValueError(f"{recipe.where([SECTION, key])}: {unknown_name('key', key, known)}")
+            raise ValueError(f"{recipe.where([BENCH_SECTION, key])}: {unknown_name('key', key, known)}")
     try:
         return TypeAdapter(Section).validate_python(content)
     except ValidationError as error:
         first = error.errors()[0]
-        path: Sequence[Any] = (SECTION, *first["loc"])
+        path: Sequence[Any] = (BENCH_SECTION, *first["loc"])
         raise ValueError(f"{recipe.where(path)}: {'.'.join(map(str, path))}: {first['msg']}.") from error
