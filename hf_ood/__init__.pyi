@@ -49,6 +49,7 @@ from .trainer import (
     OODTrainer,
     RSCTrainer,
 )
+from .trainer.heads import Head, HeadSpec, fit_heads
 
 __version__: str
 
@@ -90,6 +91,8 @@ __all__ = [
     "Fish",
     "Fishr",
     "GroupDRO",
+    "Head",
+    "HeadSpec",
     "IRMRSCTrainer",
     "IRMTrainer",
     "KMeansEnvironments",
@@ -117,6 +120,7 @@ __all__ = [
     "SmallResNetForImageClassification",
     "SupCon",
     "VREx",
+    "fit_heads",
     "load_colored_mnist",
     "register",
     "run",

@@ -17,12 +17,14 @@ import yaml
 from filelock import BaseFileLock
 
 from .. import hub_client
-from ..errors import ForeseenError, UsageError
-from ..failures import message_of
+from ..errors import ForeseenError
 from ..locks import acquire
 from ..runs.attribution import explain_run
 from ..runs.run import run as carry_out_spec
+from .head_jobs import carry_out_heads
+from .jobs import Job, jobs_of
 from .keyed_run import Run, finished
+from .wrong import describe
 
 POLL_SECONDS = 0.2  # how often a run that another process does is looked at again
 
@@ -33,10 +35,11 @@ class ExecutorUnavailable(ForeseenError, RuntimeError):
 
 @dataclass(frozen=True)
 class Started:
-    """A slot has begun a run."""
+    """A slot has begun a run, or with it `together` runs that are carried out as one."""
 
     run: Run
     slot: int
+    together: int = 1
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,14 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Ended:
-    """A run is over: `error` says what went wrong, `slot` is None where another process finished it."""
+    """A run is over: `error` says what went wrong, `slot` is None where another process finished it. Of runs
+    that were carried out as one, `left` more are about to be told of."""
 
     run: Run
     slot: int | None
     error: str | None = None
+    together: int = 1
+    left: int = 0
 
 
 Event = Started | Waiting | Ended
@@ -87,59 +93,61 @@ def carry_out(run: Run, root: Path) -> str | None:
     return None
 
 
-def describe(error: BaseException, folder: Path | None = None) -> str:
-    """What went wrong, in one message; `folder`: where it was written to."""
-    told = error.message if isinstance(error, UsageError) else None
-    if told is None and isinstance(error, Exception):
-        told = message_of(error, [folder] if folder else [])
-    return told or f"{type(error).__name__}: {error}"
+def carry_out_job(job: Job, root: Path) -> list[str | None]:
+    """Carry out what is one piece; returns what went wrong with each run, or None."""
+    return carry_out_heads(job, root) if job.together else [carry_out(job.first, root)]
 
 
 def dispatch(
     runs: Sequence[Run],
     root: Path,
     slots: int,
-    submit: Callable[[Run, int], Future],
-    receive: Callable[[Run, Any], str | None] = lambda run, outcome: outcome,
+    submit: Callable[[Job, int], Future],
+    receive: Callable[[Job, Any], list[str | None]] = lambda job, outcome: outcome,
 ) -> Generator[Event, None, None]:
     """Keep every slot busy until all runs are over.
 
-    `submit` starts a run in a slot; `receive` turns its outcome into what went wrong, or None. A run that
-    another process does is put off; it is done here only if that process gives it up.
+    `submit` starts a job in a slot; `receive` turns its outcome into what went wrong with each of its runs. A
+    job that another process does is put off; what that process gives up is done here.
     """
-    left, put_off = deque(runs), set()
+    left, put_off = deque(jobs_of(runs)), set()
     free = list(range(slots))
-    running: dict[Future, tuple[Run, int, BaseFileLock]] = {}
+    running: dict[Future, tuple[Job, int, BaseFileLock]] = {}
     while left or running:
         for _ in range(len(left)):
             if not free:
                 break
-            run = left.popleft()
-            lock = acquire(log_file(run, root))
+            job = left.popleft()
+            lock = acquire(Path(f"{job.place(root)}.log"))
             if lock is None:
-                left.append(run)
-                if run.folder(root) not in put_off:
-                    put_off.add(run.folder(root))
-                    yield Waiting(run)
-            elif _finished(run, root):
+                left.append(job)
+                if job.place(root) not in put_off:
+                    put_off.add(job.place(root))
+                    yield Waiting(job.first)
+                continue
+            done = [run for run in job.runs if _finished(run, root)]
+            yield from (Ended(run, None) for run in done)
+            if len(done) == len(job.runs):
                 lock.release()
-                yield Ended(run, None)
-            else:
-                slot = free.pop(0)
-                yield Started(run, slot)
-                running[submit(run, slot)] = run, slot, lock
+                continue
+            job = replace(job, runs=tuple(run for run in job.runs if run not in done))
+            slot = free.pop(0)
+            yield Started(job.first, slot, len(job.runs))
+            running[submit(job, slot)] = job, slot, lock
         if not running:
             time.sleep(POLL_SECONDS if left else 0)
             continue
         for future in wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED).done:
-            run, slot, lock = running.pop(future)
+            job, slot, lock = running.pop(future)
             try:
-                error = receive(run, future.result())
+                errors = receive(job, future.result())
             except Exception as failure:  # the process or the machine that did it is gone
-                error = describe(failure)
+                errors = [describe(failure)] * len(job.runs)
             lock.release()
             free.append(slot)
-            yield Ended(run, slot, error)
+            number = len(job.runs)
+            for place, (run, error) in enumerate(zip(job.runs, errors, strict=True), start=1):
+                yield Ended(run, slot, error, number, number - place)
 
 
 def _finished(run: Run, root: Path) -> bool:

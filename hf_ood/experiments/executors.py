@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Protocol
 
 from ..runs.cores import cores
-from .dispatch import Event, carry_out, dispatch
+from .dispatch import Event, carry_out_job, dispatch
+from .jobs import Job
 from .keyed_run import Run
 from .on_ray import on_ray
 
 
 class Executor(Protocol):
-    """Carries runs out and tells what starts and ends, in any order. Closing it ends what is running.
+    """Carries runs out and tells what starts and ends, in any order. Closing it ends what is running. Runs
+    that are heads on the same features are trained together (`jobs_of`).
 
     `workers`: how many at a time, None for as many as there are cores; `address`: of the cluster, if any.
     """
@@ -37,11 +39,11 @@ KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 def in_process(
     runs: Sequence[Run], root: Path, workers: int | None = None, address: str = "auto"
 ) -> Generator[Event, None, None]:
-    """One after the other, here."""
+    """One job after the other, here."""
 
-    def submit(run: Run, slot: int) -> Future:
+    def submit(job: Job, slot: int) -> Future:
         future: Future = Future()
-        future.set_result(carry_out(run, root))
+        future.set_result(carry_out_job(job, root))
         return future
 
     return dispatch(runs, root, 1, submit)
@@ -55,13 +57,13 @@ def in_workers(
     pools: dict[int, ProcessPoolExecutor] = {}
     os.environ.update({name: os.environ.get(name, value) for name, value in KEEP_MEMORY.items()})
 
-    def submit(run: Run, slot: int) -> Future:
+    def submit(job: Job, slot: int) -> Future:
         try:
-            return pools[slot].submit(carry_out, run, root)
+            return pools[slot].submit(carry_out_job, job, root)
         except (KeyError, BrokenProcessPool):
             context = multiprocessing.get_context("spawn")
             pools[slot] = ProcessPoolExecutor(1, mp_context=context, initializer=_obey_parent)
-            return pools[slot].submit(carry_out, run, root)
+            return pools[slot].submit(carry_out_job, job, root)
 
     try:
         yield from dispatch(runs, root, workers or cores(), submit)

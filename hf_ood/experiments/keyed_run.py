@@ -22,6 +22,7 @@ from ..runs.origin import CODE, carrier, changes, made_on
 from ..runs.sections import sections
 from ..runs.settings import Settings, canonical, merge, spec_from_settings
 from ..runs.spec import RunSpec
+from .head_results import has_results, read_results, versions_of
 
 # What can change what a run gives.
 DECISIVE = ("torch", "transformers", "accelerate", "datasets", "numpy", CODE)
@@ -40,6 +41,8 @@ class Run:
     seed: int
     settings: Settings
     explain: bool = False
+    in_bulk: bool = False
+    """Its results are all that is wanted: it may be carried out together with others, without a folder."""
 
     @property
     def key(self) -> str:
@@ -58,7 +61,8 @@ class Run:
 
     def recorded_key(self, root: Path) -> str:
         """The key with what the run in its folder was made on, last of all."""
-        return self.key_on(made_on(self.folder(root)) or carrier())
+        folder = self.folder(root)
+        return self.key_on(made_on(folder) or versions_of(root, folder.name) or carrier())
 
     def _identity(self) -> list[Any]:
         settings = canonical(self.settings)
@@ -120,24 +124,23 @@ def _content_hash(files: tuple[tuple[str, int, int], ...]) -> str:
 
 
 def read_run(run: Run, root: Path) -> dict[str, Any] | None:
-    """A run's results, or None where it has not finished; that it was made on other versions is said. Raises
+    """A run's results, from its folder or, of one that was carried out together with others, from their file
+    (`head_results`); None where it has not finished. That it was made on other versions is said. Raises
     `ValueError` when the file is damaged.
     """
     folder = run.folder(root)
     if not (folder / RESULTS_FILE).exists():
-        return None
+        found = None if run.explain else read_results(root, folder.name)
+        if found is not None:
+            _tell_other_versions(versions_of(root, folder.name), root)
+        return found
     results = load_results(folder)
     wrong = [name for name, kind in NEEDED.items() if not isinstance(results.get(name), kind)]
     wrong += [name for name in NEVER_NULL if name in results and results[name] is None]
     if wrong or results["seed"] != run.seed:
         what = f"{', '.join(wrong)} missing or null" if wrong else f"its seed is {results['seed']}"
         raise ValueError(f"{folder / RESULTS_FILE} is not the whole result of this run: {what}.")
-    then, now = ({name: of.get(name) for name in DECISIVE} for of in (made_on(folder), carrier()))
-    if any(then.values()) and then != now:
-        logger.warning_once(
-            f"Finished runs in {root} were made on other versions ({changes(then, now)}). They count, with a "
-            "key of their own; delete their folders to make them again."
-        )
+    _tell_other_versions(made_on(folder), root)
     if run.explain:
         report = folder / REPORT_FILE
         if not report.exists():
@@ -149,7 +152,18 @@ def read_run(run: Run, root: Path) -> dict[str, Any] | None:
     return results
 
 
+def _tell_other_versions(made: Mapping[str, str], root: Path) -> None:
+    then, now = ({name: of.get(name) for name in DECISIVE} for of in (made, carrier()))
+    if any(then.values()) and then != now:
+        logger.warning_once(
+            f"Finished runs in {root} were made on other versions ({changes(then, now)}). They count, with a "
+            "key of their own; delete their folders to make them again."
+        )
+
+
 def finished(run: Run, root: Path) -> bool:
+    if not run.explain and has_results(root, run.folder(root).name):
+        return True
     return read_run(run, root) is not None
 
 

@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .dispatch import Event, ExecutorUnavailable, carry_out, dispatch, log_file
+from ..files import replace_text
+from .dispatch import Event, ExecutorUnavailable, carry_out_job, dispatch
+from .head_results import FOLDER
+from .jobs import Job
 from .keyed_run import Run
 
 LARGEST_FILE = 2 * 2**20  # bytes; larger files, such as a big network's weights, stay where they were made
@@ -24,9 +27,10 @@ PATIENCE = 15.0  # seconds until an address counts as silent
 
 @dataclass(frozen=True)
 class Parcel:
-    """What travels back from the machine that did a run."""
+    """What travels back from the machine that did a job: what went wrong with each run, or None, and its
+    files."""
 
-    error: str | None
+    errors: list[str | None]
     log: str
     files: dict[str, bytes]
 
@@ -34,7 +38,7 @@ class Parcel:
 def on_ray(
     runs: Sequence[Run], root: Path, workers: int | None = None, address: str = "auto"
 ) -> Generator[Event, None, None]:
-    """One CPU a run on the cluster at `address`: HOST:PORT, `auto` (the one this machine belongs to), or
+    """One CPU a job on the cluster at `address`: HOST:PORT, `auto` (the one this machine belongs to), or
     `local` (a new one, for this study).
 
     hf_ood has to be installed on its machines. Raises `ExecutorUnavailable` without Ray, or when nobody
@@ -44,12 +48,12 @@ def on_ray(
     try:
         task = ray.remote(num_cpus=1, max_retries=1)(carry_out_away)
 
-        def submit(run: Run, slot: int) -> Future:
-            return task.remote(run, run.key).future()
+        def submit(job: Job, slot: int) -> Future:
+            return task.remote(job, job.first.key).future()
 
         slots = int(ray.cluster_resources().get("CPU", 1))
         yield from dispatch(
-            runs, root, min(workers or slots, slots), submit, lambda run, parcel: unpack(run, root, parcel)
+            runs, root, min(workers or slots, slots), submit, lambda job, parcel: unpack(job, root, parcel)
         )
     finally:
         ray.shutdown()  # ends the tasks that are still running
@@ -99,33 +103,40 @@ def require_answer(address: str) -> None:
     )
 
 
-def carry_out_away(run: Run, key: str) -> Parcel:
-    """Do a run in a temporary folder of this machine. `key` is the run's on the machine that asks for it."""
-    if run.key != key:
-        return Parcel(
+def carry_out_away(job: Job, key: str) -> Parcel:
+    """Do a job in a temporary folder of this machine. `key` is its first run's on the machine that asks for
+    it."""
+    if job.first.key != key:
+        wrong = (
             f"{socket.gethostname()} has another version of hf_ood or torch than the machine that asks: "
-            "its results would not be comparable. Install the same there.",
-            "",
-            {},
+            "its results would not be comparable. Install the same there."
         )
+        return Parcel([wrong] * len(job.runs), "", {})
     with tempfile.TemporaryDirectory(prefix="hf_ood_") as place:
         root = Path(place)
-        error = carry_out(run, root)
-        folder = run.folder(root)
+        errors = carry_out_job(job, root)
+        folder = root / FOLDER if job.together else job.place(root)
         files = {
             str(file.relative_to(folder)): file.read_bytes()
-            for file in folder.rglob("*")
-            if file.is_file() and file.stat().st_size <= LARGEST_FILE
+            for file in folder.rglob("*.jsonl" if job.together else "*")
+            if file.is_file() and (job.together or file.stat().st_size <= LARGEST_FILE)
         }
-        return Parcel(error, log_file(run, root).read_text(), {} if error else files)
+        log = Path(f"{job.place(root)}.log").read_text()
+        return Parcel(errors, log, files if job.together or errors == [None] else {})
 
 
-def unpack(run: Run, root: Path, parcel: Parcel) -> str | None:
-    """Lay a run's files where it would have left them; the folder appears whole, in one move."""
-    log_file(run, root).write_text(parcel.log)
-    if parcel.error:
-        return parcel.error
-    folder = run.folder(root)
+def unpack(job: Job, root: Path, parcel: Parcel) -> list[str | None]:
+    """Lay a job's files where it would have left them; a run's folder appears whole, in one move."""
+    log = Path(f"{job.place(root)}.log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text(parcel.log)
+    if job.together:
+        for name, content in parcel.files.items():
+            replace_text(root / FOLDER / name, content.decode())
+        return parcel.errors
+    if any(parcel.errors):
+        return parcel.errors
+    folder = job.place(root)
     arriving = folder.with_name(f"{folder.name}.arriving")
     for old in (arriving, folder):
         shutil.rmtree(old, ignore_errors=True)
@@ -134,4 +145,4 @@ def unpack(run: Run, root: Path, parcel: Parcel) -> str | None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
     os.replace(arriving, folder)
-    return None
+    return parcel.errors

@@ -63,9 +63,10 @@ class Display:
         if isinstance(event, Started):
             if event.slot not in self.rows:
                 self.rows[event.slot] = self.slots.add_task("", total=None, slot=event.slot + 1)
-            self.slots.reset(self.rows[event.slot], total=None, description=escape(title(event.run)))
+            more = f" and {event.together - 1} more" if event.together > 1 else ""
+            self.slots.reset(self.rows[event.slot], total=None, description=escape(title(event.run) + more))
         elif isinstance(event, Ended):
-            if event.slot is not None:
+            if event.slot is not None and not event.left:
                 self.slots.update(self.rows[event.slot], description="idle")
                 self.slots.stop_task(self.rows[event.slot])
             self.whole.advance(self.task)
@@ -83,19 +84,33 @@ def follow(events: Generator[Event, None, None], total: int, root: Path, console
             if isinstance(event, Ended):
                 ended += 1
                 if event.error:
-                    failed.append(f"{title(event.run)}: {event.error} (log: {log_file(event.run, root)})")
-                console.print(escape(f"[{ended}/{total}] {outcome(event, root)}"))
+                    where = log_of(event, root)
+                    failed.append(
+                        f"{title(event.run)}: {event.error}" + (f" (log: {where})" if where else "")
+                    )
+                if event.error or not event.left:
+                    console.print(escape(f"[{ended}/{total}] {outcome(event, root)}"))
             elif not isinstance(event, Started):
                 console.print(escape(f"{title(event.run)}: another process is doing it"))
     return failed
 
 
+def log_of(event: Ended, root: Path) -> Path | None:
+    """The log of a run of its own; the message is all that there is of a head among others."""
+    file = log_file(event.run, root)
+    return file if event.together == 1 and file.exists() else None
+
+
 def outcome(event: Ended, root: Path) -> str:
-    """One line on a run that has ended."""
+    """One line on a run that has ended, the last of those that were carried out as one."""
     if event.error:
-        return f"{title(event.run)}: failed, see {log_file(event.run, root)}"
+        where = log_of(event, root)
+        return f"{title(event.run)}: failed" + (f", see {where}" if where else f", {event.error}")
     results = read_run(event.run, root)
     assert results is not None, "a run that ended without an error has results"
+    if event.together > 1:
+        seconds = results["seconds"] * event.together
+        return f"{title(event.run)} and {event.together - 1} more: {seconds:.0f} s, together"
     what = f"{results['seconds']:.0f} s, "
     if "mean_accuracy" in results:
         what += f"mean test accuracy {results['mean_accuracy']:.1%}"

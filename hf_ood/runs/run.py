@@ -48,7 +48,7 @@ from .sections import LOSS
 from .settings import check_options, comparable_settings
 from .spec import RunSpec
 from .stages import combine, load_weights, place_stages
-from .trainable import choose_trainable, inputs_of_the_trained_part
+from .trainable import choose_trainable, inputs_of_the_trained_part, is_head_of_vectors
 
 START_ANEW = ("false", "none", "no")  # as --resume_from_checkpoint
 
@@ -177,7 +177,7 @@ def train_stage(
     start, cpu_start = time.perf_counter(), time.process_time()
     measured, seen, trained = datasets, judged, model
     prepare = inputs_of_the_trained_part(spec, model)
-    if spec.network.cache_features:
+    if spec.network.cache_features and not is_head_of_vectors(spec):
         measured = {split: prepare(dataset) for split, dataset in datasets.items()}
         seen = {
             split: on_features(dataset, measured[split].columns["inputs"])

@@ -92,7 +92,7 @@ def _spec(settings: Mapping[str, Any], command: str) -> RunSpec:
             part, field = known[key]
             values[part][field.name] = _converted(value, _hint(part, field.name), [key])
         elif key == MODEL_CONFIG or key in own:
-            options[key] = _section(key, value, own.get(key))
+            options[key] = typed_section(key, value, own.get(key))
         elif isinstance(value, Mapping):
             raise SettingsError(unknown_setting("section", key, [*own, MODEL_CONFIG]), [key])
         else:
@@ -104,7 +104,9 @@ def _spec(settings: Mapping[str, Any], command: str) -> RunSpec:
     return replace(spec, options={name: given for name, given in options.items() if name in chosen})
 
 
-def _section(name: str, content: Any, known: Mapping[str, Any] | None) -> dict[str, Any]:
+def typed_section(name: str, content: Any, known: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The options of a section with their types. Raises `SettingsError` for unknown ones and wrong values.
+    `known`: those that there are, by name; None: fields of a network's configuration."""
     if not isinstance(content, Mapping):
         raise SettingsError(f"{name} is a section: its options go below it, not {content!r}.", [name])
     if known is None:  # which fields there are depends on the network
@@ -152,7 +154,7 @@ def check_options(spec: RunSpec) -> None:
         if name not in chosen_sections(spec):
             used = ", ".join(sorted(chosen_sections(spec) & {*own, MODEL_CONFIG}))
             raise SettingsError(f"options[{name!r}] has no effect: the run has options of {used}.", [name])
-        _section(name, given, own.get(name))
+        typed_section(name, given, own.get(name))
 
 
 def settings_of(spec: RunSpec) -> Settings:
@@ -226,10 +228,15 @@ def _hint(part: str, name: str) -> Any:
     return _hints(part)[name]
 
 
+@lru_cache
+def _adapter(hint: Any) -> TypeAdapter:
+    return TypeAdapter(hint, config=ConfigDict(coerce_numbers_to_str=True))
+
+
 def _converted(value: Any, hint: Any, path: Sequence[str]) -> Any:
     """A value as its type says: YAML reads 1e-4 as text, and one name may stand for a list of one."""
     tries: list[Callable[[], Any]] = [lambda: value, lambda: [value]]
-    adapter = TypeAdapter(hint, config=ConfigDict(coerce_numbers_to_str=True))
+    adapter = _adapter(hint)
     error: ValidationError | None = None
     for given in tries:
         try:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from transformers import PreTrainedModel
 
 from ..data import EnvironmentDataset
-from ..methods.registry import build_method
+from ..methods.masking import MixStyle
+from ..methods.registry import Method, build_method
 from ..trainer.linear_probe import compute_features, on_features
 from .adapters import LORA, LoRA, add_adapters, head_name
 from .stages import freeze_all_but
@@ -29,6 +30,9 @@ def choose_trainable(model: PreTrainedModel, spec: RunSpec) -> Any:
         freeze_all_but(model, spec.network.trainable)
         return model
     check_cacheable(spec)
+    if is_head_of_vectors(spec):
+        freeze_all_but(model, spec.network.trainable)
+        return model
     head = head_name(model)
     freeze_all_but(model, spec.network.trainable or [f"{head}.*"])
     moving = [name for name, own in model.named_parameters() if own.requires_grad]
@@ -41,16 +45,18 @@ def choose_trainable(model: PreTrainedModel, spec: RunSpec) -> Any:
     return model
 
 
+def is_head_of_vectors(spec: RunSpec) -> bool:
+    """Whether the run's network takes vectors and its data are such: with cached features it is a head of
+    these and trains whole."""
+    return spec.network.cache_features and spec.data.feature_columns is not None
+
+
 def check_cacheable(spec: RunSpec) -> None:
     """Refuse what changes features from step to step, or is about features alone."""
-    training = spec.training
-    method = build_method(spec.method.name, spec.options)
     acting = {
-        getattr(method.feature_transform, "name", ""): "acts inside the network",
-        getattr(method.mixing, "name", ""): "mixes what the network sees",
         f"--augmentation {spec.data.augmentation}"
         * (spec.data.augmentation != "none"): "changes what the network sees",
-        "--gradient_checkpointing" * bool(training.gradient_checkpointing): "runs the network again",
+        "--gradient_checkpointing" * bool(spec.training.gradient_checkpointing): "runs the network again",
     }
     for name, what in acting.items():
         if name:
@@ -58,9 +64,23 @@ def check_cacheable(spec: RunSpec) -> None:
                 f"{name} {what} at every step, and with --cache_features the network runs only once: leave "
                 "one of the two out."
             )
-    if not method.objective.additive:
+    refuse_what_stays_as_it_is(build_method(spec.method.name, spec.options), spec)
+
+
+def refuse_what_stays_as_it_is(method: Method, spec: RunSpec) -> None:
+    """Raise `ValueError` for a method that would move features where they are kept, and one that needs more
+    than vectors."""
+    if is_head_of_vectors(spec):
+        return
+    objective, transform = method.objective, method.feature_transform
+    if isinstance(transform, MixStyle):
         raise ValueError(
-            f"{method.objective.name} moves features, and with --cache_features they stay as they are: "
+            f"{transform.name} mixes statistics of feature maps, and --cache_features keeps vectors: leave one "
+            "of the two out."
+        )
+    if objective.moves_features:
+        raise ValueError(
+            f"{objective.name} moves features, and with --cache_features they stay as they are: "
             "leave it out, or use erm or an objective that compares risks or slopes, such as irm."
         )
 
@@ -70,7 +90,7 @@ def inputs_of_the_trained_part(
 ) -> Callable[[EnvironmentDataset], EnvironmentDataset]:
     """What makes a dataset the input of what is trained: as it is, or the features that the model's last
     linear layer sees of it."""
-    if not spec.network.cache_features:
+    if not spec.network.cache_features or is_head_of_vectors(spec):
         return lambda dataset: dataset
     training = spec.training
     model.to(training.device)

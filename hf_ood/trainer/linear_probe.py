@@ -16,8 +16,8 @@ from ..data.environment_dataset import REPEATS
 from ..data.targets import MULTI_LABEL, PROBLEM_TYPES
 from ..engine import ExactStep
 from ..engine.own_parameters import rest
-from ..methods.masking import FeatureTransform
 from ..methods.losses import BinaryCrossEntropy, SampleLoss, loss_for
+from ..methods.masking import FeatureTransform
 from ..methods.objectives import ERM, Objective, Outputs
 from ..methods.objectives.functional import at_least_float32, sample_losses
 from ..models import Penultimate

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..dispatch import Ended, Event, describe, log_file
+from ..dispatch import Ended, Event, log_file
 from ..keyed_run import Run
 from ..time_estimate import estimate, kind
+from ..wrong import describe
 from .rows import KeptRows, add_rows, is_of_now, rows_of
 from .study import Study
 

@@ -53,7 +53,7 @@ class Plan:
         }
         settings = merge(self.settings, self.changes(method), as_settings(values), split)
         arm = f"{method} without {', '.join(split['test_environments'])}"
-        return Run("sweep", arm, seed, settings)
+        return Run("sweep", arm, seed, settings, in_bulk=True)
 
     def runs(self, method: str, values: dict[str, Any], held_out: str, seed: int) -> dict[str | None, Run]:
         """The whole run (key None) and a run for each fold (key: the environment that it leaves out too)."""

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ...evaluation.results import load_results
 from ...evaluation.verdicts import interval
-from ..keyed_run import finished
+from ..keyed_run import read_run
 from .plan import Plan
 from .trials import VALUES, Trials
 
@@ -81,11 +80,10 @@ def cost(
             for trial in trials.ended(method, held_out)
             for seed in seeds
             for run in plan.runs(method, trial.user_attrs[VALUES], held_out, seed).values()
-            if finished(run, root)
         }
-        results = [load_results(folder) for folder in runs]
+        results = [found for run in runs.values() if (found := read_run(run, root)) is not None]
         rows[method] = {
-            "runs": len(runs),
+            "runs": len(results),
             "CPU seconds": round(sum(one["cpu_seconds"] for one in results), 1),
             "training seconds": round(sum(one["seconds"] for one in results), 1),
         }

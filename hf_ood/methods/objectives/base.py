@@ -117,6 +117,9 @@ class Objective(ABC):
     needs_features: ClassVar[bool] = False
     needs_classes: ClassVar[bool] = False
     """True: it compares samples of one class, so mixed samples, which have shares of several, are refused."""
+    moves_features: ClassVar[bool] = False
+    """True: beside the risk it is about features alone, so that on features that stay as they are it does
+    nothing."""
     min_environments: ClassVar[int] = 1
     warmups: ClassVar[tuple[str, ...]] = ()
     """The options that say for how long the method waits: steps, or below 1 a share of the training's."""

@@ -57,6 +57,7 @@ class CORAL(PenaltyObjective):
   year = {2016}
 }"""
     needs_features: ClassVar[bool] = True
+    moves_features: ClassVar[bool] = True
 
     penalty_weight: float = option(
         1.0,

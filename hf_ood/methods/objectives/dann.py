@@ -74,6 +74,7 @@ class DANN(Objective):
 }"""
     linear: ClassVar[bool] = True
     needs_features: ClassVar[bool] = True
+    moves_features: ClassVar[bool] = True
     min_environments: ClassVar[int] = 2
     conditional: ClassVar[bool] = False
     """Whether the discriminator knows a sample's class."""

@@ -55,6 +55,7 @@ class IBERM(PenaltyObjective):
   year = {2021}
 }"""
     needs_features: ClassVar[bool] = True
+    moves_features: ClassVar[bool] = True
     min_environments: ClassVar[int] = 1
 
     penalty_weight: float = option(

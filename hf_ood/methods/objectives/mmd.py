@@ -52,6 +52,7 @@ class MMD(PenaltyObjective):
 }"""
     additive: ClassVar[bool] = False
     needs_features: ClassVar[bool] = True
+    moves_features: ClassVar[bool] = True
 
     penalty_weight: float = option(
         1.0, "Weight of the discrepancy (DomainBed: 1).", search=Search(0.1, 10.0, "DomainBed", log=True)

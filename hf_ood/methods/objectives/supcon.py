@@ -60,6 +60,7 @@ class SupCon(PenaltyObjective):
 }"""
     additive: ClassVar[bool] = False
     needs_features: ClassVar[bool] = True
+    moves_features: ClassVar[bool] = True
     needs_classes: ClassVar[bool] = True
     min_environments: ClassVar[int] = 1
 

@@ -32,8 +32,8 @@ class MLPForImageClassification(PreTrainedModel):
 
     Reference: Arjovsky et al. 2019, arXiv:1907.02893, section 5.2. The paper's single logit is the
     difference of this network's two, so loss and IRM penalty are the same functions; with `single_logit` its
-    weights are the paper's too. The paper has two hidden layers. Raises `ValueError` for a single logit of other
-    than two classes, and for no hidden layer.
+    weights are the paper's too. The paper has two hidden layers. Raises `ValueError` for a single logit of
+    other than two classes, and for no hidden layer.
     """
 
     config: MLPConfig

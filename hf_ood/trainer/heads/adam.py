@@ -42,7 +42,7 @@ class HeadsAdamW:
                     for names, own in zip(kinds, (decay, 0.0), strict=True)
                 ]
             else:
-                self.calls.append((head, rate, 0.0, self._tensors(head, sum(kinds, []))))
+                self.calls.append((head, rate, 0.0, self._tensors(head, [*kinds[0], *kinds[1]])))
 
     def _tensors(self, head: int, names: Sequence[str]) -> list[list[Tensor]]:
         places = (self.stack.weights, self.stack.gradients, self.first, self.second)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers.utils import logging
 
 from ...data import EnvironmentDataset
-from ...engine.own_parameters import build_networks, rest
+from ...engine.own_parameters import build_networks
 from ...methods.losses import SampleLoss, loss_for
 from ...methods.objectives import Objective
 from ...methods.registry import Method

@@ -29,8 +29,8 @@ from .spec import Head, HeadSpec
 
 LINEAR, MLP = NETWORKS = ("linear", "mlp")
 NOT_FINITE = (
-    "The loss or the weights became infinite or NaN. Lower the learning rate or the penalty's weight, or clip "
-    "gradients (max_grad_norm=1)."
+    "The loss or the weights became infinite or NaN: lower the learning rate or the penalty's weight, or "
+    "clip gradients (max_grad_norm=1)."
 )
 
 

@@ -82,8 +82,8 @@ class Stack:
 
 
 def first_layer(stack: Stack, inputs: Tensor, heads: int) -> Tensor:
-    """What the first layers of the first `heads` heads make of `inputs` [B, D] -> [heads, B, K], `by_columns`:
-    one matrix product."""
+    """What the first layers of the first `heads` heads make of `inputs` [B, D] -> [heads, B, K], `by_columns`,
+    by one matrix product."""
     weight, bias = (stack.weights[name][:heads] for name in stack.layers.parameters[0])
     together = torch.addmm(bias.flatten(), inputs, weight.flatten(0, 1).mT)
     return by_columns(together.view(len(inputs), heads, -1).transpose(0, 1))

@@ -17,8 +17,8 @@ SCHEDULES_BY_METRIC = ("reduce_lr_on_plateau", "greedy")
 PREFIX = "eval_validation_"
 # The arguments that training together follows, and those that do not change what is trained.
 FOLLOWED = {
-    "adam_beta1", "adam_beta2", "adam_epsilon", "data_seed", "dataloader_drop_last", "environment_proportions",
-    "eval_steps", "eval_strategy", "greater_is_better", "label_smoothing_factor", "learning_rate",
+    "adam_beta1", "adam_beta2", "adam_epsilon", "data_seed", "dataloader_drop_last",
+    "environment_proportions", "eval_steps", "eval_strategy", "greater_is_better", "label_smoothing_factor", "learning_rate",
     "load_best_model_at_end", "lr_scheduler_kwargs", "lr_scheduler_type", "max_grad_norm", "max_steps",
     "metric_for_best_model", "num_train_epochs", "optim", "per_device_train_batch_size",
     "sample_with_replacement", "save_steps", "save_strategy", "seed", "warmup_steps", "weight_decay",
@@ -39,10 +39,11 @@ def why_alone(method: Method, training: OODConfig, validates: bool = True) -> st
     `validates`: whether there is a validation set. What the answer says holds for `OODTrainer` no less: it
     trains the head as it trains any network.
     """
-    return _why_not_the_method(method) or why_not(training, validates)
+    return why_not_the_method(method) or why_not(training, validates)
 
 
-def _why_not_the_method(method: Method) -> str | None:
+def why_not_the_method(method: Method) -> str | None:
+    """Why no head of this method can be trained together with others; None where it can."""
     if method.update is not None:
         return f"{method.update.name} makes the steps of its weights itself"
     if not method.objective.additive:

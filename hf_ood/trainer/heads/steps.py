@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import torch
@@ -60,7 +60,7 @@ class Steps:
 def learning_rate(training: OODConfig, total: int) -> Rate:
     """The arguments' schedule: initial rate and step, counted from 0 -> the step's rate."""
 
-    @lru_cache(maxsize=None)
+    @cache
     def factor(initial: float) -> Any:
         optimizer = torch.optim.SGD([torch.zeros(1)], lr=initial)
         schedule = get_scheduler(
