@@ -30,6 +30,8 @@ class Amount:
 
 
 QUICK_METHODS = ["erm", "irm", "vrex", "group_dro", "sd", "rsc", "mixup", "ema"]
+# Beside single methods, where all are asked for: averaged weights with what acts elsewhere.
+COMBINATIONS = ("vrex+ema", "group_dro+ema", "rsc+ema", "mixup+ema", "irm+rsc")
 USUAL = {"quick": Amount(QUICK_METHODS, trials=2, seeds=3), "full": Amount(trials=10, seeds=5)}
 
 

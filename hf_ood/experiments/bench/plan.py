@@ -6,17 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from transformers.trainer_utils import IntervalStrategy
+
 from ...evaluation.leaderboard import BASELINE
 from ...evaluation.selection import LeaveOneOut, Oracle, OwnEnvironment, Protocol, TrainingValidation
 from ...methods.registry import METHODS, build_method, method_parts
 from ...runs.data import validation_share
 from ...runs.settings import canonical, merge, spec_from_settings
 from ...runs.trainable import check_cacheable
+from ...trainer.checks import check_averaging
+from ..jobs import why_alone
 from ..keyed_run import Run
 from ..sweep.held_out import environments_in
 from ..sweep.plan import Plan
 from ..sweep.space import as_settings
-from .configuration import Configuration
+from .configuration import COMBINATIONS, Configuration
 
 FEWEST_FOR_FOLDS = 4  # of three, a run that leaves two out has one environment left, and nothing to compare
 
@@ -30,7 +34,7 @@ class OwnPlan(Plan):
             "test_environments": [name for name in self.environments if name not in self.held_out[held_out]],
         }
         settings = merge(self.settings, self.changes(method), as_settings(values), split)
-        return {None: Run("bench", f"{method} on {held_out} itself", seed, settings)}
+        return {None: Run("bench", f"{method} on {held_out} itself", seed, settings, in_bulk=True)}
 
 
 @dataclass(frozen=True)
@@ -91,17 +95,21 @@ def make_bench(
     arms = {name: canonical(changes) for name, changes in configuration.section.arms.items()}
     plan = Plan(settings, environments, held_out, [*protocols, Oracle()], arms)
     own = OwnPlan(settings, environments, held_out, [OwnEnvironment()], arms)
-    asked = list(dict.fromkeys([BASELINE, *(methods if methods is not None else [*METHODS, *arms])]))
-    left_out = {name: reason for name in asked if (reason := why_not(plan, name))}
+    asked = list(dict.fromkeys([BASELINE, *(methods if methods is not None else [*METHODS, *COMBINATIONS, *arms])]))
+    named = methods is not None
+    left_out = {name: reason for name in asked if (reason := why_not(plan, name, one_by_one=named))}
     if BASELINE in left_out:
         raise ValueError(f"{configuration.name}: {left_out[BASELINE]}")
     going = [name for name in asked if name not in left_out]
     return Bench(configuration, budget, going, left_out, trials, seeds, plan, own)
 
 
-def why_not(plan: Plan, method: str) -> str | None:
+def why_not(plan: Plan, method: str, one_by_one: bool) -> str | None:
     """Why a method cannot be trained on these data; None where it can. Raises `ValueError` for an unknown
-    one."""
+    one.
+
+    `one_by_one`: also heads that cannot be trained together with others, which takes a hundred times as long.
+    """
     held_out = next(iter(plan.held_out))
     fewest = min(
         len(run.settings["train_environments"]) for run in plan.runs(method, {}, held_out, 0).values()
@@ -111,11 +119,17 @@ def why_not(plan: Plan, method: str) -> str | None:
     run = plan.runs(method, {}, held_out, 0)[None]
     spec = spec_from_settings(run.settings)
     try:
-        least = build_method(name, spec.options).objective.min_environments
+        built = build_method(name, spec.options)
+        least = built.objective.min_environments
+        averaging = built.averaging
+        if averaging is not None:
+            check_averaging(averaging, spec.training.eval_strategy != IntervalStrategy.NO, sharded=False)
         if spec.network.cache_features:
             check_cacheable(spec)
     except ValueError as error:
         return str(error)
+    if not one_by_one and spec.network.cache_features and (reason := why_alone(run)):
+        return f"its heads are trained one by one, since {reason}: name it after --methods."
     if fewest < least:
         return f"{method} needs {least} training environments, and {run.arm} has {fewest}."
     return None
