@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..evaluation.results import told
 from ..files import replace_text
 from ..json_files import json_text
 
@@ -50,7 +51,8 @@ def content(results: Mapping[str, Mapping[str, Any]], made_on: Mapping[str, str]
     """The text of such a file."""
     head = json_text({MADE_ON: dict(made_on)})
     lines = (
-        f'{{"{RUN}": {json.dumps(name)}, "{RESULTS}": {json_text(one)}}}' for name, one in results.items()
+        f'{{"{RUN}": {json.dumps(name)}, "{RESULTS}": {json_text(told(one))}}}'
+        for name, one in results.items()
     )
     return "\n".join([head, *lines]) + "\n"
 
@@ -76,18 +78,6 @@ def versions_of(root: Path, name: str) -> dict[str, str]:
     return _index(root).made_on.get(name, {})
 
 
-def forget_results(root: Path, names: set[str]) -> None:
-    """Take results away, so that their runs are carried out again."""
-    for file in sorted((root / FOLDER).glob("*.jsonl")):
-        head, *lines = file.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if _name(line) not in names]
-        if not kept:
-            file.unlink()
-        elif len(kept) < len(lines):
-            replace_text(file, "\n".join([head, *kept]) + "\n")
-    _INDICES.pop(root.resolve() / FOLDER, None)
-
-
 def _index(root: Path) -> _Index:
     folder = root.resolve() / FOLDER
     index = _INDICES.setdefault(folder, _Index())
@@ -99,9 +89,11 @@ def _index(root: Path) -> _Index:
     if changed != index.changed:
         # What comes within the same tick of the clock must not be missed.
         index.changed = changed if time.time_ns() - changed > SETTLED else -1
-        for file in folder.glob("*.jsonl"):
-            if file.name not in index.read:
-                _read(file, index)
+        files = {file.name: file for file in folder.glob("*.jsonl")}
+        if index.read - files.keys():  # taken away, so that their runs are carried out again
+            index = _INDICES[folder] = _Index(index.changed)
+        for name in files.keys() - index.read:
+            _read(files[name], index)
     return index
 
 

@@ -22,7 +22,7 @@ from ..runs.origin import CODE, carrier, changes, made_on
 from ..runs.sections import sections
 from ..runs.settings import Settings, canonical, merge, spec_from_settings
 from ..runs.spec import RunSpec
-from .head_results import has_results, read_results, versions_of
+from .head_results import FOLDER, has_results, read_results, versions_of
 
 # What can change what a run gives.
 DECISIVE = ("torch", "transformers", "accelerate", "datasets", "numpy", CODE)
@@ -132,7 +132,7 @@ def read_run(run: Run, root: Path) -> dict[str, Any] | None:
     if not (folder / RESULTS_FILE).exists():
         found = None if run.explain else read_results(root, folder.name)
         if found is not None:
-            _tell_other_versions(versions_of(root, folder.name), root)
+            _tell_other_versions(versions_of(root, folder.name), root / FOLDER, "this folder")
         return found
     results = load_results(folder)
     wrong = [name for name, kind in NEEDED.items() if not isinstance(results.get(name), kind)]
@@ -140,7 +140,7 @@ def read_run(run: Run, root: Path) -> dict[str, Any] | None:
     if wrong or results["seed"] != run.seed:
         what = f"{', '.join(wrong)} missing or null" if wrong else f"its seed is {results['seed']}"
         raise ValueError(f"{folder / RESULTS_FILE} is not the whole result of this run: {what}.")
-    _tell_other_versions(made_on(folder), root)
+    _tell_other_versions(made_on(folder), root, "their folders")
     if run.explain:
         report = folder / REPORT_FILE
         if not report.exists():
@@ -152,12 +152,12 @@ def read_run(run: Run, root: Path) -> dict[str, Any] | None:
     return results
 
 
-def _tell_other_versions(made: Mapping[str, str], root: Path) -> None:
+def _tell_other_versions(made: Mapping[str, str], root: Path, to_delete: str) -> None:
     then, now = ({name: of.get(name) for name in DECISIVE} for of in (made, carrier()))
     if any(then.values()) and then != now:
         logger.warning_once(
             f"Finished runs in {root} were made on other versions ({changes(then, now)}). They count, with a "
-            "key of their own; delete their folders to make them again."
+            f"key of their own; delete {to_delete} to make them again."
         )
 
 

@@ -151,9 +151,9 @@ def _summary(
     reports = {
         split: {
             datasets[split].environment_names[place]: {
-                "accuracy": float(found.correct[head, place] / found.count[place]),
-                "loss": float(found.loss[head, place] / found.count[place]),
-                "count": int(found.count[place]),
+                "accuracy": float(found.correct[head, place] / found.samples[place]),
+                "loss": float(found.loss[head, place] / found.samples[place]),
+                "count": int(found.samples[place]),
             }
             for place in found.present
         }

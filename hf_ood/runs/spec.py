@@ -206,9 +206,9 @@ class NetworkSpec:
     cache_features: bool = option(
         False,
         "Linear probing: run the network once over the data (no dropout, running statistics) and train its "
-        "last linear layer on the features it gave; rsc, mixup and lisa then act on these. With --model mlp or "
-        "linear of --feature_columns the vectors are the features. A sweep trains such heads together. Not "
-        "with what changes the network's inputs or moves features.",
+        "last linear layer on the features it gave; rsc, mixup and lisa then act on these. With --model mlp "
+        "or linear of --feature_columns the vectors are the features. A sweep trains such heads together. "
+        "Not with what changes the network's inputs or moves features.",
     )
 
 

@@ -75,8 +75,8 @@ def refuse_what_stays_as_it_is(method: Method, spec: RunSpec) -> None:
     objective, transform = method.objective, method.feature_transform
     if isinstance(transform, MixStyle):
         raise ValueError(
-            f"{transform.name} mixes statistics of feature maps, and --cache_features keeps vectors: leave one "
-            "of the two out."
+            f"{transform.name} mixes statistics of feature maps, and --cache_features keeps vectors: leave "
+            "one of the two out."
         )
     if objective.moves_features:
         raise ValueError(

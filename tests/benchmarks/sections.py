@@ -8,6 +8,14 @@ from functools import cached_property, partial
 from typing import Any
 
 from hand_written import run_loop
+from heads import (
+    Heads,
+    by_batched_loop,
+    by_plain_loop,
+    by_trainer,
+    float32_difference,
+    in_bulk,
+)
 from inputs import IMAGES, input_pipeline, linear_probe, measure_build
 from processes import images_per_second
 from report import (
@@ -216,7 +224,32 @@ def build(settings: Settings) -> None:
         show(f"{what}, peak memory / raw bytes", [memory], target=at_most(3) if as_dataset else None)
 
 
+def heads(settings: Settings) -> None:
+    """100 heads of IRM on frozen features: fit_heads against loops and OODTrainer, heads a second."""
+    steps = settings.measured(50)
+    for features, target in ((1280, 5), (384, 8)):
+        many = Heads(features)
+        heading(f"heads: {many.number} heads of IRM, {features:,} features, {steps} steps, 1 thread")
+        contenders = {
+            "plain loop, one by one": by_plain_loop,
+            "OODTrainer, one by one": by_trainer,
+            "batched loop": by_batched_loop,
+            "fit_heads": in_bulk,
+        }
+        found = interleaved(
+            {name: partial(loop, many, steps) for name, loop in contenders.items()}, settings.rounds
+        )
+        for name, rates in found.items():
+            show(name, rates, "heads/s")
+        ours = found["fit_heads"]
+        show("fit_heads / plain loop", ratios(ours, found["plain loop, one by one"]), target=at_least(target))
+        show("fit_heads / OODTrainer", ratios(ours, found["OODTrainer, one by one"]), target=at_least(target))
+        show("fit_heads / batched loop", ratios(ours, found["batched loop"]), target=at_least(0.8))
+        difference = float32_difference(many, steps)
+        print(f"  largest difference of logits to one by one, float32: {difference:.1e}")
+
+
 SECTIONS: dict[str, Callable[[Settings], None]] = {
     section.__name__: section
-    for section in (erm, methods, fixed, vit, processes, compiled, environments, inputs, build)
+    for section in (erm, methods, fixed, vit, processes, compiled, environments, inputs, build, heads)
 }

@@ -67,9 +67,10 @@ class AlikeObjectives:
         """The loss of each head at its totals -> [n]. `totals`: [n, E, ...] each; `count`: [E], of all."""
         phases = self.phases(step)
         if len(phases) == 1:
-            values, self.state = self._evaluate(phases[0], totals, count, step, self.state)
-            return values
-        values, states = [], []
+            all_values, self.state = self._evaluate(phases[0], totals, count, step, self.state)
+            return all_values
+        values: list[Tensor] = []
+        states: list[dict[str, Tensor]] = []
         for heads in phases:
             rows = torch.tensor(heads, device=count.device)
             own = {name: total.index_select(0, rows) for name, total in totals.items()}
@@ -87,7 +88,7 @@ class AlikeObjectives:
         chosen = [self.objectives[head] for head in heads]
         numbers = {name: [getattr(own, name) for own in chosen] for name in self.differing}
         numbers["scale"] = [own.scale(step) for own in chosen]
-        scale: float | None = None
+        scale: Any = None
         if len(set(numbers["scale"])) == 1:
             scale = numbers.pop("scale")[0]
         some = next(iter(totals.values()))
@@ -101,8 +102,8 @@ class AlikeObjectives:
         ) -> tuple[Tensor, dict[str, Tensor]]:
             objective = copy.copy(chosen[0])
             objective.progress = step / max(self.total_steps, 1)
-            own_scale = options.get("scale", scale)
-            objective.scale = lambda step: own_scale  # type: ignore[assignment, method-assign]
+            own_scale: Any = options.get("scale", scale)
+            objective.scale = lambda step: own_scale  # type: ignore[method-assign]
             for name in self.differing:
                 setattr(objective, name, options[name])
             everything = {"count": count, **totals}

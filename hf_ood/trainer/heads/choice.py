@@ -23,19 +23,19 @@ class Measured(NamedTuple):
 
     correct: np.ndarray
     loss: np.ndarray
-    count: np.ndarray
+    samples: np.ndarray
 
     @property
     def present(self) -> np.ndarray:
-        return np.flatnonzero(self.count)
+        return np.flatnonzero(self.samples)
 
     def metric(self, name: str) -> np.ndarray:
         """`mean_accuracy`, `worst_accuracy`, `accuracy` of all samples, and the same of `loss` -> [heads]."""
         over, _, measure = name.rpartition("_")
         sums = self.correct if measure == "accuracy" else self.loss
         if not over:
-            return sums.sum(1) / self.count.sum()
-        values = sums[:, self.present] / self.count[self.present]
+            return sums.sum(1) / self.samples.sum()
+        values = sums[:, self.present] / self.samples[self.present]
         if over == "mean":
             return values.mean(1)
         return values.min(1) if measure == "accuracy" else values.max(1)

@@ -6,6 +6,7 @@ import copy
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from tempfile import TemporaryDirectory
 
 import torch
@@ -21,6 +22,7 @@ from ...errors import unknown_name
 from ...methods.losses import SampleLoss
 from ...models import LinearConfig, LinearForImageClassification, MLPConfig, MLPForImageClassification
 from ..choice import resolve_choice
+from ..linear_probe import Probe
 from ..ood_config import OODConfig, selection_rule
 from ..ood_trainer import OODTrainer
 from .cohort import Cohort, Member
@@ -106,7 +108,7 @@ def fit_heads(
             [specs[number] for number in numbers],
             training,
             seed,
-            lambda seed=seed: _build(network, rows, seed),
+            partial(_build, network, rows, seed),
             validation=None if validation is None else of_environments(validation, environments),
             loss=loss,
         )
@@ -200,7 +202,7 @@ def fit_alone(
     with TemporaryDirectory(prefix="hf_ood_head_") as folder:
         arguments.output_dir = folder
         trainer = OODTrainer(
-            network,
+            Probe(network) if isinstance(network, nn.Linear) else network,
             arguments,
             **vars(spec.build()),
             loss=loss,

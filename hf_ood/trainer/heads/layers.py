@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple
 
@@ -82,8 +83,8 @@ class Stack:
 
 
 def first_layer(stack: Stack, inputs: Tensor, heads: int) -> Tensor:
-    """What the first layers of the first `heads` heads make of `inputs` [B, D] -> [heads, B, K], `by_columns`,
-    by one matrix product."""
+    """What the first layers of the first `heads` heads make of `inputs` [B, D] -> [heads, B, K],
+    `by_columns`; one matrix product."""
     weight, bias = (stack.weights[name][:heads] for name in stack.layers.parameters[0])
     together = torch.addmm(bias.flatten(), inputs, weight.flatten(0, 1).mT)
     return by_columns(together.view(len(inputs), heads, -1).transpose(0, 1))
@@ -105,7 +106,7 @@ def by_columns(values: Tensor) -> Tensor:
     return values.permute(2, 0, 1).contiguous().permute(1, 2, 0)
 
 
-def logits_of(weights: dict[str, Tensor], layers: Layers, inputs: Tensor) -> Tensor:
+def logits_of(weights: Mapping[str, Tensor], layers: Layers, inputs: Tensor) -> Tensor:
     """The logits of all heads -> [heads, N, C], without graph."""
     (weight, bias), *others = [(weights[one], weights[two]) for one, two in layers.parameters]
     heads, size = weight.shape[:2]

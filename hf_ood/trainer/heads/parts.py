@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -236,7 +237,7 @@ class Part:
             transform.progress = step / max(self.total_steps, 1)
             shown = largest_class(labels[number])
             with own.stream.drawing():
-                found.append(transform(features[number], lambda z, n=number: head(n, z), shown))
+                found.append(transform(features[number], partial(head, number), shown))
         return torch.stack(found)
 
     def _loss_alone(self, objective: Objective, seen: Seen, batch: Batch, step: int) -> Tensor:

@@ -18,9 +18,9 @@ PREFIX = "eval_validation_"
 # The arguments that training together follows, and those that do not change what is trained.
 FOLLOWED = {
     "adam_beta1", "adam_beta2", "adam_epsilon", "data_seed", "dataloader_drop_last",
-    "environment_proportions", "eval_steps", "eval_strategy", "greater_is_better", "label_smoothing_factor", "learning_rate",
-    "load_best_model_at_end", "lr_scheduler_kwargs", "lr_scheduler_type", "max_grad_norm", "max_steps",
-    "metric_for_best_model", "num_train_epochs", "optim", "per_device_train_batch_size",
+    "environment_proportions", "eval_steps", "eval_strategy", "greater_is_better", "label_smoothing_factor",
+    "learning_rate", "load_best_model_at_end", "lr_scheduler_kwargs", "lr_scheduler_type", "max_grad_norm",
+    "max_steps", "metric_for_best_model", "num_train_epochs", "optim", "per_device_train_batch_size",
     "sample_with_replacement", "save_steps", "save_strategy", "seed", "warmup_steps", "weight_decay",
 }  # fmt: skip
 WITHOUT_EFFECT = {

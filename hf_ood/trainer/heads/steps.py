@@ -68,7 +68,7 @@ def learning_rate(training: OODConfig, total: int) -> Rate:
             optimizer=optimizer,
             num_warmup_steps=training.get_warmup_steps(total),
             num_training_steps=total,
-            scheduler_specific_kwargs=training.lr_scheduler_kwargs,
+            scheduler_specific_kwargs=training.lr_scheduler_kwargs,  # type: ignore[arg-type]
         )
         return schedule.lr_lambdas[0]
 
