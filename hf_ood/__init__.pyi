@@ -1,7 +1,16 @@
 from .data import ColoredMNIST, EnvironmentDataset, EnvironmentSampler, RandomColor, load_colored_mnist
 from .discovery import EIIL, KMeansEnvironments, RandomEnvironments, write_environments
 from .methods.averaging import EMA, SWA, SWAD
-from .methods.losses import BinaryCrossEntropy, CrossEntropy, SampleLoss
+from .methods.losses import (
+    LDAM,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Focal,
+    Huber,
+    LogitAdjusted,
+    SampleLoss,
+    SquaredError,
+)
 from .methods.masking import RSC, MixStyle
 from .methods.mixing import LISA, Mixup
 from .methods.objectives import (
@@ -18,6 +27,8 @@ from .methods.objectives import (
     CVaR,
     Fishr,
     GroupDRO,
+    Reweighting,
+    SampleCVaR,
     SupCon,
     VREx,
 )
@@ -65,6 +76,7 @@ __all__ = [
     "IBIRM",
     "IGA",
     "IRM",
+    "LDAM",
     "LISA",
     "MLDG",
     "MMD",
@@ -90,9 +102,11 @@ __all__ = [
     "EnvironmentTrainer",
     "Fish",
     "Fishr",
+    "Focal",
     "GroupDRO",
     "Head",
     "HeadSpec",
+    "Huber",
     "IRMRSCTrainer",
     "IRMTrainer",
     "KMeansEnvironments",
@@ -101,6 +115,7 @@ __all__ = [
     "LeNetImageProcessor",
     "LinearConfig",
     "LinearForImageClassification",
+    "LogitAdjusted",
     "MLPConfig",
     "MLPForImageClassification",
     "MethodSpec",
@@ -113,11 +128,14 @@ __all__ = [
     "RandomColor",
     "RandomEnvironments",
     "Results",
+    "Reweighting",
     "RunSpec",
     "SANDMask",
+    "SampleCVaR",
     "SampleLoss",
     "SmallResNetConfig",
     "SmallResNetForImageClassification",
+    "SquaredError",
     "SupCon",
     "VREx",
     "fit_heads",

@@ -17,12 +17,12 @@ Added = TypeVar("Added", bound=Callable[..., Any])
 def register(added: Added) -> Added:
     """Decorator: what is one's own gets a name, for flags, recipes, cards, studies and sweeps.
 
-    `added`: a method, which is a dataclass such as a subclass of `Objective` with a `name`; a network, a
-    `PreTrainedModel` that classifies images, under its configuration's `model_type`; or a data set, a
-    function `f(configuration, **options)` that returns the `EnvironmentDataset`s `train`, `validation` and
-    `test`, under the function's name. Fields that a configuration's docstring explains, and a function's
-    keyword arguments with defaults, become options. Raises `ValueError` for a name that is taken or is no
-    word in lower case, and for anything else.
+    `added`: a method or a loss, which is a dataclass such as a subclass of `Objective` or `SampleLoss` with a
+    `name`; a network, a `PreTrainedModel` that classifies images, under its configuration's `model_type`; or
+    a data set, a function `f(configuration, **options)` that returns the `EnvironmentDataset`s `train`,
+    `validation` and `test`, under the function's name. Fields that a configuration's docstring explains, and
+    a function's keyword arguments with defaults, become options. Raises `ValueError` for a name that is taken
+    or is no word in lower case, and for anything else.
 
     Example:
         @register

@@ -8,7 +8,9 @@ from typing import Any
 
 import hf_ood
 from hf_ood.discovery import INFERENCES
+from hf_ood.methods.losses import LOSSES
 from hf_ood.methods.registry import METHODS
+from hf_ood.runs.sections import LOSS
 
 DIRECTIVE = re.compile(r"^::: hf_ood\.(\w+)$", re.MULTILINE)
 # The page has its own heading; fields are in the table, and what a method overrides is its base's.
@@ -21,9 +23,10 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def _of_method(cls: type) -> str:
-    if cls not in (*METHODS.values(), *INFERENCES.values()):
+    if cls not in (*METHODS.values(), *INFERENCES.values(), *LOSSES.values()):
         return ""
-    rows = [_row(cls.name, field) for field in fields(cls) if "help" in field.metadata]
+    section = LOSS if cls in LOSSES.values() else cls.name
+    rows = [_row(section, field) for field in fields(cls) if "help" in field.metadata]
     table = "\n".join([f"\n\n{HEAD}", *rows]) if rows else ""
     return f"\n{SHOWN}{table}"
 

@@ -41,13 +41,21 @@ from ..evaluation import environment_report, load_results, save_results
 from ..evaluation.modules.environment_report.environment_measures import (
     MIN_COUNT,
 )
-from ..evaluation.prediction import load_classifier, predict_logits
+from ..evaluation.prediction import input_batches, load_classifier, predict_logits
 from ..evaluation.references import model_task, references_of
 from ..evaluation.results import RESULTS_FILE, told, versions
 from ..names import file_name
 from ..options import option, refuse_not_finite
 from ..reporting.evaluation_figures import draw_evaluation
 from ..reporting.tables import print_evaluation
+from ..runs.after_training import (
+    AfterTraining,
+    change,
+    check_after_training,
+    needs_validation,
+    save_calibrated,
+    validation_of,
+)
 from ..runs.finished_run import FinishedRun, measured, notes, read_run
 from ..runs.published_command import command_line
 from .funnel import add_debug, one_message
@@ -58,7 +66,7 @@ DIGEST = "subject"
 
 
 @dataclass
-class EvaluationArguments(Reading):
+class EvaluationArguments(AfterTraining, Reading):
     """What is evaluated on what."""
 
     model: str | None = option(None, "A Hub id or a folder with a classifier and its processor.")
@@ -150,7 +158,9 @@ def make_parser() -> ArgumentParser:
         description="Evaluate a classifier in every environment of a dataset.\n\n"
         "  %(prog)s --model user/scan-vit --dataset user/scans --environment_column hospital\n"
         "  %(prog)s --model runs/mine --dataset scans.csv --environment_column hospital\n"
-        "  %(prog)s --run runs/mine\n\n"
+        "  %(prog)s --run runs/mine\n"
+        "  %(prog)s --run runs/mine --calibrate true   a temperature fitted to its validation samples\n"
+        "  %(prog)s --run runs/mine --adapt t3a        uses unlabelled samples of what is measured\n\n"
         "One split is measured: --split, the only one (a file's is train), or test.",
         formatter_class=HelpFormatter,
         allow_abbrev=False,
@@ -176,7 +186,7 @@ def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
         "split": split,
     }
     folder = Path(arguments.output_dir or default_output_dir(arguments, split))
-    refuse_other_results(folder, subject)
+    refuse_other_results(folder, subject, arguments)
     require_columns(dataset, *environment_column, *label_columns)
     environments, names = ids_of(dataset, environment_column, "environment")
     named = [arguments.image_column, arguments.audio_column]
@@ -191,6 +201,7 @@ def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
         str(arguments.model), revision=arguments.revision, trust_remote_code=arguments.trust_remote_code
     )
     task = model_task(model.config, arguments.task)
+    check_after_training(arguments, arguments.run is not None, task)
     others = dataset.remove_columns(list({*environment_column, *label_columns}))
     inputs = input_columns(
         others if takes_text(processor) and not inputs else dataset,
@@ -216,10 +227,23 @@ def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
     )
     seconds = time.perf_counter() - start
     report = environment_report(logits, references, samples.environments, samples.environment_names, classes)
+    changed: dict[str, Any] = {}
+    if arguments.adapt is not None or arguments.calibrate:
+
+        def batches_at(rows: np.ndarray) -> Any:
+            chosen, options = dataset.select(rows), (arguments.batch_size, arguments.num_workers)
+            return input_batches(processor, chosen, inputs, *options, arguments.max_length)
+
+        measured_on = (references, samples.environments, samples.environment_names, classes)
+        watched = validation_of(Path(arguments.model or "")) if needs_validation(arguments) else None
+        model, logits, report, changed = change(
+            arguments, model, logits, report, measured_on, batches_at, watched, arguments.batch_size
+        )
     results = {
         **subject,
         DIGEST: digest_of(subject),
         "label_mapping": mapping,
+        **changed,
         **measured(report, split, finished, arguments.min_count),
         "notes": notes(
             split,
@@ -239,6 +263,8 @@ def run(arguments: EvaluationArguments, command: str) -> dict[str, Any]:
         draw_evaluation(
             logits, references, samples.environments, samples.environment_names, report, id2label, folder
         )
+    if arguments.calibrate:
+        save_calibrated(model, processor, folder, changed["calibration"]["temperature"])
     save_results(results, folder)
     print_evaluation(results, folder)
     return results
@@ -277,7 +303,8 @@ def with_defaults(arguments: EvaluationArguments) -> tuple[EvaluationArguments, 
 
 def default_output_dir(arguments: EvaluationArguments, split: str) -> str:
     model = str(arguments.model)
-    parts = [Path(str(arguments.dataset)).name, arguments.dataset_config, split]
+    changed = "calibrated" if arguments.calibrate else arguments.adapt
+    parts = [Path(str(arguments.dataset)).name, arguments.dataset_config, split, changed]
     model = Path(model).resolve().name if os.path.exists(model) else model
     whole = f"{model.replace('/', '--')}-on-{'-'.join(part for part in parts if part)}"
     return f"evaluations/{file_name(whole)}"
@@ -288,11 +315,13 @@ def digest_of(subject: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps([subject[key] for key in SUBJECT]).encode()).hexdigest()[:16]
 
 
-def refuse_other_results(folder: Path, subject: dict[str, Any]) -> None:
+def refuse_other_results(folder: Path, subject: dict[str, Any], arguments: EvaluationArguments) -> None:
     """Raise `ValueError` when the folder holds the results of a training run, or of another evaluation."""
     if (folder / RESULTS_FILE).exists():
         there, ours = load_results(folder), told(subject)
         same = {key: there.get(key) for key in SUBJECT} == {key: ours[key] for key in SUBJECT}
+        adapted = there.get("adapted", {}).get("by"), "calibration" in there
+        same = same and adapted == (arguments.adapt, arguments.calibrate)
         if not same or there.get(DIGEST, digest_of(subject)) != digest_of(subject):
             raise ValueError(f"{folder} holds other results ({RESULTS_FILE}). Choose another --output_dir.")
 

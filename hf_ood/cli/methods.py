@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ..methods.losses import LOSSES, SampleLoss
 from ..methods.registry import KINDS
 from .funnel import add_debug, one_message
 
@@ -28,8 +29,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         for name, method in methods.items():
             table.add_row(name, first_line(method), needs(method), source(method))
         console.print(table)
+    table = Table(title="loss", title_justify="left", expand=False)
+    for column in ("loss", "what", "of", "source"):
+        table.add_column(column, overflow="fold")
+    for name, loss in LOSSES.items():
+        table.add_row(name, first_line(loss), labels_of(loss), source(loss))
+    console.print(table)
     console.print(
-        "Combine one of each table with +: hf-ood train --method irm+rsc. Options: hf-ood train --help irm"
+        "Combine one of each table with +: hf-ood train --method irm+rsc. Beneath them lies one "
+        "loss: --loss focal --loss.gamma 2. Options: hf-ood train --help irm, --help loss"
     )
 
 
@@ -57,6 +65,13 @@ def needs(method: type[Any]) -> str:
     if getattr(method, "selection", ""):
         found.append("validation while training")
     return ", ".join(found) or "-"
+
+
+def labels_of(loss: type[SampleLoss]) -> str:
+    """The labels that a loss takes."""
+    if loss.multi_label:
+        return "several labels"
+    return {True: "numbers", False: "classes", None: "classes, numbers"}[loss.regression]
 
 
 def source(method: type[Any]) -> str:

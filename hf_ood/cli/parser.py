@@ -21,6 +21,7 @@ from transformers.hf_argparser import string_to_bool
 from ..data.reading import Reading
 from ..discovery import INFERENCES
 from ..errors import UsageError
+from ..methods.losses.by_name import NAME
 from ..methods.registry import METHODS
 from ..models import MODELS
 from ..runs.adapters import LORA
@@ -120,6 +121,10 @@ def make_parser() -> ArgumentParser:
     )
     for section, options in sections().items():
         group = parser.add_argument_group(f"{_kind(section)} {section}")
+        if section == LOSS:
+            named = options.pop(NAME)
+            flags, owner = (f"--{LOSS}", f"--{LOSS}.{NAME}"), f"{LOSS}.{NAME}"
+            group.add_argument(*flags, dest=owner, help=named.help, metavar="NAME", default=named.default)
         add_options(group, options, f"{section}.")
     return parser
 

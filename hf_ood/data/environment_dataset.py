@@ -208,6 +208,14 @@ class EnvironmentDataset(Dataset):
         names = [f"{self.label_names[label]} in {self.environment_names[place]}" for label, place in pairs]
         return dict(zip(names, counts.tolist(), strict=True))
 
+    def class_counts(self) -> dict[str, int]:
+        """Number of rows of each class that is present, by name. Raises `ValueError` where rows have no
+        class."""
+        if self.task != CLASSIFICATION:
+            raise ValueError(f"A {self.task} has no classes to count.")
+        counts = torch.bincount(self.labels, minlength=len(self.label_names)).tolist()
+        return {name: count for name, count in zip(self.label_names, counts, strict=True) if count}
+
     def environment_counts(self) -> dict[str, int]:
         """Number of rows of each environment that is present, by name."""
         counts = torch.bincount(self.environments, minlength=len(self.environment_names)).tolist()

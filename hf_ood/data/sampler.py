@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
 from .environment_dataset import REPEATS, EnvironmentDataset
+from .targets import CLASSIFICATION
 
 
 class EnvironmentSampler(Sampler[int]):
@@ -60,11 +62,12 @@ class EnvironmentSampler(Sampler[int]):
         seed: int = 0,
         step: int = 1,
     ) -> EnvironmentSampler:
-        """The order of a data set's rows; `"groups"`: every class in every environment once per round."""
-        groups = proportions == "groups"
+        """The order of a data set's rows; `"groups"`: every class in every environment once per round,
+        `"classes"`: every class."""
+        kinds = {"groups": lambda: rows.groups, "classes": lambda: rows.labels}.get(proportions)
         return cls(
-            rows.groups if groups else rows.environments,
-            "equal" if groups else proportions,
+            rows.environments if kinds is None else kinds(),
+            proportions if kinds is None else "equal",
             replacement,
             seed,
             rows.columns.get(REPEATS),
@@ -98,6 +101,30 @@ class EnvironmentSampler(Sampler[int]):
         for _ in range(-(-count // len(rows)) - 1):
             drawn.append(_next_pass(drawn[-1], min(self.share, len(rows)), rng))
         return np.concatenate(drawn)[:count]
+
+
+def drawn_shares(rows: EnvironmentDataset, proportions: str) -> Tensor:
+    """The share of each class in each environment in what `EnvironmentSampler.of` draws from a data set's
+    rows, float64 [E, C]; where rows have no class [E, 1]."""
+    number = len(rows.environment_names)
+    classed = rows.has_labels and rows.task == CLASSIFICATION
+    classes = max(len(rows.label_names), int(rows.labels.max()) + 1) if classed else 1
+    labels = rows.labels if classed else torch.zeros(len(rows), dtype=torch.long)
+    repeats = rows.columns.get(REPEATS)
+    weights = torch.ones(len(rows)) if repeats is None else repeats
+    counts = torch.bincount(rows.environments * classes + labels, weights.double(), number * classes)
+    counts = counts.view(number, classes)
+    match proportions:
+        case "equal":
+            parts = counts.sum(1, keepdim=True)
+        case "classes":
+            parts = counts.sum(0, keepdim=True)
+        case "groups":
+            parts = counts
+        case _:
+            parts = counts.sum()
+    shares = torch.where(counts > 0, counts / parts.clamp_min(1e-300), 0)
+    return shares / shares.sum()
 
 
 def _next_pass(last: np.ndarray, apart: int, rng: np.random.Generator) -> np.ndarray:

@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from ..data import EnvironmentDataset
+from ..data.sampler import drawn_shares
 from ..methods.objectives import Objective
 from ..models import Penultimate
 from .reduction import Reduction
@@ -30,9 +31,12 @@ def build_networks(
     rows: EnvironmentDataset,
     device: torch.device,
     seed: int,
+    proportions: str = "natural",
 ) -> None:
-    """Let the objective make its networks for a training on `rows`; the seed decides their first weights, on
-    every process. `penultimate`: where the network's features are, if the objective needs them."""
+    """Let the objective make its networks for a training on `rows`, drawn in these `proportions`; the seed
+    decides the networks' first weights, on every process. `penultimate`: where the network's features are,
+    if the objective needs them."""
+    objective.group_shares = drawn_shares(rows, proportions)
     classifier = penultimate.classifier if penultimate else None
     present = torch.bincount(rows.environments, minlength=len(rows.environment_names)) > 0
     with torch.random.fork_rng(devices=[]):

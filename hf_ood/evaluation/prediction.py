@@ -91,7 +91,36 @@ def predict_logits(
     """
     if takes_features(processor):
         return predict_vectors(model, processor.vectors(dataset), batch_size)
+    batches = input_batches(processor, dataset, columns, batch_size, num_workers, max_length)
+    try:
+        logits = [
+            output.logits.float().cpu().numpy()
+            for output, _ in run_over(model, tqdm(batches, desc="Predicting", unit="batch"))
+        ]
+    except Exception as error:  # an image that cannot be read raises many kinds, in workers too
+        reader = sound_reader(columns[0], processor) if takes_audio(processor) else None
+        bad = first_bad_sound(undecoded(dataset, columns[0]), reader) if reader is not None else None
+        if reader is None and not takes_text(processor):
+            bad = first_bad_image(dataset, columns[0])
+        if bad is None:
+            raise
+        raise ValueError(bad) from error
+    return finite(np.concatenate(logits))
 
+
+def input_batches(
+    processor: Any,
+    dataset: Dataset,
+    columns: Sequence[str],
+    batch_size: int = 64,
+    num_workers: int = 0,
+    max_length: int | None = None,
+) -> Sequence[dict[str, torch.Tensor]] | DataLoader:
+    """What a network reads of a data set, batch by batch in its order, to be gone through as often as one
+    likes; arguments as of `predict_logits`."""
+    if takes_features(processor):
+        vectors = torch.from_numpy(processor.vectors(dataset))
+        return [{"inputs": part} for part in vectors.split(batch_size)]
     reader = sound_reader(columns[0], processor) if takes_audio(processor) else None
     if reader is not None:
         dataset = undecoded(dataset, columns[0])
@@ -108,25 +137,12 @@ def predict_logits(
 
     if takes_text(processor):
         require_texts(dataset, columns, lambda row: where(dataset, row))
-    batches = DataLoader(
+    return DataLoader(
         dataset.select_columns(list(columns)),
         batch_size,
         collate_fn=process,
         num_workers=num_workers,
     )
-    try:
-        logits = [
-            output.logits.float().cpu().numpy()
-            for output, _ in run_over(model, tqdm(batches, desc="Predicting", unit="batch"))
-        ]
-    except Exception as error:  # an image that cannot be read raises many kinds, in workers too
-        bad = first_bad_sound(dataset, reader) if reader is not None else None
-        if reader is None and not takes_text(processor):
-            bad = first_bad_image(dataset, columns[0])
-        if bad is None:
-            raise
-        raise ValueError(bad) from error
-    return finite(np.concatenate(logits))
 
 
 def predict_vectors(model: PreTrainedModel, features: np.ndarray, batch_size: int = 64) -> np.ndarray:

@@ -22,7 +22,7 @@ from ..methods.registry import METHODS
 from ..models import MODELS
 from ..names import markdown, markdown_block, markdown_code
 from ..reporting.many_environments import summary_note, summary_rows
-from ..reporting.tables import EVALUATED
+from ..reporting.tables import EVALUATED, soup_rows
 from .card_measures import card_kind, cells, headings, intervals, limits
 from .card_measures import told as measure_told
 
@@ -50,18 +50,25 @@ def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelC
     seeds = [run["seed"] for run in (results, *others)]
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"A seed is there twice: {seeds}.")
-    network = results["hyperparameters"]["model"]["name"]
+    described = results["hyperparameters"]["model"]
+    network = described["name"]
     inputs = next(
         (kind for flag, kind in KINDS.items() if flag in results["hyperparameters"].get("data", {})), "image"
     )
     task = f"{inputs}-classification"
-    name = f"{network}-{results['config']}-{results['method']}".replace("+", "-")
+    kind = "-soup" if "soup" in results else ""
+    name = f"{network}-{results['config']}-{results['method']}{kind}".replace("+", "-").replace(", ", "-")
     data = ModelCardData(
         model_name=name,
         license="apache-2.0",
         library_name="transformers",
         pipeline_tag=task,
-        tags=["hf_ood", "out-of-distribution", "domain-generalization", *results["method"].split("+")],
+        tags=[
+            "hf_ood",
+            "out-of-distribution",
+            "domain-generalization",
+            *re.split(r"\+|, ", results["method"]),
+        ],
         datasets=hub_datasets(results["dataset"]),
         metrics=card_kind(results).metrics,
         eval_results=_eval_results(results, task),
@@ -76,7 +83,7 @@ def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelC
             "block": markdown_block,
             "name": name,
             "task": task,
-            "remote_code": network in MODELS and "source" not in results["hyperparameters"]["model"],
+            "remote_code": (network in MODELS and "source" not in described) or "input_stem" in described,
             "data": f"{dataset_name(results['dataset'])}/{results['config']}",
             "methods": [DESCRIBED[part] for part in results["hyperparameters"] if part in DESCRIBED],
             "summary_of": _summary,
@@ -88,6 +95,7 @@ def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelC
             "intervals": intervals([results, *others]) if others else {},
             "rows": summary_rows(results["environments"], CARD_MEASURES[card_kind(results).task]),
             "summary_note": summary_note(results["environments"]),
+            "averaged": soup_rows(results["soup"]) if "soup" in results else [],
             **limits(results),
         },
     )

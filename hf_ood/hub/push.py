@@ -93,8 +93,10 @@ def _code_files(folder: Path) -> list[Path]:
     named = set()
     for file in ("config.json", "preprocessor_config.json"):
         if (folder / file).is_file():
-            auto_map = read_object(folder / file).get("auto_map", {})
-            named |= {folder / f"{reference.partition('.')[0]}.py" for reference in auto_map.values()}
+            written = read_object(folder / file)
+            behind = written.get("network") if isinstance(written.get("network"), dict) else {}
+            for auto_map in (written.get("auto_map", {}), (behind or {}).get("auto_map", {})):
+                named |= {folder / f"{reference.partition('.')[0]}.py" for reference in auto_map.values()}
     for path in named:
         if not path.is_file():
             raise ValueError(f"{folder / 'config.json'} names {path.name}, which is not there; run again.")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ..errors import unknown_name
 from .averaging import AVERAGINGS, Averaging
+from .losses import LOSSES, SampleLoss
 from .masking import FEATURE_TRANSFORMS, FeatureTransform
 from .mixing import MIXINGS, Mixing
 from .objectives import ERM, OBJECTIVES, Objective
@@ -35,16 +36,29 @@ METHODS: dict[str, type[Part]] = {name: cls for kind in KINDS.values() for name,
 
 def add_method(cls: type[Any]) -> None:
     """See `hf_ood.register`."""
+    if issubclass(cls, SampleLoss):
+        _add_loss(cls)
+        return
     kind = next((kind for kind in KINDS.values() if issubclass(cls, kind.base)), None)
     name, described = getattr(cls, "name", ""), is_dataclass(cls)
     if kind is None or not described:
-        bases = ", ".join(kind.base.__name__ for kind in KINDS.values())
+        bases = ", ".join([*(kind.base.__name__ for kind in KINDS.values()), SampleLoss.__name__])
         raise ValueError(f"{cls.__name__} is no method: it must be a dataclass, and a subclass of {bases}.")
     if not name.isidentifier() or not name.islower() or name in METHODS:
         raise ValueError(
             f"{cls.__name__}.name must be a word in lower case that no method has, not {name!r}."
         )
     kind.methods[name] = METHODS[name] = cls
+
+
+def _add_loss(cls: type[SampleLoss]) -> None:
+    name = getattr(cls, "name", "")
+    if not is_dataclass(cls) or not name.isidentifier() or not name.islower() or name in LOSSES:
+        raise ValueError(
+            f"{cls.__name__} must be a dataclass whose name is a word in lower case that no loss has, not "
+            f"{name!r}."
+        )
+    LOSSES[name] = cls
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from .batch_norm import batch_norms
+from .batch_norm import batch_norms, measure_batch_norms
 from .disentangled_vae import DisentangledVAEConfig, DisentangledVAEForImageClassification
 from .efficientnet_lite import (
     EfficientNetLiteConfig,
@@ -15,11 +15,14 @@ from .efficientnet_lite import (
 from .efficientnet_lite.imagenet_weights import load_imagenet_weights
 from .feature_layer import FeatureLayer, find_feature_layer
 from .features import FeatureSplit
+from .input_stem import with_input_stem, without_stem
 from .lenet import LeNetConfig, LeNetForImageClassification, LeNetImageProcessor, canonicalize_colors
 from .linear import LinearConfig, LinearForImageClassification
 from .mlp import MLPConfig, MLPForImageClassification
 from .penultimate import Penultimate
 from .resnet import SmallResNetConfig, SmallResNetForImageClassification
+from .stemmed import InputStem, StemmedConfig, StemmedForImageClassification
+from .temperature import with_temperature
 
 MODELS: dict[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]] = {
     "lenet": (LeNetConfig, LeNetForImageClassification),
@@ -52,6 +55,7 @@ __all__ = [
     "EfficientNetLiteImageProcessor",
     "FeatureLayer",
     "FeatureSplit",
+    "InputStem",
     "LeNetConfig",
     "LeNetForImageClassification",
     "LeNetImageProcessor",
@@ -62,9 +66,15 @@ __all__ = [
     "Penultimate",
     "SmallResNetConfig",
     "SmallResNetForImageClassification",
+    "StemmedConfig",
+    "StemmedForImageClassification",
     "batch_norms",
     "canonicalize_colors",
     "find_feature_layer",
     "image_processor",
     "load_imagenet_weights",
+    "measure_batch_norms",
+    "with_input_stem",
+    "with_temperature",
+    "without_stem",
 ]

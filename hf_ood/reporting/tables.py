@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ..data.splits import IN_DOMAIN
 from ..data.targets import CLASSIFICATION, MULTI_LABEL, REGRESSION
-from ..evaluation.metrics import task_of_report
+from ..evaluation.metrics import headline, task_of_report
 from ..evaluation.results import RESULTS_FILE
 from ..names import visible
 from .confusion_figure import CONFUSION_FILE
@@ -128,6 +128,8 @@ def evaluation_table(results: dict[str, Any]) -> Table:
     was trained on, validated on and never saw apart, in rows and means."""
     data = "/".join(filter(None, (results["dataset"], results["config"])))
     title = f"{results['model']} on {data}"
+    if "adapted" in results:
+        title += f", adapted by {results['adapted']['by']} ({results['adapted']['note']})"
     entries = results["environments"]
     if by_role := results.get("summary_by_role"):
         title += f", split {results['split']}"
@@ -147,6 +149,43 @@ def evaluation_table(results: dict[str, Any]) -> Table:
     return table
 
 
+def adaptation_told(results: Mapping[str, Any]) -> str:
+    """What adapting changed, and where it was given up."""
+    unadapted, adapted = results["unadapted"], results["adapted"]
+    kind = headline(unadapted["environments"])
+    lines = [f"{adapted['by']} {adapted['note']}; without it {told_means(unadapted, kind)}"]
+    for name, watched in adapted.get("watched", {}).items():
+        figures = f"{watched['before']:.2%} before, {watched['after']:.2%} after"
+        outcome = "" if watched["kept"] else ": it failed, so the network as it was is measured"
+        lines.append(f"{visible(name)}: on validation samples {figures}{outcome}")
+    return "\n".join(lines)
+
+
+def told_means(figures: Mapping[str, Any], kind: str) -> str:
+    """`mean 71.00%, worst 60.00%`, of all that is measured."""
+    return ", ".join(f"{of} {shown(figures[f'{of}_{kind}'], kind)}" for of in ("mean", "worst"))
+
+
+def calibration_table(calibration: Mapping[str, Any]) -> Table:
+    """Loss and calibration error of each environment, before and after the logits were divided."""
+    title = f"temperature {calibration['temperature']:.3f}, fitted to {calibration['fitted_to']}"
+    table = Table(title=title, title_justify="left")
+    table.add_column("environment")
+    table.add_column("split")
+    for column in ("loss before", "after", "ECE before", "after"):
+        table.add_column(column, justify="right")
+    for split, entries in (("validation", calibration["validation"]), ("", calibration["environments"])):
+        for name, entry in entries.items():
+            cells = [
+                shown(entry[when].get(measure), measure)
+                for measure in ("loss", "ece")
+                for when in ("before", "after")
+            ]
+            table.add_row(plain(name), split or "measured", *cells)
+        table.add_section()
+    return table
+
+
 def small_environments(results: Mapping[str, Any]) -> list[str]:
     """The environments with too few samples to trust."""
     by_role = results.get("summary_by_role")
@@ -162,15 +201,38 @@ def interpolation_table(line: list[dict[str, Any]]) -> Table:
     for name in ("share", *columns):
         table.add_column(name.replace("_accuracy", "").replace("_", " "), justify="right")
     for point in line:
-        values = {name: point[name] for name in columns if point[name] is not None}
-        shown = {
-            name: f"{value:.2%}" if name.endswith(("accuracy", "macro_f1")) else f"{value:.3f}"
-            for name, value in values.items()
-        }
-        table.add_row(
-            f"{point['share']:g}{'*' if point['chosen'] else ''}", *(shown.get(name, "") for name in columns)
-        )
+        cells = (shown_measure(name, point[name]) for name in columns)
+        table.add_row(f"{point['share']:g}{'*' if point['chosen'] else ''}", *cells)
     return table
+
+
+def soup_table(runs: list[dict[str, Any]]) -> Table:
+    """The runs whose weights were averaged, with the measure that chooses on validation and test
+    environments; a star at those that are part of the average."""
+    headings, *rows = soup_rows(runs)
+    table = Table(title="runs of the soup", title_justify="left")
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if number < 2 else "right")
+    for row, run in zip(rows, runs, strict=True):
+        table.add_row(plain(f"{row[0]}{'*' if run['used'] else ''}"), *map(plain, row[1:]))
+    return table
+
+
+def soup_rows(runs: list[dict[str, Any]]) -> list[list[str]]:
+    """Headings, and a row for each run: its name, its method, the measures."""
+    measures = [name for name in runs[0] if name not in ("run", "method", "used")]
+    named = [name.replace("_accuracy", "").replace("_", " ") for name in measures]
+    cells = [
+        [run["run"], run["method"], *(shown_measure(name, run[name]) for name in measures)] for run in runs
+    ]
+    return [["run", "method", *named], *cells]
+
+
+def shown_measure(name: str, value: Any) -> str:
+    """A cell of such a table: shares in per cent."""
+    if not isinstance(value, float):
+        return "" if value is None else str(value)
+    return f"{value:.2%}" if name.endswith(("accuracy", "macro_f1")) else f"{value:.3f}"
 
 
 def print_results(results: dict[str, Any], folder: str) -> None:
@@ -178,6 +240,8 @@ def print_results(results: dict[str, Any], folder: str) -> None:
     console.print(results_table(results))
     if results.get("interpolation"):
         console.print(interpolation_table(results["interpolation"]))
+    if results.get("soup"):
+        console.print(soup_table(results["soup"]))
     say(
         console,
         f"selection: {results['selection']}; {results['steps']} steps, {results['seconds']:.0f} s, "
@@ -198,6 +262,10 @@ def print_results(results: dict[str, Any], folder: str) -> None:
 def print_evaluation(results: dict[str, Any], folder: Path) -> None:
     console = Console()
     console.print(evaluation_table(results))
+    if "adapted" in results:
+        say(console, adaptation_told(results))
+    if "calibration" in results:
+        console.print(calibration_table(results["calibration"]))
     if small := small_environments(results):
         say(console, f"* too few samples to trust: {shortened(list(map(visible, small)))}")
     for note in results.get("notes", []):
@@ -218,5 +286,5 @@ def _print_files(console: Console, folder: Path, files: dict[str, str]) -> None:
     width = max(map(len, files)) + 1
     for what, file in files.items():
         if not (folder / file).exists():
-            continue  # a run on vectors has no card
+            continue  # a run on vectors has no card, a soup no curves
         say(console, f"{what + ':':{width}s} {folder / file}")

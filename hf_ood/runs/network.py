@@ -26,10 +26,10 @@ from transformers.utils import logging
 from ..data.align import align, listed
 from ..data.targets import CLASSIFICATION, PROBLEM_TYPES
 from ..errors import unknown_name
-from ..models import MODELS, PRETRAINED, PROCESSORS, image_processor
+from ..models import MODELS, PRETRAINED, PROCESSORS, image_processor, without_stem
 from ..models.classes import class_names, renew_classes, with_class_order
 from ..models.modes import evaluation_mode
-from .spec import NetworkSpec, RunSpec
+from .spec import NO_STEM, NetworkSpec, RunSpec
 
 logger = logging.get_logger(__name__)
 MODEL_CONFIG = "model_config"  # the section of a configuration's fields
@@ -233,9 +233,12 @@ def describe_model(spec: RunSpec) -> dict[str, Any]:
     network = spec.network
     options = spec.options.get(model_section(network), {})
     source = backbone(network)
+    stem = {} if network.input_stem == NO_STEM else {"input_stem": network.input_stem}
     if source is None:
-        return {"name": network.model, **({"pretrained": True} if network.pretrained else {}), **options}
-    return {"name": Path(source).name, "source": source, "from_scratch": network.from_scratch, **options}
+        start = {"pretrained": True} if network.pretrained else {}
+        return {"name": network.model, **start, **stem, **options}
+    start = {"from_scratch": network.from_scratch}
+    return {"name": Path(source).name, "source": source, **start, **stem, **options}
 
 
 def own_processor(spec: RunSpec) -> Any:
@@ -251,7 +254,7 @@ def own_processor(spec: RunSpec) -> Any:
 
 def input_processor(model: PreTrainedModel, height: int, width: int) -> Any:
     """What turns any image into what the network was trained on: `height` x `width` pixels, 0..1."""
-    if type(model) in {model_class for _, model_class in MODELS.values()}:
+    if type(without_stem(model)) in {model_class for _, model_class in MODELS.values()}:
         return image_processor(height, width)
     return ViTImageProcessorPil(size={"height": height, "width": width}, do_normalize=False)
 

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..methods.losses.by_name import NAME
 from ..passwords import without_passwords
 from .network import MODEL_CONFIG
+from .sections import LOSS
 from .settings import STAGES, Settings, settings_of
 from .spec import RunSpec
 
@@ -66,7 +68,7 @@ def flags_of(settings: Settings) -> list[str]:
     for name, value in settings.items():
         if isinstance(value, dict) and name != "lr_scheduler_kwargs":
             for key, inner in value.items():
-                flags += _tokens(f"{name}.{key}", inner)
+                flags += _tokens(name if (name, key) == (LOSS, NAME) else f"{name}.{key}", inner)
         else:
             flags += _tokens(name, value)
     return flags

@@ -20,7 +20,7 @@ from ..evaluation.results import history, versions
 from ..files import all_or_nothing
 from ..hub.model_card import write_model_card
 from ..manifest import MANIFEST_FILE, write_manifest
-from ..methods.losses import CrossEntropy
+from ..methods.losses.by_name import NAME, build_loss
 from ..methods.registry import Method
 from ..reporting.curves import CURVES_FILE, draw_curves
 from ..reporting.reconstructions import RECONSTRUCTIONS_FILE, Reconstructs, draw_reconstructions
@@ -122,8 +122,9 @@ def recorded_loss(spec: RunSpec) -> dict[str, dict[str, Any]]:
     given = spec.options.get(LOSS)
     if given is None:
         return {}
-    loss = CrossEntropy(**given)
-    return {LOSS: {field.name: getattr(loss, field.name) for field in fields(loss) if field.init}}
+    loss = build_loss(given)
+    options = {field.name: getattr(loss, field.name) for field in fields(loss) if field.init}
+    return {LOSS: {NAME: loss.name, **options}}
 
 
 def predict_report(trainer: OODTrainer, dataset: EnvironmentDataset) -> EnvironmentReport:
@@ -153,7 +154,8 @@ def write_run(
         processor = datasets["train"].processor or (input_processor(model, *size) if size else None)
         if processor is not None:
             processor.save_pretrained(staged)
-            draw_curves(results, staged / CURVES_FILE)
+            if results["history"]:  # the average of several runs has none
+                draw_curves(results, staged / CURVES_FILE)
             write_model_card(results, staged)
         if isinstance(model, Reconstructs):
             shown = {split: datasets[split] for split in ("validation", "test")}

@@ -19,8 +19,9 @@ from ..data import EnvironmentDataset, collate
 from ..data.splits import IN_DOMAIN
 from ..evaluation.results import load_results
 from ..manifest import refuse_damaged_model
-from ..methods.losses import CrossEntropy
+from ..methods.losses.by_name import build_loss
 from ..methods.registry import Method, build_method
+from ..models import without_stem
 from ..reporting.tables import print_results
 from ..trainer import OODConfig, OODTrainer
 from ..trainer.linear_probe import Probe, on_features
@@ -37,17 +38,19 @@ from .folder import (
     set_results_aside,
 )
 from .interpolation_with_start import check_line, interpolate_and_choose, selection_on_line
-from .network import backbone, build_model, check_image_size, check_sound, check_start
+from .network import backbone, check_image_size, check_sound, check_start
 from .origin import note_origin, read_origin, recorded
 from .output import choose_output, say_less
 from .publication import take_publication
 from .published_command import run_command
 from .relabel import judge, reference_folder, rehearse
-from .results import Results, collect_results, image_size, predict_report, sample_shape, write_run
+from .results import Results, collect_results, image_size, predict_report, write_run
 from .sections import LOSS
 from .settings import check_options, comparable_settings
 from .spec import RunSpec
 from .stages import combine, load_weights, place_stages
+from .starting_weights import STARTING_WEIGHTS, fingerprint_of_weights
+from .stem import build_classifier
 from .trainable import choose_trainable, inputs_of_the_trained_part, is_head_of_vectors
 
 START_ANEW = ("false", "none", "no")  # as --resume_from_checkpoint
@@ -128,7 +131,7 @@ def _train_stages(
     if spec.stages:
         results = combine(dict(zip(spec.stages, finished, strict=True)))
         if training.process_index == 0:
-            model = build_model(spec, datasets["train"].label_names, sample_shape(datasets["train"]))
+            model = build_classifier(spec, datasets["train"])
             load_weights(model, stages[-1].folder)
             write_run(model, results, folder, datasets)
     if training.process_index == 0 and not spec.quiet:
@@ -173,7 +176,9 @@ def train_stage(
     datasets = training_datasets(spec, datasets)
     check_line(spec, previous, has_validation=len(datasets["validation"]) > 0)
     judged, found = judge(spec, datasets, reference_model(spec, datasets, previous))
-    model = build_network(spec, datasets, previous)
+    model = starting_network(spec, datasets, previous)
+    started_from = {STARTING_WEIGHTS: fingerprint_of_weights(model)}
+    model = choose_trainable(model, spec)
     start, cpu_start = time.perf_counter(), time.process_time()
     measured, seen, trained = datasets, judged, model
     prepare = inputs_of_the_trained_part(spec, model)
@@ -199,7 +204,7 @@ def train_stage(
         )
         line = {"interpolation": points, "selection": selection_on_line(trainer.selection, points)}
     results = collect_results(trainer, spec, method, measured, seconds, cpu_seconds, prepare)
-    results |= line | found | recorded(origin)
+    results |= started_from | line | found | recorded(origin)
     if trainer.is_world_process_zero():
         write_run(without_adapters(model), results, spec.folder, datasets)
     trainer.accelerator.wait_for_everyone()
@@ -213,18 +218,24 @@ def reference_model(
     folder = reference_folder(spec, previous)
     if folder is None:
         return None
-    model = build_model(spec, datasets["train"].label_names, sample_shape(datasets["train"]))
+    model = build_classifier(spec, datasets["train"])
     load_weights(model, folder)
     return model
 
 
 def build_network(spec: RunSpec, datasets: dict[str, EnvironmentDataset], previous: Path | None) -> Any:
-    """The network of a stage with its starting weights, those of stage `previous` if it asks for them, and
-    with what it does not train frozen."""
+    """The network of a stage with its starting weights, and with what it does not train frozen."""
+    return choose_trainable(starting_network(spec, datasets, previous), spec)
+
+
+def starting_network(
+    spec: RunSpec, datasets: dict[str, EnvironmentDataset], previous: Path | None
+) -> PreTrainedModel:
+    """The network of a stage with its starting weights, those of stage `previous` if it asks for them."""
     set_seed(spec.training.seed)
-    model = build_model(spec, datasets["train"].label_names, sample_shape(datasets["train"]))
+    model = build_classifier(spec, datasets["train"])
     if backbone(spec.network) is None:
-        check_image_size(model, spec.network.model, image_size(datasets["train"]))
+        check_image_size(without_stem(model), spec.network.model, image_size(datasets["train"]))
     if spec.data.max_seconds is not None:
         check_sound(model, collate(datasets["train"].__getitems__([0])), spec.data.max_seconds)
     source = {"scratch": None, "previous": previous}.get(
@@ -232,7 +243,7 @@ def build_network(spec: RunSpec, datasets: dict[str, EnvironmentDataset], previo
     )
     if source is not None:
         load_weights(model, source, spec.training.accept_missing_keys)
-    return choose_trainable(model, spec)
+    return model
 
 
 def build_trainer(
@@ -244,7 +255,7 @@ def build_trainer(
         model,
         spec.training,
         **vars(method),
-        loss=CrossEntropy(**spec.options[LOSS]) if LOSS in spec.options else None,
+        loss=build_loss(spec.options[LOSS]) if LOSS in spec.options else None,
         train_dataset=datasets["train"],
         eval_dataset={
             split: datasets[split] for split in ("validation", IN_DOMAIN, "test") if split in datasets

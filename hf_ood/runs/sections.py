@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, get_type_hints
 
 from ..data.built_in import BUILT_IN, BuiltIn
 from ..discovery import INFERENCES
-from ..methods.losses import CrossEntropy
+from ..methods.losses import LOSSES, CrossEntropy
+from ..methods.losses.by_name import NAME, options_of
 from ..methods.registry import METHODS
 from ..models import MODELS
 from .adapters import LORA, LORA_OPTIONS, LoRA
@@ -34,9 +35,21 @@ def sections() -> dict[str, dict[str, Option]]:
         found[name] = _model_options(config)
     for name, method in {**METHODS, **INFERENCES}.items():
         found[name] = _dataclass_options(method, [field.name for field in fields(method) if field.init])
-    found[LOSS] = _dataclass_options(CrossEntropy, [f.name for f in fields(CrossEntropy) if f.init])
+    found[LOSS] = _loss_options()
     found[LORA] = _dataclass_options(LoRA, LORA_OPTIONS)
     return {name: options for name, options in found.items() if options}
+
+
+def _loss_options() -> dict[str, Option]:
+    """The loss's name, and the options of all losses, each with the losses that have it."""
+    names = ", ".join(LOSSES)
+    help = f"What a sample costs: {names}. Default: that of the task, {CrossEntropy.name} of classes."
+    options: dict[str, Option] = {NAME: Option(str, CrossEntropy.name, help)}
+    for name, loss in LOSSES.items():
+        for key, option in _dataclass_options(loss, options_of(name)).items():
+            owners = ", ".join(other for other in LOSSES if key in options_of(other))
+            options.setdefault(key, replace(option, help=f"{option.help} (of {owners})"))
+    return options
 
 
 def data_options(data: BuiltIn) -> dict[str, Option]:

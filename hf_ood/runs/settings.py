@@ -13,6 +13,8 @@ from typing import Any, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ..data.built_in import BUILT_IN
+from ..methods.losses import CrossEntropy
+from ..methods.losses.by_name import NAME, check_loss_options
 from ..methods.registry import method_parts
 from ..models import MODELS
 from ..options import not_finite
@@ -26,7 +28,7 @@ from .stages import read_stages
 
 Settings = dict[str, Any]  # options by their flags' names; a section such as `irm` is a dict
 STAGES = "stages"
-CLASS_WEIGHTS = "class_weights"
+CLASS_WEIGHTS, POSITIVE_WEIGHTS = "class_weights", "positive_weights"
 NEAR = 0.65  # less alike, a suggestion misleads
 
 
@@ -62,23 +64,29 @@ def canonical(settings: Mapping[str, Any]) -> Settings:
         if name in found:
             raise SettingsError(f"{key} and {name} are one option: leave one of them out.", [key])
         found[name] = value
+    if isinstance(found.get(LOSS), str):  # its name alone
+        found[LOSS] = {NAME: found[LOSS]}
     if CLASS_WEIGHTS in found:  # a shorter name of the loss's option
         own = found.get(LOSS) or {}
         if CLASS_WEIGHTS in own:
             both = f"{CLASS_WEIGHTS} and {LOSS}.{CLASS_WEIGHTS}"
             raise SettingsError(f"{both} are one option: leave one of them out.", [CLASS_WEIGHTS])
         found[LOSS] = {**own, CLASS_WEIGHTS: found.pop(CLASS_WEIGHTS)}
-    if isinstance(found.get(LOSS), dict) and isinstance(found[LOSS].get(CLASS_WEIGHTS), list):
-        found[LOSS] = {**found[LOSS], CLASS_WEIGHTS: ",".join(map(str, found[LOSS][CLASS_WEIGHTS]))}
+    for weights in (CLASS_WEIGHTS, POSITIVE_WEIGHTS):
+        if isinstance(found.get(LOSS), dict) and isinstance(found[LOSS].get(weights), list):
+            found[LOSS] = {**found[LOSS], weights: ",".join(map(str, found[LOSS][weights]))}
     return found
 
 
 def merge(*parts: Mapping[str, Any]) -> Settings:
-    """Later parts win; sections are merged key by key."""
+    """Later parts win; sections are merged key by key. The options of a loss go with it where a later part
+    names another one."""
     merged: Settings = {}
     for part in parts:
         for name, value in part.items():
             both = isinstance(value, dict) and isinstance(merged.get(name), dict)
+            if both and name == LOSS and value.get(NAME) not in (None, merged[name].get(NAME)):
+                both = False
             merged[name] = {**merged[name], **value} if both else value
     return merged
 
@@ -93,6 +101,8 @@ def _spec(settings: Mapping[str, Any], command: str) -> RunSpec:
             values[part][field.name] = _converted(value, _hint(part, field.name), [key])
         elif key == MODEL_CONFIG or key in own:
             options[key] = typed_section(key, value, own.get(key))
+            if key == LOSS:
+                _check_loss(options[key])
         elif isinstance(value, Mapping):
             raise SettingsError(unknown_setting("section", key, [*own, MODEL_CONFIG]), [key])
         else:
@@ -121,6 +131,16 @@ def typed_section(name: str, content: Any, known: Mapping[str, Any] | None) -> d
             raise SettingsError(unknown_setting("key", f"{name}.{key}", _dotted({name: known})), [name, key])
         found[key] = _converted(value, known[key].hint, [name, key])
     return found
+
+
+def _check_loss(given: Mapping[str, Any]) -> None:
+    """Every option is one of the loss that is named."""
+    name = given.get(NAME, CrossEntropy.name)
+    for key in given:
+        try:
+            check_loss_options(name, [] if key == NAME else [key])
+        except ValueError as error:
+            raise SettingsError(str(error), [LOSS, key]) from error
 
 
 def _as_number(value: Any) -> Any:
@@ -155,6 +175,8 @@ def check_options(spec: RunSpec) -> None:
             used = ", ".join(sorted(chosen_sections(spec) & {*own, MODEL_CONFIG}))
             raise SettingsError(f"options[{name!r}] has no effect: the run has options of {used}.", [name])
         typed_section(name, given, own.get(name))
+        if name == LOSS:
+            _check_loss(given)
 
 
 def settings_of(spec: RunSpec) -> Settings:

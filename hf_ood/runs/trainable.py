@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from ..data import EnvironmentDataset
 from ..methods.masking import MixStyle
 from ..methods.registry import Method, build_method
+from ..models import without_stem
 from ..trainer.linear_probe import compute_features, on_features
 from .adapters import LORA, LoRA, add_adapters, head_name
 from .stages import freeze_all_but
@@ -30,12 +31,14 @@ def choose_trainable(model: PreTrainedModel, spec: RunSpec) -> Any:
         freeze_all_but(model, spec.network.trainable)
         return model
     check_cacheable(spec)
+    network = without_stem(model)
+    head = head_name(network)
     if is_head_of_vectors(spec):
         freeze_all_but(model, spec.network.trainable)
         return model
     head = head_name(model)
     freeze_all_but(model, spec.network.trainable or [f"{head}.*"])
-    moving = [name for name, own in model.named_parameters() if own.requires_grad]
+    moving = [name for name, own in network.named_parameters() if own.requires_grad]
     outside = [name for name in moving if not name.startswith(f"{head}.")]
     if outside:
         raise ValueError(

@@ -19,7 +19,7 @@ from ..methods.objectives import Objective
 from ..methods.registry import Method
 from ..methods.updates import Update
 from ..options import refuse_not_finite
-from .environment_options import EnvironmentOptions
+from .environment_options import BALANCES_CLASSES, EnvironmentOptions
 
 logger = logging.get_logger(__name__)
 
@@ -160,6 +160,23 @@ def check_given_loss(
         raise ValueError(
             f"{mixing.name} makes labels that are shares of classes, which a loss of your own does not know: "
             "use loss= (a SampleLoss), or train without it."
+        )
+
+
+def check_loss(loss: SampleLoss | None, mixing: Mixing | None, proportions: str) -> None:
+    """A loss meets samples that it knows, and classes as often as it counts on."""
+    if loss is None:
+        return
+    if mixing is not None and not loss.takes_shares:
+        raise ValueError(
+            f"{mixing.name} makes labels that are shares of classes, and {loss.name} takes samples of a "
+            "single one: use another loss, or train without mixing."
+        )
+    if loss.counts_classes and proportions in BALANCES_CLASSES:
+        raise ValueError(
+            f"environment_proportions={proportions!r} draws the classes equally often, and {loss.name} "
+            "corrects for how often they occur in the training data: both at once would favour what is rare. "
+            "Use one of the two."
         )
 
 

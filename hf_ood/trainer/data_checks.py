@@ -19,9 +19,10 @@ from ..methods.objectives import Objective
 from ..methods.objectives.functional import environment_sums
 from ..methods.updates import Update
 from ..models.classes import class_names
-from .environment_options import EnvironmentOptions
+from .environment_options import BALANCES_CLASSES, EnvironmentOptions
 
 logger = logging.get_logger(__name__)
+PLURALS = {"Group": "groups", "Class": "classes", "Environment": "environments"}
 OFTEN = 20  # draws of one sample in an epoch that are worth a warning
 
 
@@ -50,16 +51,13 @@ def check_batches(
             "process(es): lower per_device_train_batch_size."
         )
     proportions = options.environment_proportions
-    if proportions == "groups" and dataset.has_labels and dataset.task != CLASSIFICATION:
+    if proportions in BALANCES_CLASSES and dataset.has_labels and dataset.task != CLASSIFICATION:
         raise ValueError(
-            f"environment_proportions='groups' balances the classes of each environment, and a "
-            f"{said(dataset.task)} has none: use 'equal' or 'natural'."
+            f"environment_proportions={proportions!r} balances the classes, and a {said(dataset.task)} has "
+            "none: use 'equal' or 'natural'."
         )
-    counts = dataset.group_counts() if proportions == "groups" else dataset.environment_counts()
-    smallest, kind = (
-        min(counts, key=counts.__getitem__),
-        "Group" if proportions == "groups" else "Environment",
-    )
+    kind, counts = _parts(dataset, proportions)
+    smallest = min(counts, key=counts.__getitem__)
     share = -(-batch // len(counts))  # at most
     if proportions == "natural":
         return
@@ -85,10 +83,20 @@ def check_batches(
         )
     if batch < len(counts):
         logger.warning(
-            f"A batch of {batch} has no room for {len(counts)} {kind.lower()}s: each step sees "
+            f"A batch of {batch} has no room for {len(counts)} {PLURALS[kind]}: each step sees "
             f"{batch * step} samples of some of them. Raise per_device_train_batch_size to {len(counts)} or "
             "more."
         )
+
+
+def _parts(dataset: EnvironmentDataset, proportions: str) -> tuple[str, dict[str, int]]:
+    """What batches hold in equal parts: of what kind they are, and the number of rows of each, by name."""
+    match proportions:
+        case "groups":
+            return "Group", dataset.group_counts()
+        case "classes":
+            return "Class", dataset.class_counts()
+    return "Environment", dataset.environment_counts()
 
 
 def check_labels(

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from ..options import Flag, option
 
-PROPORTIONS = ("equal", "groups", "natural")
+PROPORTIONS = ("equal", "groups", "classes", "natural")
+BALANCES_CLASSES = ("groups", "classes")  # those that draw classes equally often
 
 
 @dataclass
@@ -23,7 +24,8 @@ class EnvironmentOptions:
     environment_proportions: str = option(
         "equal",
         "What a batch holds: equal (parts of the environments), groups (equal parts of every class in every "
-        "environment), or natural (as in the data).",
+        "environment), classes (equal parts of every class, whatever its environment), or natural (as in the "
+        "data).",
     )
     sample_with_replacement: bool = option(
         False, "Draw samples independently within an environment, instead of going through it."
@@ -57,7 +59,7 @@ class EnvironmentOptions:
     def __post_init__(self) -> None:
         if self.environment_proportions not in PROPORTIONS:
             raise ValueError(
-                "environment_proportions must be 'equal', 'groups' or 'natural', not "
+                "environment_proportions must be 'equal', 'groups', 'classes' or 'natural', not "
                 f"{self.environment_proportions!r}."
             )
         beside = getattr(super(), "__post_init__", None)

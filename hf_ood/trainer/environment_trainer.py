@@ -159,6 +159,7 @@ class EnvironmentTrainer(Checkpointing, EnvironmentEvaluation):
             "compute_loss_func" if self.compute_loss_func else "per_sample" if self.per_sample else None,
             self.mixing,
         )
+        checks.check_loss(self.loss, self.mixing, self.options.environment_proportions)
         sharded = self._divides_weights()
         if self.update is not None:
             compiled = self.args.torch_compile
@@ -182,6 +183,8 @@ class EnvironmentTrainer(Checkpointing, EnvironmentEvaluation):
                 data_checks.check_environments(rows, method)
         if self.per_sample is None:
             data_checks.check_labels(rows, objective, self.feature_transform, self.model)
+        if self.per_sample is None and self.compute_loss_func is None:
+            self._make_loss()
         if self.mixing is not None:
             data_checks.check_mixing(self.mixing, objective, rows)
         batch, processes = self._train_batch_size, self.reduction.processes
@@ -331,6 +334,7 @@ class EnvironmentTrainer(Checkpointing, EnvironmentEvaluation):
             self.training_rows,
             self.args.device,
             self.args.seed,
+            self.options.environment_proportions,
         )
         checks.check_own_networks(self.method.objective, self.update, self._divides_weights())
 

@@ -13,6 +13,7 @@ from transformers.modeling_outputs import ImageClassifierOutput
 from ..data import EnvironmentDataset, MemoryEnvironmentDataset
 from ..data.collate import images_or_vectors
 from ..data.environment_dataset import REPEATS
+from ..data.sampler import drawn_shares
 from ..data.targets import MULTI_LABEL, PROBLEM_TYPES
 from ..engine import ExactStep
 from ..engine.own_parameters import rest
@@ -140,6 +141,7 @@ def fit_head(
             f"{objective.name} compares environments: it needs at least {objective.min_environments}, the "
             f"features have {int(present.sum())}."
         )
+    objective.group_shares = drawn_shares(features, "natural" if batch_size is None else "equal")
     objective.build(inputs.shape[1], head.out_features, present)
     objective.start(steps)
     prepared = loss_for(labels, head.out_features, loss)

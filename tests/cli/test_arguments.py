@@ -99,7 +99,12 @@ def test_the_loss_of_samples_is_a_section(tmp_path: Path) -> None:
     recipe = write(tmp_path, "method: irm\nloss: {label_smoothing: 0.2, class_weights: '1,4'}\n")
     arguments = parse_arguments(["--config", recipe])
     assert CrossEntropy(**arguments.options["loss"]) == CrossEntropy(0.2, (1.0, 4.0))
-    assert recorded_loss(arguments) == {"loss": {"label_smoothing": 0.2, "class_weights": (1.0, 4.0)}}
+    assert recorded_loss(arguments) == {
+        "loss": {
+            **{"name": "cross_entropy", "label_smoothing": 0.2},
+            **{"class_weights": (1.0, 4.0), "effective_beta": 0.9999},
+        }
+    }
     assert recorded_loss(parse_arguments([])) == {}
 
 
@@ -121,7 +126,7 @@ def test_a_warmup_is_a_share_or_a_number_of_steps(flag: str, value: float, tmp_p
         ("--num_train_epochs many", "invalid float value: 'many'"),
         ("--config", "--config needs a file"),
         ("--config nowhere.yaml", "There is no recipe nowhere.yaml"),
-        ("--environment_proportions equl", "'equal', 'groups' or 'natural'"),
+        ("--environment_proportions equl", "'equal', 'groups', 'classes' or 'natural'"),
     ],
 )
 def test_a_wrong_command_line_says_what_to_do(

@@ -17,8 +17,9 @@ from hf_ood.cli.train import main
 from hf_ood.data import EnvironmentDataset
 from hf_ood.errors import UsageError
 from hf_ood.runs.data import load_splits, part_of, training_datasets
+from hf_ood.runs.network import build_model
 from hf_ood.runs.relabel import judge, recorded_options, rehearse
-from hf_ood.runs.run import build_model, build_network, build_trainer
+from hf_ood.runs.run import build_network, build_trainer
 from hf_ood.runs.spec import RunSpec
 
 SMALL: dict[str, Any] = {
@@ -88,7 +89,7 @@ def test_held_out_images_are_those_that_no_other_stage_sees(source: str, tmp_pat
         ({}, {"upweight_errors": 0}, "upweight_errors must be at least 1, not 0"),
         ({"infer_environments": "eiil"}, {}, "--infer_environments eiil needs a trained model"),
         ({"upweight_errors": 5}, {}, "--upweight_errors needs a trained model"),
-        ({"environment_proportions": "group"}, {}, "'equal', 'groups' or 'natural'"),
+        ({"environment_proportions": "group"}, {}, "'equal', 'groups', 'classes' or 'natural'"),
         ({"per_device_train_batch_size": 740}, {"environment_proportions": "groups"}, "Group '5-9 in"),
     ],
 )

@@ -13,9 +13,10 @@ from documents import FOLDER
 
 import hf_ood
 from hf_ood.discovery import INFERENCES
+from hf_ood.methods.losses import LOSSES
 from hf_ood.methods.registry import METHODS
 
-CLASSES = {**METHODS, **INFERENCES}
+CLASSES = {**METHODS, **INFERENCES, **LOSSES}
 WITH_EXAMPLES = [name for name in hf_ood.__all__ if ">>>" in (inspect.getdoc(getattr(hf_ood, name)) or "")]
 
 

@@ -26,7 +26,7 @@ from hf_ood import RSC, LeNetConfig, LeNetForImageClassification, OODConfig, OOD
 from hf_ood.data import EnvironmentDataset, collate
 from hf_ood.data.mapped_dataset import ArrowEnvironmentDataset
 from hf_ood.data.text import Pad, TokenReader
-from hf_ood.methods.losses import CrossEntropy, SampleLoss
+from hf_ood.methods.losses import LDAM, CrossEntropy, Focal, LogitAdjusted, SampleLoss
 from hf_ood.methods.objectives import OBJECTIVES, Objective
 from hf_ood.methods.registry import build_method
 from hf_ood.methods.updates import UPDATES, Update
@@ -41,6 +41,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "irm": {"warmup_steps": 0, "penalty_weight": 20.0, "l2": 0.01},
     "vrex": {"warmup_steps": 0, "penalty_weight": 20.0},
     "group_dro": {"step_size": 20.0},
+    "sample_cvar": {"initial_threshold": 0.7, "share": 0.3},
+    "reweighting": {"power": 4.0},
     "eqrm": {"burn_in_steps": 0},
     "ib_erm": {"warmup_steps": 0},
     "ib_irm": {"warmup_steps": 0, "bottleneck_warmup_steps": 0},
@@ -64,7 +66,13 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "cdann + gradient": ("cdann", {"gradient_penalty": 3.0}),
 }
 # Losses of samples, beneath an objective that needs no pass in advance and two that do.
-LOSSES = {"smoothed": {"label_smoothing": 0.2}, "weighted": {"class_weights": "1,8"}}
+LOSSES: dict[str, SampleLoss] = {
+    "smoothed": CrossEntropy(label_smoothing=0.2),
+    "weighted": CrossEntropy(class_weights="1,8"),
+    "focal": Focal(gamma=2.0, class_weights="1,8"),
+    "adjusted": LogitAdjusted(tau=2.0),
+    "margins": LDAM(max_margin=0.8, scale=2.0),
+}
 UNDER_LOSSES = ("erm", "irm", "fishr")
 
 # Also SAM on an objective that needs a pass in advance; MLDG on one with a penalty on the weights.
@@ -273,13 +281,13 @@ def main(folder: Path) -> None:
                 found[f"{key} {data_name} {processes}x{batch}x{accumulation}"] = gradients(
                     objective, make_data(counts), *layout, folder_here
                 )
-            for (key, options), name in product(LOSSES.items(), UNDER_LOSSES):
+            for (key, loss), name in product(LOSSES.items(), UNDER_LOSSES):
                 found[f"{name} {key} {data_name} {processes}x{batch}x{accumulation}"] = gradients(
                     OBJECTIVES[name](**OPTIONS.get(name, {})),
                     make_data(counts),
                     *layout,
                     folder_here,
-                    loss=CrossEntropy(**options),
+                    loss=loss,
                 )
         batch, accumulation = BACKBONE_LAYOUTS[processes]
         for backbone in BACKBONES:

@@ -16,7 +16,8 @@ from hf_ood import RSC, RSCTrainer, SmallResNetConfig, SmallResNetForImageClassi
 
 TINY = {"embedding_size": 8, "hidden_sizes": [8, 8, 16, 16]}
 OPTIONS = [{}, {"stem_stride": 2}, {"instance_norm": True}, {"color_canonicalization": True},
-           {"edge_structure": "tensor"}]  # fmt: skip
+           {"edge_structure": "tensor"}, {"normalization": "test_batch"},
+           {"normalization": "group"}]  # fmt: skip
 IMAGES = torch.rand(6, 3, 28, 28, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(6) % 2
 
@@ -124,4 +125,22 @@ def test_what_looks_at_the_input_is_lenets(file: str) -> None:
     """Remote code travels with its own folder only, so each folder holds the file; it is one text."""
     folder = Path(hf_ood.models.__file__).parent
     texts = {path.read_text() for path in folder.glob(f"*/{file}")}
-    assert len(list(folder.glob(f"*/{file}"))) == 2 and len(texts) == 1
+    assert len(list(folder.glob(f"*/{file}"))) == 3 and len(texts) == 1
+
+
+def test_the_statistics_of_the_test_batch_replace_those_of_the_training() -> None:
+    usual, by_batch = make(), make(normalization="test_batch")
+    by_batch.load_state_dict(usual.state_dict())
+    assert torch.equal(usual.train()(IMAGES).logits, by_batch.train()(IMAGES).logits)
+    assert torch.equal(by_batch.eval()(IMAGES).logits, usual.train()(IMAGES).logits)
+    assert not torch.allclose(by_batch(IMAGES[:3]).logits, by_batch(IMAGES).logits[:3])
+
+
+def test_group_normalisation_sees_one_image_at_a_time() -> None:
+    model = make(normalization="group").eval()
+    assert torch.allclose(model(IMAGES[:3]).logits, model(IMAGES).logits[:3], atol=1e-6)
+
+
+def test_an_unknown_normalisation_is_refused() -> None:
+    with pytest.raises(ValueError, match="'batch', 'test_batch' or 'group', not 'layer'"):
+        make(normalization="layer")

@@ -31,11 +31,13 @@ ADDED = {
     "reproduce --study": "--dry_run",
     "sweep --": "--trials 1 --seeds 1 --dry_run",
     "train --config quickstart --method": f"--seeds 2 {SMALL}",
+    " forecast ": "--yes",
     "train --dataset": OF_FEW_ROWS,
     " train ": SMALL,
     " shift ": "--max_samples 60 --permutations 40",
 }
 NOT_HERE = {
+    "--calibrate": "two steps of training leave nothing to calibrate; tests/cli fits a temperature",
     "...": "is not whole",
     "--push_to_hub": "tests/hub publishes",
     "/path/to/folder": "the same with another folder is tried",
@@ -65,6 +67,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(
                 place / "runs/colours" / f"{method}-seed{seed}", place / f"runs/scans-{method}-{seed}"
             )
+    for name, rate in (("a", 0.001), ("b", 0.003), ("c", 0.01)):  # of one start
+        run(
+            place,
+            f"hf-ood train --config quickstart --learning_rate {rate} --output_dir runs/erm-{name} {SMALL}",
+        )
+        shutil.copytree(place / f"runs/erm-{name}", place / f"runs/sweeps/{name}")
     return place
 
 

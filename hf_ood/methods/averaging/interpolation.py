@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -20,12 +21,7 @@ def interpolate(model_a: nn.Module, model_b: Model, alpha: float) -> Model:
     are different networks.
     """
     start, end = model_a.state_dict(), model_b.state_dict()
-    different = sorted(
-        name
-        for name in {*start, *end}
-        if name not in start or name not in end or start[name].shape != end[name].shape
-    )
-    if different:
+    if different := different_tensors(start, end):
         raise ValueError(
             f"There is no line between two different networks: {', '.join(different[:5])} "
             f"({len(different)} in all) are not in both with the same shape."
@@ -38,3 +34,12 @@ def interpolate(model_a: nn.Module, model_b: Model, alpha: float) -> Model:
         }
     )
     return mixed
+
+
+def different_tensors(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[str]:
+    """The names of tensors that are not in both, or not of the same shape."""
+    return sorted(
+        name
+        for name in {*one, *other}
+        if name not in one or name not in other or one[name].shape != other[name].shape
+    )

@@ -29,9 +29,23 @@ class SampleLoss(ABC):
     """
 
     name: ClassVar[str]
+    equation: ClassVar[str] = ""
+    """The loss of one sample, in LaTeX."""
+    citation: ClassVar[str] = ""
+    """The paper, as a BibTeX entry."""
     multi_label: ClassVar[bool] = False
     """True: labels are 0 or 1 of each of L labels, float [B, L]; False: float [B, C] are shares of
     classes."""
+    regression: ClassVar[bool | None] = None
+    """True: labels are the targets of a regression, floats [B]; False: they are not; None: either."""
+    takes_shares: ClassVar[bool] = True
+    """False: every sample is of a single class, so mixed samples are refused."""
+
+    @property
+    def counts_classes(self) -> bool:
+        """Whether it corrects for how often classes occur in the training data; samplers that balance them
+        are then refused."""
+        return False
 
     def prepare(self, labels: Tensor, num_labels: int) -> SampleLoss:
         """The loss that knows the training's labels, int64 [N], a regression's float [N] or, where it is one

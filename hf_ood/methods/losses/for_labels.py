@@ -6,6 +6,7 @@ from torch import Tensor
 
 from .base import SampleLoss
 from .binary_cross_entropy import BinaryCrossEntropy
+from .closed_forms import are_targets
 from .cross_entropy import CrossEntropy
 
 
@@ -31,7 +32,10 @@ def loss_for(
         way = (
             "leave it and its options out, or give one that says multi_label = True"
             if several
-            else "give CrossEntropy, or labels [N, L]"
+            else "give another loss, or labels [N, L]"
         )
         raise ValueError(f"{loss.name} is not the loss of these data, which have {have}: {way}.")
+    if loss.regression is not None and not several and loss.regression != are_targets(labels):
+        have, way = ("classes", "cross_entropy") if loss.regression else ("numbers", "squared_error or huber")
+        raise ValueError(f"{loss.name} is not the loss of these data, whose labels are {have}: give {way}.")
     return loss.prepare(labels, num_labels)

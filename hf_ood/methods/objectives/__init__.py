@@ -13,6 +13,8 @@ from .ib_erm import IBERM
 from .ib_irm import IBIRM
 from .irm import IRM
 from .mmd import MMD
+from .reweighting import Reweighting
+from .sample_cvar import SampleCVaR
 from .sd import SD
 from .supcon import SupCon
 from .vrex import VREx
@@ -20,7 +22,7 @@ from .vrex import VREx
 OBJECTIVES: dict[str, type[Objective]] = {
     cls.name: cls
     for cls in (
-        *(ERM, IRM, VREx, GroupDRO, CVaR, EQRM, IBERM, IBIRM, SD, CORAL, MMD, Fishr),
+        *(ERM, IRM, VREx, GroupDRO, CVaR, SampleCVaR, Reweighting, EQRM, IBERM, IBIRM, SD, CORAL, MMD, Fishr),
         *(DANN, CDANN, SupCon),
     )
 }
@@ -42,6 +44,8 @@ __all__ = [
     "GroupDRO",
     "Objective",
     "Outputs",
+    "Reweighting",
+    "SampleCVaR",
     "Sums",
     "SupCon",
     "VREx",

@@ -128,6 +128,9 @@ class Objective(ABC):
     progress: float = field(default=0.0, init=False, repr=False, compare=False)
     total_steps: int = field(default=0, init=False, repr=False, compare=False)
     """Optimizer steps of the training; 0 before `start`."""
+    group_shares: Tensor | None = field(default=None, init=False, repr=False, compare=False)
+    """What share of the drawn training samples each class in each environment has, float64 [E, C] ([E, 1]
+    where there are no classes); set before `build`."""
 
     def __post_init__(self) -> None:
         for name in self.warmups:

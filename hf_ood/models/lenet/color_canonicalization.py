@@ -22,7 +22,7 @@ def canonicalize_colors(images: Tensor) -> Tensor:
     `images`: float [B, C, H, W] in any unit. Returns float [B, 1, H, W], 0 = background, 1 = ink.
     Differentiable almost everywhere.
     """
-    pixels = images.float().flatten(2)
+    pixels = (images if images.dtype == torch.float64 else images.float()).flatten(2)
     pixels = pixels / pixels.detach().abs().amax((1, 2), keepdim=True).clamp_min(
         torch.finfo(pixels.dtype).tiny
     )

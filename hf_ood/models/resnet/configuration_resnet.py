@@ -22,6 +22,11 @@ class SmallResNetConfig(ResNetConfig):
             image that its colours are an affine copy of; see `canonicalize_colors`.
         edge_structure (`str`, *optional*, defaults to `"none"`): Replace each image by its edges without
             colours and contrast, `"magnitude"` or `"tensor"`; see `edge_structure`.
+        normalization (`str`, *optional*, defaults to `"batch"`): Of feature maps. `"batch"`: batch
+            normalisation, evaluated with the running statistics of the training. `"test_batch"`: trained
+            as that, evaluated with the statistics of the very batch, so that an image's prediction depends
+            on the images beside it. `"group"`: each image by itself, in 32 groups of channels (Wu & He
+            2018).
     """
 
     model_type = "ood_resnet"
@@ -34,6 +39,7 @@ class SmallResNetConfig(ResNetConfig):
     instance_norm: bool = False
     color_canonicalization: bool = False
     edge_structure: str = "none"
+    normalization: str = "batch"
 
 
 __all__ = ["SmallResNetConfig"]

@@ -1,5 +1,6 @@
 """ResNet-18 for small images: transformers' ResNet with a stem that keeps the resolution."""
 
+import math
 from collections.abc import Callable
 
 import torch.nn.functional as F
@@ -30,6 +31,7 @@ class SmallResNetForImageClassification(ResNetPreTrainedModel):
         self.resnet.embedder = ResNetConvLayer(  # type: ignore[assignment]
             channels, config.embedding_size, kernel_size=3, stride=config.stem_stride
         )
+        replace_batch_norms(self.resnet, config.normalization)
         self.classifier = nn.Linear(config.hidden_sizes[-1], config.num_labels or 2)
         self.post_init()
 
@@ -64,6 +66,29 @@ class SmallResNetForImageClassification(ResNetPreTrainedModel):
             logits=logits,
             hidden_states=(features,) if output_hidden_states else None,
         )
+
+
+class BatchStatisticsNorm(nn.BatchNorm2d):
+    """Batch normalisation that evaluates a batch by that batch's own mean and variance."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.training:
+            return super().forward(input)
+        return F.batch_norm(input, None, None, self.weight, self.bias, training=True, eps=self.eps)
+
+
+def replace_batch_norms(network: nn.Module, normalization: str) -> None:
+    """Put in place of each `BatchNorm2d` what `normalization` says; see `SmallResNetConfig`."""
+    if normalization == "batch":
+        return
+    if normalization not in ("test_batch", "group"):
+        raise ValueError(f"normalization must be 'batch', 'test_batch' or 'group', not {normalization!r}.")
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                channels = child.num_features
+                groups = nn.GroupNorm(math.gcd(32, channels), channels)
+                setattr(module, name, groups if normalization == "group" else BatchStatisticsNorm(channels))
 
 
 def mean_loss(logits: Tensor, labels: Tensor, problem_type: str | None = None) -> Tensor:

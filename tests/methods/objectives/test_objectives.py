@@ -42,11 +42,20 @@ def make_objective(name: str, outputs: Outputs, **options: Any) -> Objective:
     objective = OBJECTIVES[name](**options)
     present = torch.bincount(outputs.environments, minlength=outputs.num_environments) > 0
     torch.manual_seed(0)
+    objective.group_shares = shares_of(outputs)
     objective.build(4, 2, present)
     for parameter in objective.parameters():
         parameter.data = torch.arange(parameter.numel()).double().sin().view_as(parameter)
     objective.start(STEPS)
     return objective
+
+
+def shares_of(outputs: Outputs) -> Tensor:
+    """Unequal shares of classes in the environments that are there, [E, C]."""
+    counts = torch.arange(1, 1 + 2 * outputs.num_environments, dtype=torch.float64).view(-1, 2)
+    present = torch.bincount(outputs.environments, minlength=outputs.num_environments) > 0
+    counts = counts * present[:, None]
+    return counts / counts.sum()
 
 
 def make_outputs() -> Outputs:
@@ -341,7 +350,7 @@ def test_given_losses_are_as_good_as_a_loss(name: str) -> None:
     """And need no labels, but where the method compares classes."""
     outputs, loss = make_outputs(), CrossEntropy(0.2)
     logits = outputs.logits.clone().requires_grad_()
-    needs_labels = OBJECTIVES[name].needs_classes
+    needs_labels = OBJECTIVES[name].needs_classes or name == "reweighting"
     given = replace(
         outputs,
         logits=logits,
