@@ -135,7 +135,7 @@ def _headline(data: DataSet) -> str:
             f"trained there: a gap of {points(gap.mean).lstrip('+')} points."
         )
     else:
-        begun = f"there is no gap to close ({points(gap.mean)} points)."
+        begun = f"no gap to close is shown ({points(gap.mean)} points)."
     counted = board.counted()
     compared = sum(map(len, counted.values()))
     if not compared:

@@ -95,7 +95,9 @@ def make_bench(
     arms = {name: canonical(changes) for name, changes in configuration.section.arms.items()}
     plan = Plan(settings, environments, held_out, [*protocols, Oracle()], arms)
     own = OwnPlan(settings, environments, held_out, [OwnEnvironment()], arms)
-    asked = list(dict.fromkeys([BASELINE, *(methods if methods is not None else [*METHODS, *COMBINATIONS, *arms])]))
+    asked = list(
+        dict.fromkeys([BASELINE, *(methods if methods is not None else [*METHODS, *COMBINATIONS, *arms])])
+    )
     named = methods is not None
     left_out = {name: reason for name in asked if (reason := why_not(plan, name, one_by_one=named))}
     if BASELINE in left_out:
