@@ -29,21 +29,21 @@ class Expected:
 def rehearse(bench: Bench, workers: int) -> Expected:
     """Time a few steps of every method at its defaults; of heads that are trained together, of all of them at
     once. Raises `ValueError` where ERM itself would fail."""
-    groups = {method: _one_trial(bench.plan, method) for method in bench.methods}
-    groups["", BASELINE] = _one_trial(bench.own, BASELINE)  # type: ignore[index]
+    groups = [(method, _one_trial(bench.plan, method)) for method in bench.methods]
+    groups.append((BASELINE, _one_trial(bench.own, BASELINE)))
     together = {
-        run.arm: run for runs in groups.values() for job in jobs_of(runs) if job.together for run in job.runs
+        run.arm: run for _, runs in groups for job in jobs_of(runs) if job.together for run in job.runs
     }
     once, seconds = _heads(list(together.values()), bench.trials)
     failing: dict[str, str] = {}
-    for method, runs in groups.items():
+    for method, runs in groups:
         alone = [run for run in runs if run.arm not in together]
         if not alone:
             continue
         found = expected_seconds(alone[:1], {})[kind(alone[0])]
         if not isinstance(found, str):
             seconds += [found] * len(alone) * bench.trials
-        elif not isinstance(method, str) or method == BASELINE:
+        elif method == BASELINE:
             raise ValueError(f"{bench.name}: {alone[0].arm}: {found}")
         else:
             failing[method] = found

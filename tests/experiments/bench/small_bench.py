@@ -33,6 +33,7 @@ def write_recipe(folder: Path, **more: object) -> Path:
         "model": "linear",
         "per_device_train_batch_size": 24,
         "max_steps": 5,
+        "cache_features": True,
         "eval_strategy": "no",
         "save_strategy": "no",
         "use_cpu": True,
