@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
+from transformers.utils import logging
 
 from ..errors import unknown_name
 from ..experiments.bench.built_data import with_data
@@ -190,13 +192,26 @@ def _refuse_nowhere(methods: Sequence[str] | None, benches: Sequence[Bench]) -> 
             raise ValueError(f"--methods {method}: {bench.left_out.get(method, 'not on these data')}")
 
 
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Within, libraries tell errors alone."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
 def _rehearsed(benches: Sequence[Bench], arguments: argparse.Namespace, console: Console) -> list[Bench]:
     """Say what there is to do and how long it will take, before anything is trained; the benches without the
     methods that would fail."""
     workers = 1 if arguments.executor == "in_process" else arguments.workers or cores()
     total, seconds = 0, 0.0
     going: list[Bench] = []
-    for found in (rehearse(bench, workers) for bench in benches):
+    for rehearsed in benches:
+        with without_warnings():  # they are told where a run says them
+            found = rehearse(rehearsed, workers)
         bench, each = found.bench, found.bench.trainings()
         total, seconds, going = total + each, seconds + found.seconds, [*going, bench]
         folds = ", leave-one-out" if len(bench.plan.protocols) > 2 else ""

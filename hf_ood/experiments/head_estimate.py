@@ -21,7 +21,7 @@ from .keyed_run import Run
 from .time_estimate import makespan
 
 SHORT, LONGER = 5, 25  # steps
-SAMPLE = 1000  # rows of each split: features of all would take as long as they take
+SAMPLE = 300  # rows of each split, or two batches: features of all would take as long as they take
 EPOCHS = 1, 2  # where epochs say how long a training is
 APART = ("train_environments", "test_environments")  # what jobs of one kind differ in, beside the seed
 
@@ -73,15 +73,16 @@ def time_job(job: Job) -> Timed:
 
 def _seconds(job: Job, length: dict[str, float], place: str) -> tuple[float, float]:
     """Seconds of a training of this length on a part of the rows, and which share of all rows that is."""
+    sample = max(SAMPLE, 2 * job.first.settings.get("per_device_train_batch_size", SAMPLE))
     cut = tuple(replace(run, settings={**run.settings, **length}) for run in job.runs)
     start = time.perf_counter()
     with open(os.devnull, "w") as silence, redirect_stdout(silence), redirect_stderr(silence):
-        results = results_of(Job(cut, together=True), Path(place), SAMPLE)
+        results = results_of(Job(cut, together=True), Path(place), sample)
     seconds = time.perf_counter() - start
     found = next((each for each in results if isinstance(each, dict)), None)
     if found is None:
         raise results[0] if isinstance(results[0], ValueError) else ValueError("no head was trained")
-    used = sum(entry["count"] for entry in found["environments"].values()) + SAMPLE
+    used = sum(entry["count"] for entry in found["environments"].values()) + sample
     return seconds, min(used / found["rows"], 1.0)
 
 
