@@ -1,6 +1,6 @@
 from .data import ColoredMNIST, EnvironmentDataset, EnvironmentSampler, RandomColor, load_colored_mnist
 from .discovery import EIIL, KMeansEnvironments, RandomEnvironments, write_environments
-from .methods.averaging import EMA, SWA, SWAD
+from .methods.averaging import BMA, EMA, SWA, SWAD
 from .methods.losses import (
     LDAM,
     BinaryCrossEntropy,
@@ -23,7 +23,9 @@ from .methods.objectives import (
     IBIRM,
     IRM,
     MMD,
+    RDM,
     SD,
+    CausIRL,
     CVaR,
     Fishr,
     GroupDRO,
@@ -65,6 +67,7 @@ from .trainer.heads import Head, HeadSpec, fit_heads
 __version__: str
 
 __all__ = [
+    "BMA",
     "CDANN",
     "CORAL",
     "DANN",
@@ -80,6 +83,7 @@ __all__ = [
     "LISA",
     "MLDG",
     "MMD",
+    "RDM",
     "RSC",
     "SAM",
     "SD",
@@ -88,6 +92,7 @@ __all__ = [
     "ANDMask",
     "BinaryCrossEntropy",
     "CVaR",
+    "CausIRL",
     "ColoredMNIST",
     "CrossEntropy",
     "DataSpec",

@@ -16,6 +16,7 @@ from ..data.folders import LABEL
 from ..data.measured_rows import input_columns, read_rows
 from ..data.reading import column_of
 from ..evaluation.forecast.over_environments import CONFIDENCE, INTERVALS
+from ..evaluation.forecast.weighting import RULES
 from ..evaluation.prediction import load_classifier
 from ..evaluation.results import versions
 from ..experiments.executors import EXECUTORS
@@ -58,9 +59,9 @@ def make_parser() -> ArgumentParser:
         "  %(prog)s --run runs/mine --unlabelled new.csv\n"
         "  %(prog)s --run runs/mine                      the trials alone, for hf-ood dossier\n\n"
         "The run is made again without each of its training environments in turn, so that estimators of\n"
-        "accuracy are tried where the truth is known. The one that was off least is used, and how far it\n"
-        "was off gives the interval: one over environments. A column of labels that is filled in some rows\n"
-        "corrects it.",
+        "accuracy are tried where the truth is known. They are weighed by how far they were off there, and\n"
+        "how far their average was off gives the interval: one over environments. A column of labels\n"
+        "that is filled in some rows corrects it.",
         formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
@@ -75,6 +76,13 @@ def make_parser() -> ArgumentParser:
         type=positive,
         default=1,
         help="Seeds of every re-run, the run's own first; from two on their agreement is an estimator.",
+    )
+    parser.add_argument(
+        "--rule",
+        choices=list(RULES),
+        default="average",
+        help="Of several estimators: average, weighed by their errors in the trials, or best, the one that "
+        "was off least.",
     )
     parser.add_argument(
         "--interval",
@@ -120,7 +128,7 @@ def run(arguments: Namespace, command: str, console: Console) -> dict[str, Any]:
     ]
     own = [plan.folder, *(one.folder(arguments.runs_dir) for one in again)]
     report = {
-        **forecast_run(own, trials, site, arguments.interval, arguments.confidence),
+        **forecast_run(own, trials, site, arguments.rule, arguments.interval, arguments.confidence),
         "versions": versions(),
         "command": without_local_paths(command),
     }

@@ -62,7 +62,7 @@ def needs(method: type[Any]) -> str:
         found.append("features")
     if getattr(method, "additive", True) is False:
         found.append("whole batches")
-    if getattr(method, "selection", ""):
+    if getattr(method, "needs_validation", False):
         found.append("validation while training")
     return ", ".join(found) or "-"
 
@@ -75,7 +75,13 @@ def labels_of(loss: type[SampleLoss]) -> str:
 
 
 def source(method: type[Any]) -> str:
-    """The paper that its docstring names first: authors and year."""
+    """Its paper, authors and year: of its citation, else the first that its docstring names."""
+    entry = getattr(method, "citation", "")
+    authors, year = re.search(r"author = {(.*)},", entry), re.search(r"year = {(\d+)}", entry)
+    if authors and year:
+        first, *others = [author.partition(",")[0] for author in authors[1].split(" and ")]
+        names = f"{first} and {others[0]}" if len(others) == 1 else f"{first} et al." if others else first
+        return f"{names} {year[1]}"
     text = " ".join((inspect.getdoc(method) or "").split())
     found = re.search(r"([A-Z][\w-]+(?: and [A-Z][\w-]+| et al\.)?),? (?:\()?((?:19|20)\d\d)", text)
     return f"{found[1]} {found[2]}" if found else "-"

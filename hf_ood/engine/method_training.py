@@ -15,6 +15,7 @@ from ..methods.objectives import Objective
 from ..methods.updates import Update
 from .exact_step import ExactStep, Forward
 from .own_parameters import average_gradients, rest
+from .pull_to_start import PullToStart
 from .reduction import Reduction
 from .state import Stateful
 from .training_record import TrainingRecord
@@ -29,7 +30,8 @@ class MethodTraining:
 
     The loop that owns it says what a step is made of (`receive`). For each micro-batch it calls `begin_step`,
     then `share` and backward or, with an update, `update_step` alone, and `after_backward`.
-    `forward`, `first_pass_graph`: see `ExactStep`. `prepare` places a micro-batch where the network is.
+    `forward`, `first_pass_graph`: see `ExactStep`; `l2_sp`: see `PullToStart`. `prepare` places a micro-batch
+    where the network is.
     """
 
     def __init__(
@@ -46,10 +48,12 @@ class MethodTraining:
         device: torch.device,
         prepare: Callable[[dict[str, Any]], dict[str, Any]],
         first_pass_graph: bool = False,
+        l2_sp: float = 0.0,
     ):
         self.objective, self.feature_transform, self.update = objective, feature_transform, update
         self.device, self.prepare = device, prepare
         self.record = TrainingRecord(environment_names, device, reduction)
+        self.pull = PullToStart(model, l2_sp) if l2_sp else None
         self.average = None if averaging is None else WeightAverage(averaging, model)
         number = len(environment_names)
         self.exact = ExactStep(objective, forward, number, reduction, self.record.add_batch, first_pass_graph)
@@ -60,7 +64,9 @@ class MethodTraining:
     def stateful(self) -> dict[str, Stateful]:
         """What lives between steps, by the name of its file in a checkpoint."""
         parts: dict[str, Stateful] = {"objective": self.objective, "training_record": self.record}
-        return parts if self.average is None else {**parts, "averaging": self.average}
+        if self.average is not None:
+            parts["averaging"] = self.average
+        return parts if self.pull is None else {**parts, "start": self.pull}
 
     def averaged_weights(self) -> AbstractContextManager[None]:
         """Within, the network has averaged weights, if there are any."""
@@ -110,11 +116,13 @@ class MethodTraining:
 
     def after_backward(self, model: nn.Module, loss: Tensor, is_last: bool) -> None:
         """After each micro-batch; at the last of a step, gradients of the objective's own are averaged over
-        processes, and who rests in this step has none."""
+        processes, who rests in this step has none, and the others get the pull of `l2_sp`."""
         self.record.add_loss(loss)
         if is_last and self.objective.parameters():
             average_gradients(self.objective, self.exact.reduction)
             rest(self.objective, model, self._step)
+        if is_last and self.pull is not None:
+            self.pull.add_to_gradients()
 
     @property
     def outputs(self) -> Mapping[str, Any] | Any:

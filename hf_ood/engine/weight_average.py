@@ -22,6 +22,8 @@ class WeightAverage:
     def __init__(self, averaging: Averaging, model: nn.Module):
         self.averaging, self.model = averaging, model
         averaging.reset()
+        with torch.no_grad():
+            averaging.begin(averaged_tensors(model))
 
     @property
     def kind(self) -> str:

@@ -24,6 +24,7 @@ RECORDED = (
     "method", "dataset", "dataset_config", "model", "config_name", "from_scratch",
     "text_column", "image_column", "task", "label_column", "environment_column", "test_environments",
     "trainable", "cache_features", "interpolate_with_start", "learning_rate", "optim", "lr_scheduler_type",
+    "l2_sp", "layer_decay",
     "per_device_train_batch_size", "gradient_accumulation_steps", "also_test", *ONLY_TRAINING,
     "audio_column", "max_seconds", "feature_columns", "impute",
     "in_memory", "use_cpu", "report_to", "run_name", "logging_steps", "logging_strategy",

@@ -44,11 +44,11 @@ def add_adapters(model: PreTrainedModel, lora: LoRA, spec: RunSpec) -> Any:
     that do not go with adapters, and where a name fits no layer."""
     for given, flag in (
         (spec.network.cache_features, "--cache_features keeps the features that adapters would change"),
-        (spec.network.trainable, "--trainable freezes weights by name, and so do adapters"),
         (
-            spec.method.interpolate_with_start,
-            "--interpolate_with_start draws weights to their start, not adapters",
+            spec.training.l2_sp,
+            "--l2_sp pulls to a start, and adapters start at 0, where --weight_decay pulls",
         ),
+        (spec.network.trainable, "--trainable freezes weights by name, and so do adapters"),
     ):
         if given:
             raise ValueError(f"{flag}: leave it out, or the lora flags.")

@@ -41,7 +41,8 @@ def interpolate_and_choose(
 ) -> list[dict[str, Any]]:
     """Leave `model` at the share of its way from `start` with the highest mean validation accuracy (macro F1,
     where samples have several labels), or the lowest mean squared error of a regression; the first of equals.
-    Returns what was measured at every share (accuracies in 0..1), and which was `chosen`.
+    Returns what was measured at every share (accuracies in 0..1), and which was `chosen`. Adapters that are
+    merged count as the weights that they are part of: at a share, they count so much.
 
     `report` measures the model as it is on a split.
     """

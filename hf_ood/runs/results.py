@@ -24,7 +24,7 @@ from ..methods.losses.by_name import NAME, build_loss
 from ..methods.registry import Method
 from ..reporting.curves import CURVES_FILE, draw_curves
 from ..reporting.reconstructions import RECONSTRUCTIONS_FILE, Reconstructs, draw_reconstructions
-from ..trainer import OODTrainer
+from ..trainer import EnvironmentOptions, OODTrainer
 from ..trainer.saved_size import size_of_state
 from .adapters import recorded_lora
 from .data import describe_data, load_splits
@@ -94,6 +94,11 @@ def collect_results(
                 "lr_scheduler": str(getattr(training.lr_scheduler_type, "value", training.lr_scheduler_type)),
                 "training_images": len(datasets["train"]),
                 **({"trainable": " ".join(spec.network.trainable)} if spec.network.trainable else {}),
+                **{
+                    name: value
+                    for name, value in (("l2_sp", training.l2_sp), ("layer_decay", training.layer_decay))
+                    if value != getattr(EnvironmentOptions, name)
+                },
                 **({"cache_features": True} if spec.network.cache_features else {}),
                 **(
                     {"interpolate_with_start": spec.method.interpolate_with_start}

@@ -227,6 +227,23 @@ def check_own_networks(objective: Objective, update: Update | None, sharded: boo
         )
 
 
+def check_near_the_start(options: EnvironmentOptions, precision: str, sharded: bool, given: bool) -> None:
+    """Refuse `l2_sp` where weights are divided or gradients scaled, and `layer_decay` with an optimizer that
+    was `given`."""
+    if options.l2_sp and sharded:
+        raise ValueError(
+            "l2_sp keeps whole starting weights, but FSDP and DeepSpeed divide them over processes: leave "
+            "one of the two out."
+        )
+    if options.l2_sp and precision == "fp16":
+        raise ValueError("l2_sp adds to gradients, which fp16 scales: use bf16, or leave l2_sp out.")
+    if options.layer_decay < 1 and given:
+        raise ValueError(
+            "layer_decay divides the groups of an optimizer that the trainer makes, and optimizers=... "
+            "brings one: give its groups their rates, or leave layer_decay out."
+        )
+
+
 def check_averaging(averaging: Averaging, validates: bool, sharded: bool) -> None:
     if sharded:
         raise ValueError(

@@ -42,6 +42,18 @@ class EnvironmentOptions:
         "environment; running ones follow that mixture and serve every environment in evaluation.",
     )
 
+    l2_sp: float = option(
+        0.0,
+        "Pull the weights below the last linear layer towards those that the training starts from: half of "
+        "it times their squared distance is part of the loss (L2-SP, Li et al. 2018, arXiv:1802.01483).",
+        flag=Flag(topic="training"),
+    )
+    layer_decay: float = option(
+        1.0,
+        "Each layer, from the last to the first, learns with this times the rate of the layer after it "
+        "(ELECTRA's base model: 0.8); 1: all with the same.",
+        flag=Flag(topic="training"),
+    )
     save_on_signal: bool = option(
         True,
         "On SIGTERM (a preempted job), SIGINT (Ctrl-C) or SIGHUP, save a checkpoint after the step that is "
@@ -62,6 +74,10 @@ class EnvironmentOptions:
                 "environment_proportions must be 'equal', 'groups', 'classes' or 'natural', not "
                 f"{self.environment_proportions!r}."
             )
+        if not 0 <= self.l2_sp < float("inf"):
+            raise ValueError(f"l2_sp must be at least 0, not {self.l2_sp}.")
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"layer_decay must lie above 0 and at most at 1, not at {self.layer_decay}.")
         beside = getattr(super(), "__post_init__", None)
         if beside is not None:
             beside()

@@ -24,6 +24,7 @@ from ..engine import (
     freeze_unused,
     is_sharded,
 )
+from ..engine.layer_decay import decay_by_layer
 from ..engine.own_parameters import add_to_optimizer, build_networks
 from ..json_files import defined
 from ..methods.averaging import Averaging
@@ -167,6 +168,8 @@ class EnvironmentTrainer(Checkpointing, EnvironmentEvaluation):
         if self.averaging is not None:
             validates = self._validation_prefix() != "" and self.args.eval_strategy != "no"
             checks.check_averaging(self.averaging, validates, sharded)
+        given = self.optimizer is not None
+        checks.check_near_the_start(self.options, self.accelerator.mixed_precision, sharded, given)
         checks.check_division(self.model, self.is_fsdp_enabled or self.is_deepspeed_enabled)
         if self.train_dataset is not None:
             self._check_training_set()
@@ -307,6 +310,7 @@ class EnvironmentTrainer(Checkpointing, EnvironmentEvaluation):
             device=self.args.device,
             prepare=self._prepare_inputs,
             first_pass_graph=self.per_sample is not None,
+            l2_sp=self.options.l2_sp,
         )
         self.after_steps.average = self.training.average
 
@@ -359,7 +363,10 @@ class EnvironmentTrainer(Checkpointing, EnvironmentEvaluation):
         return self.is_fsdp_enabled or self.is_deepspeed_enabled or is_sharded(self.model)
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
+        given = self.optimizer is not None
         optimizer = super().create_optimizer(*args, **kwargs)
+        if self.options.layer_decay < 1 and not given:
+            decay_by_layer(optimizer, args[0] if args else self.model, self.options.layer_decay)
         add_to_optimizer(self.method.objective, optimizer, self.lr_scheduler, self.args.learning_rate)
         return optimizer
 

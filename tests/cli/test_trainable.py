@@ -138,6 +138,20 @@ def test_probing_as_a_stage_resumes(tmp_path: Path) -> None:
     assert all(torch.equal(resumed[name], weights[name]) for name in weights)
 
 
+def test_adapters_count_by_the_share_of_the_way_from_the_start(tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    flags = f"{IMAGES} --lora.rank 2 --learning_rate 0.05 --max_steps 3 --eval_strategy no --save_strategy no"
+    for share in ("0", "0.25", "1"):
+        results = train(f"{flags} --interpolate_with_start {share}", tmp_path / share)
+        assert f"then {share} of the way" in results["selection"]
+    start, part, end = (load_file(tmp_path / share / "model.safetensors") for share in ("0", "0.25", "1"))
+    own = load_file(Path(flags.split()[1]) / "model.safetensors")
+    for name, value in part.items():
+        torch.testing.assert_close(value, 0.75 * start[name] + 0.25 * end[name])
+    query = next(name for name in own if name.endswith("query.weight") or name.endswith("q_proj.weight"))
+    assert torch.equal(start[query], own[query]) and not torch.equal(end[query], own[query])
+
+
 @pytest.mark.parametrize("data", [TEXTS, IMAGES], ids=["bert", "vit"])
 def test_adapters_are_merged_into_an_ordinary_checkpoint(data: str, tmp_path: Path) -> None:
     pytest.importorskip("peft")

@@ -25,7 +25,7 @@ IMAGES = torch.rand(21, 3, 28, 28, generator=torch.Generator().manual_seed(0))
 
 def resnet() -> SmallResNetForImageClassification:
     torch.manual_seed(0)
-    config = SmallResNetConfig(embedding_size=8, hidden_sizes=[8, 8, 16, 16], num_labels=3)
+    config = SmallResNetConfig(embedding_size=8, hidden_sizes=[8, 8, 16, 16], id2label=dict(enumerate("abc")))
     return SmallResNetForImageClassification(config).eval()
 
 

@@ -42,7 +42,7 @@ RUNS: dict[str, dict[str, Any]] = {
                                  "logging_strategy": "epoch"},
     "micro-batches": {"max_steps": 7, "gradient_accumulation_steps": 2, "per_device_train_batch_size": 12},
 }  # fmt: skip
-AVERAGES = {"ema": {}, "swa": {"start_step": 2}, "swad": {}, "group_dro+ema": {}}
+AVERAGES = {"ema": {}, "swa": {"start_step": 2}, "swad": {}, "bma": {}, "group_dro+ema": {}}
 
 
 def make(folder: Path, method: str = "erm", callbacks: Any = (), **changes: Any) -> OODTrainer:

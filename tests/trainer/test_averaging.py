@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import TrainerCallback, set_seed
 
-from hf_ood import EMA, SWA, SWAD, LeNetConfig, LeNetForImageClassification, OODTrainer
+from hf_ood import BMA, EMA, SWA, SWAD, LeNetConfig, LeNetForImageClassification, OODTrainer
 from hf_ood.engine import state_file
 from hf_ood.methods.averaging import Averaging
 from hf_ood.trainer.checkpoints import find_damage
@@ -76,7 +76,7 @@ def ema(weights: list[Weights], decay: float) -> Weights:
 def test_the_end_is_the_average_of_the_optimizer_steps(accumulation: int, tmp_path: Path) -> None:
     args = {"gradient_accumulation_steps": accumulation, "per_device_train_batch_size": 24 // accumulation}
     _, plain = train(tmp_path, None, **args)
-    for averaging in (EMA(0.5, warmup=False), SWA(start=0.5), SWAD(n_converge=1, n_tolerance=1)):
+    for averaging in (EMA(0.5, warmup=False), SWA(start=0.5), SWAD(n_converge=1, n_tolerance=1), BMA(1.0)):
         trainer, followed = train(tmp_path, averaging, **args)
         for ours, theirs in zip(followed.steps, plain.steps, strict=True):
             assert all(torch.equal(ours[name], value) for name, value in theirs.items())  # only looked at
@@ -85,6 +85,8 @@ def test_the_end_is_the_average_of_the_optimizer_steps(accumulation: int, tmp_pa
                 expected = ema(plain.steps, 0.5)
             case SWA():
                 expected = mean(plain.steps[4:])
+            case BMA():
+                expected = mean([state(make_model()), *plain.steps])
             case _:  # converged at once; the loss never rises beyond the tolerance
                 assert max(plain.losses) < 1.3 * plain.losses[0]
                 expected = mean(plain.steps)

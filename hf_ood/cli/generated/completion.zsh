@@ -14,6 +14,7 @@ _shtab_hf_ood_commands() {
     compare:'finished runs side by side: intervals, verdicts, cost, a plot'
     completion:'print the completion of a shell'
     datasets:'built-in data sets: list them, write one as a folder, publish it'
+    dossier:'the evidence on a run in one document, for whoever must sign'
     evaluate:'evaluate a classifier in every environment of a dataset'
     explain:'where a finished run looks: Grad-CAM by environment'
     forecast:'how well a finished run will work where nobody has labels'
@@ -113,6 +114,18 @@ _shtab_hf_ood_datasets_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_hf_ood_datasets_defaults_added=0
 
+_shtab_hf_ood_dossier_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--run[The output folder of a finished run.]:run:"
+  "--forecast[Folders that hf-ood forecast wrote for the run. Default\: forecasts\/\<run\>\*, those of this run.]:forecast:"
+  "--use[What the model is for, in a sentence.]:use:"
+  "--output_dir[Folder of the page. Default\: dossiers\/\<run\>.]:output_dir:"
+  "--debug[Show the traceback of an error\; so does HF_OOD_DEBUG\=1 in the environment.]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_hf_ood_dossier_defaults_added=0
+
 _shtab_hf_ood_evaluate_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {--csv_separator,--csv-separator}"[What separates the columns of .csv files, such as \'\;\'. Default\: a comma (.tsv\: a tab).]:csv_separator:"
@@ -167,6 +180,7 @@ _shtab_hf_ood_forecast_options=(
   "--dataset_config[Of those rows\: the dataset\'s configuration.]:dataset_config:"
   "--split[Of those rows\: the split. Default\: the only one, or test.]:split:"
   "--seeds[Seeds of every re-run, the run\'s own first\; from two on their agreement is an estimator.]:seeds:"
+  "--rule[Of several estimators\: average, weighed by their errors in the trials, or best, the one that was off least.]:rule:(average best)"
   "--interval[Over environments\: t, or conformal, which assumes no distribution and needs 9 environments.]:interval:(t conformal)"
   "--confidence[Of the interval.]:confidence:"
   "--runs_dir[Where re-runs are kept.]:runs_dir:"
@@ -377,7 +391,7 @@ _shtab_hf_ood_train_options=(
   {--start_from,--start-from}"[Starting weights\: previous (those of the stage before\; a run\'s first stage starts from scratch), scratch, or a folder with a checkpoint.]:start_from:"
   "--trainable[Train the parameters whose names match one of these patterns (classifier.\*). Default\: all.]:trainable:"
   {--cache_features,--cache-features}"[Linear probing\: run the network once over the data (no dropout, running statistics) and train its last linear layer on the features it gave\; rsc, mixup and lisa then act on these. With --model mlp or linear of --feature_columns the vectors are the features. A sweep trains such heads together. Not with what changes the network\'s inputs or moves features.]:cache_features:"
-  "--method[One method, or several that act at different places joined by \+, as irm\+rsc\: erm, irm, vrex, group_dro, cvar, sample_cvar, reweighting, eqrm, ib_erm, ib_irm, sd, coral, mmd, fishr, dann, cdann, supcon, rsc, mixstyle, mixup, lisa, sam, fish, mldg, and_mask, sand_mask, iga, ema, swa, swad.]:method:"
+  "--method[One method, or several that act at different places joined by \+, as irm\+rsc\: erm, irm, vrex, group_dro, cvar, sample_cvar, reweighting, eqrm, ib_erm, ib_irm, sd, coral, causirl, mmd, rdm, fishr, dann, cdann, supcon, rsc, mixstyle, mixup, lisa, sam, fish, mldg, and_mask, sand_mask, iga, ema, swa, swad, bma.]:method:"
   {--infer_environments,--infer-environments}"[Replace the training environments by inferred ones\: none, eiil, kmeans, random. The reference model is the stage before\'s, or --start_from\'s.]:infer_environments:"
   {--upweight_errors,--upweight-errors}"[How often a training sample counts that the reference model (the stage before\'s, or --start_from\'s) gets wrong (JTT).]:upweight_errors:"
   {--interpolate_with_start,--interpolate-with-start}"[End between the starting weights (0) and the trained ones (1)\: at this share of the way (WiSE-FT\: 0.5). Of several shares each is measured, and the best mean validation accuracy chooses.]:interpolate_with_start:"
@@ -507,6 +521,8 @@ _shtab_hf_ood_train_options=(
   {--sample_with_replacement,--sample-with-replacement}"[Draw samples independently within an environment, instead of going through it.]:sample_with_replacement:"
   {--feature_layer,--feature-layer}"[The module whose output are the features that a feature transform acts on. Default\: the last that the whole prediction goes through and whose places all count.]:feature_layer:"
   {--freeze_batch_norm,--freeze-batch-norm}"[Train with batch normalisation\'s running statistics, unchanged\; its weights still learn. Otherwise statistics are of each micro-batch on each process, over all its environments, never of one environment\; running ones follow that mixture and serve every environment in evaluation.]:freeze_batch_norm:"
+  {--l2_sp,--l2-sp}"[Pull the weights below the last linear layer towards those that the training starts from\: half of it times their squared distance is part of the loss (L2-SP, Li et al. 2018, arXiv\:1802.01483).]:l2_sp:"
+  {--layer_decay,--layer-decay}"[Each layer, from the last to the first, learns with this times the rate of the layer after it (ELECTRA\'s base model\: 0.8)\; 1\: all with the same.]:layer_decay:"
   {--save_on_signal,--save-on-signal}"[On SIGTERM (a preempted job), SIGINT (Ctrl-C) or SIGHUP, save a checkpoint after the step that is under way and stop\; a second signal stops at once. Of several processes one that gets it is enough.]:save_on_signal:"
   {--no_save_on_signal,--no-save-on-signal}"[On SIGTERM (a preempted job), SIGINT (Ctrl-C) or SIGHUP, save a checkpoint after the step that is under way and stop\; a second signal stops at once. Of several processes one that gets it is enough.]"
   {--accept_missing_keys,--accept-missing-keys}"[Resume, or start from weights, that lack some of the network\'s\: those are newly initialised, and that is said. Otherwise it is an error.]:accept_missing_keys:"
@@ -633,13 +649,31 @@ _shtab_hf_ood_train_options=(
   "--coral.warmup_penalty_weight[Weight of the penalty during the warm-up (IRM\'s code, DomainBed\: 1).]:WARMUP_PENALTY_WEIGHT:"
   "--coral.divisor[Divide the whole loss by this after the warm-up (DomainBed\: 1, never)\; 0\: by the penalty\'s weight if that exceeds 1. Adam remembers the warm-up\'s gradients, so it matters.]:DIVISOR:"
   "--coral.reset_optimizer[Clear the optimizer\'s moments when the warm-up ends (IRM\'s code\: no\; DomainBed\: yes).]:RESET_OPTIMIZER:"
+  "--causirl.l2[Weight of the squared norm of all parameters (report 5.4\; IRM paper\: 0.0011).]:L2:"
+  "--causirl.penalty_weight[Weight of the distance between the mixtures (DomainBed\: 1).]:PENALTY_WEIGHT:"
+  "--causirl.warmup_steps[Optimizer steps before the penalty gets its weight\; below 1, a share of the training\'s.]:WARMUP_STEPS:"
+  "--causirl.warmup_penalty_weight[Weight of the penalty during the warm-up (IRM\'s code, DomainBed\: 1).]:WARMUP_PENALTY_WEIGHT:"
+  "--causirl.divisor[Divide the whole loss by this after the warm-up (DomainBed\: 1, never)\; 0\: by the penalty\'s weight if that exceeds 1. Adam remembers the warm-up\'s gradients, so it matters.]:DIVISOR:"
+  "--causirl.reset_optimizer[Clear the optimizer\'s moments when the warm-up ends (IRM\'s code\: no\; DomainBed\: yes).]:RESET_OPTIMIZER:"
   "--mmd.l2[Weight of the squared norm of all parameters (report 5.4\; IRM paper\: 0.0011).]:L2:"
   "--mmd.penalty_weight[Weight of the discrepancy (DomainBed\: 1).]:PENALTY_WEIGHT:"
   "--mmd.warmup_steps[Optimizer steps before the penalty gets its weight\; below 1, a share of the training\'s.]:WARMUP_STEPS:"
   "--mmd.warmup_penalty_weight[Weight of the penalty during the warm-up (IRM\'s code, DomainBed\: 1).]:WARMUP_PENALTY_WEIGHT:"
   "--mmd.divisor[Divide the whole loss by this after the warm-up (DomainBed\: 1, never)\; 0\: by the penalty\'s weight if that exceeds 1. Adam remembers the warm-up\'s gradients, so it matters.]:DIVISOR:"
   "--mmd.reset_optimizer[Clear the optimizer\'s moments when the warm-up ends (IRM\'s code\: no\; DomainBed\: yes).]:RESET_OPTIMIZER:"
-  "--mmd.gammas[Inverse squared widths of the kernels that are added up.]:GAMMAS:"
+  "--mmd.gammas[Of exact kernels\: the inverse squared widths that are added up (DomainBed\: these).]:GAMMAS:"
+  "--mmd.scaled_gammas[Of kernels by features\: the inverse squared widths that are added up, each divided by the number of features (ours).]:SCALED_GAMMAS:"
+  "--mmd.kernel[features (random Fourier features, in any layout of a step) \| exact (pairs of samples, as in DomainBed\; one process, no accumulation).]:KERNEL:"
+  "--mmd.blocks[Frequencies of the Fourier features, in multiples of the features (ours).]:BLOCKS:"
+  "--rdm.l2[Weight of the squared norm of all parameters (report 5.4\; IRM paper\: 0.0011).]:L2:"
+  "--rdm.penalty_weight[Weight of the discrepancy after the warm-up (authors\' code\: 5).]:PENALTY_WEIGHT:"
+  "--rdm.warmup_steps[Optimizer steps before the penalties get their weight\; below 1, a share of the training\'s (authors\' code\: 1,500 of 5,000).]:WARMUP_STEPS:"
+  "--rdm.warmup_penalty_weight[Weight of the penalty during the warm-up (authors\' code\: 0).]:WARMUP_PENALTY_WEIGHT:"
+  "--rdm.divisor[Divide the whole loss by this after the warm-up (DomainBed\: 1, never)\; 0\: by the penalty\'s weight if that exceeds 1. Adam remembers the warm-up\'s gradients, so it matters.]:DIVISOR:"
+  "--rdm.reset_optimizer[Clear the optimizer\'s moments when the warm-up ends (IRM\'s code\: no\; DomainBed\: yes).]:RESET_OPTIMIZER:"
+  "--rdm.variance_weight[Weight of the variances of losses after the warm-up (authors\' code\: 0.004, on some data 0).]:VARIANCE_WEIGHT:"
+  "--rdm.gammas[Inverse squared widths of the kernels of losses that are added up (authors\' code\: to 1,000).]:GAMMAS:"
+  "--rdm.match[features (whole distributions, by kernels) \| moments (mean and variance).]:MATCH:"
   "--fishr.l2[Weight of the squared norm of all parameters (report 5.4\; IRM paper\: 0.0011).]:L2:"
   "--fishr.penalty_weight[Weight of the penalty after the warm-up (DomainBed\: 1000).]:PENALTY_WEIGHT:"
   "--fishr.warmup_steps[Optimizer steps before the penalty gets its weight\; below 1, a share of the training\'s (DomainBed\: 1,500 of 5,000).]:WARMUP_STEPS:"
@@ -708,6 +742,7 @@ _shtab_hf_ood_train_options=(
   "--swad.n_converge[Evaluations of which the first must be lowest to begin (paper\: 3).]:N_CONVERGE:"
   "--swad.n_tolerance[Evaluations in a row above the tolerance that end it (paper\: 6).]:N_TOLERANCE:"
   "--swad.tolerance_ratio[Tolerated rise over the mean loss at the beginning (paper\: 0.3, on VLCS 0.2).]:TOLERANCE_RATIO:"
+  "--bma.beta[Both parameters of the distribution (paper\'s code\: 0.5)\: below 1 start and end count most, at 1 all steps the same.]:BETA:"
   "--eiil.steps[Adam steps on the assignment (paper\'s code\: 10000)\; 0\: the exact maximum.]:STEPS:"
   "--eiil.learning_rate[Adam\'s learning rate (paper\'s code\: 0.001).]:LEARNING_RATE:"
   "--kmeans.num_environments[Clusters of each class.]:NUM_ENVIRONMENTS:"
@@ -755,6 +790,7 @@ _shtab_hf_ood() {
         compare) _arguments -C -s $_shtab_hf_ood_compare_options ;;
         completion) _arguments -C -s $_shtab_hf_ood_completion_options ;;
         datasets) _arguments -C -s $_shtab_hf_ood_datasets_options ;;
+        dossier) _arguments -C -s $_shtab_hf_ood_dossier_options ;;
         evaluate) _arguments -C -s $_shtab_hf_ood_evaluate_options ;;
         explain) _arguments -C -s $_shtab_hf_ood_explain_options ;;
         forecast) _arguments -C -s $_shtab_hf_ood_forecast_options ;;

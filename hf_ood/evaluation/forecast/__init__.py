@@ -7,22 +7,24 @@ from .expected import expected_measures
 from .importance import importance_weighted_accuracy, importance_weighting, importance_weights
 from .in_domain import in_domain_accuracy, leave_one_out_mean
 from .nearest import Nearest, diversity, is_outside, nearest_environment
-from .over_environments import Forecast, best_estimator, conformal, errors_of_choice, student
+from .over_environments import Forecast, conformal, student
 from .prediction_powered import PredictionPowered, prediction_powered, with_labels
 from .threshold import average_thresholded_confidence
+from .weighting import average, best, errors_of_rule
 
 __all__ = [
     "Forecast",
     "Nearest",
     "PredictionPowered",
     "agreement_on_the_line",
+    "average",
     "average_thresholded_confidence",
-    "best_estimator",
+    "best",
     "calibrated_confidence",
     "conformal",
     "difference_of_confidences",
     "diversity",
-    "errors_of_choice",
+    "errors_of_rule",
     "expected_measures",
     "importance_weighted_accuracy",
     "importance_weighting",

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp, softmax
+from scipy.special import softmax
 
-LEAST, MOST = math.log(1 / 50), math.log(50)  # of log-temperatures
+from ..calibration import fit_temperature
 
 
 def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The number that logits [N, C] are divided by for the lowest cross-entropy on labels int [N], within
-    1/50..50. Source: Guo et al. 2017, arXiv:1706.04599, section 4.2."""
+    """The number that logits [N, C] are divided by for the lowest cross-entropy on labels int [N]
+    (`fit_temperature`); 1 where none is best, as where every sample is predicted right."""
     refuse_nothing(logits, labels)
-    numbers = np.asarray(logits, dtype=np.float64)
-    true = numbers[np.arange(len(labels)), labels]
-
-    def cross_entropy(log_temperature: float) -> float:
-        scale = math.exp(-log_temperature)
-        return float((logsumexp(scale * numbers, axis=1) - scale * true).mean())
-
-    found = minimize_scalar(cross_entropy, bounds=(LEAST, MOST), method="bounded", options={"xatol": 1e-9})
-    return math.exp(found.x)
+    try:
+        return fit_temperature(logits, labels)
+    except ValueError:
+        return 1.0
 
 
 def probabilities(logits: np.ndarray, divided_by: float = 1.0) -> np.ndarray:

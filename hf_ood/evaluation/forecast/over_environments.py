@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,27 +67,6 @@ def interval(value: float, error: float, freedom: float, n: int, confidence: flo
     half = float(stdtrit(freedom, (1 + confidence) / 2)) * error
     low, high = np.clip([value - half, value + half], 0, 1)
     return Forecast(float(np.clip(value, 0, 1)), float(low), float(high), error, freedom, n)
-
-
-def best_estimator(truths: Sequence[float], estimates: Mapping[str, Sequence[float]]) -> str:
-    """The estimator with the lowest mean absolute error in environments that were left out: `truths` [E],
-    `estimates`: name -> [E]. The first of several alike."""
-    errors = {name: float(np.abs(np.subtract(truths, values)).mean()) for name, values in estimates.items()}
-    return min(errors, key=lambda name: errors[name])
-
-
-def errors_of_choice(truths: Sequence[float], estimates: Mapping[str, Sequence[float]]) -> list[float]:
-    """Truth minus estimate in each environment [E], of the estimator that the others choose there: what
-    choosing is worth where it could not look."""
-    errors = []
-    for left_out in range(len(truths)):
-        others = [place for place in range(len(truths)) if place != left_out]
-        name = best_estimator(
-            [truths[place] for place in others],
-            {name: [values[place] for place in others] for name, values in estimates.items()},
-        )
-        errors.append(float(truths[left_out] - estimates[name][left_out]))
-    return errors
 
 
 def _enough(errors: Errors) -> np.ndarray:

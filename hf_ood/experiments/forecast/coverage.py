@@ -94,7 +94,6 @@ def study(name: str, splits: Splits) -> pd.DataFrame:
             "trials": len(trials),
             "truth": truth,
             **{f"estimate_{one}": tried.estimate for one, tried in found.tried.items()},
-            "chosen": found.chosen,
             "value": found.estimate,
         }
         if found.forecast is not None:

@@ -41,6 +41,7 @@ def forecast_run(
     folders: Sequence[Path],
     trials: Sequence[MeasuredTrial],
     site: Site | None,
+    rule: str = "average",
     interval: str = "t",
     confidence: float = over.CONFIDENCE,
 ) -> dict[str, Any]:
@@ -51,6 +52,7 @@ def forecast_run(
     """
     report: dict[str, Any] = {
         "run": origin_of(folders[0]),
+        "rule": rule,
         "interval": interval,
         "confidence": confidence,
         "trials": [trial.to_dict() for trial in trials],
@@ -64,7 +66,7 @@ def forecast_run(
         outputs_of_rows(model, site.processor, site.rows, site.columns, site.max_length) for model in models
     ]
     own = [trial.trial for trial in trials]
-    found = forecast_site(own, estimates(evidence(here, there)), interval, confidence)
+    found = forecast_site(own, estimates(evidence(here, there)), rule, interval, confidence)
     labelled = np.array([label is not None for label in site.labels])
     told = as_json(found)
     if labelled.any():

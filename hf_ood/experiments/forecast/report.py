@@ -19,10 +19,8 @@ TITLES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "worst_group": "worst 
 
 
 def as_json(found: Mapping[str, SiteForecast]) -> dict[str, Any]:
-    """Measure -> what is forecast, by whom, and how every estimator did in the trials."""
-    return {
-        measure: {**asdict(forecast), "estimate": forecast.estimate} for measure, forecast in found.items()
-    }
+    """Measure -> what is forecast, with which weights, and how every estimator did in the trials."""
+    return {name: asdict(forecast) for name, forecast in found.items()}
 
 
 def warnings_of(trials: int, site: Mapping[str, Any] | None) -> list[str]:
@@ -65,13 +63,12 @@ def print_forecast(report: Mapping[str, Any], console: Console) -> None:
     tried = Table(title=plain(f"{site['name']}: {site['rows']:,} rows"), title_justify="left")
     tried.add_column("measure")
     tried.add_column("estimator")
-    for column in ("forecast", "off in trials", "of them bias"):
+    for column in ("forecast", "off in trials", "of them bias", "weight"):
         tried.add_column(column, justify="right")
     for measure, found in report["forecast"].items():
         for name, one in found["tried"].items():
-            style = "bold" if name == found["chosen"] else ""
             cells = (f"{one['estimate']:.1%}", f"{100 * one['error']:.1f}", f"{100 * one['bias']:+.1f}")
-            tried.add_row(TITLES[measure], plain(name), *cells, style=style)
+            tried.add_row(TITLES[measure], plain(name), *cells, f"{found['weights'][name]:.2f}")
     console.print(tried)
     console.print(plain(f"nearest environment: {site['nearest']} (diversity shift {site['distance']:.2f})"))
     for measure, found in report["forecast"].items():
@@ -79,11 +76,11 @@ def print_forecast(report: Mapping[str, Any], console: Console) -> None:
 
 
 def told(found: Mapping[str, Any], report: Mapping[str, Any]) -> str:
-    """A measure in words: `81.2 %, 90 % interval 70.1 to 92.3 % (t over 6 environments, by doc)`."""
+    """A measure in words: `81.2 %, 90 % interval 70.1 to 92.3 % (t over 6 environments)`."""
     forecast = found["forecast"]
     if forecast is None:
-        return f"{100 * found['estimate']:.1f} %, by {found['chosen']}; too few environments for an interval"
-    over = f"{report['interval']} over {forecast['n']} environments, by {found['chosen']}"
+        return f"{100 * found['estimate']:.1f} %; too few environments for an interval"
+    over = f"{report['interval']} over {forecast['n']} environments"
     if not forecast["n"]:
         over = "too few environments: of the site's labels alone"
     return (

@@ -17,8 +17,9 @@ Weights = dict[str, Tensor]
 class Averaging(ABC):
     """Base class. A method is a dataclass: its fields are its hyper-parameters.
 
-    The trainer calls `update` after every optimizer step and `evaluated` after every evaluation of the
-    validation set. While training it evaluates and saves `average`, and it ends with `final`.
+    The trainer calls `begin` before the first step, `update` after every optimizer step and `evaluated` after
+    every evaluation of the validation set. While training it evaluates and saves `average`, and it ends with
+    `final`.
     """
 
     name: ClassVar[str]
@@ -38,6 +39,9 @@ class Averaging(ABC):
         """Forget all weights: a training begins."""
         self.average: Weights = {}  # what evaluations and checkpoints get; empty: the weights as they are
         self.count = 0  # of weights in it
+
+    def begin(self, weights: Mapping[str, Tensor]) -> None:
+        """Take in the weights before the first step of a training."""
 
     @abstractmethod
     def update(self, weights: Mapping[str, Tensor], step: int, max_steps: int) -> None:

@@ -1,6 +1,7 @@
 """What is minimised. A new objective is one file here, and its name in `OBJECTIVES`."""
 
 from .base import Objective, Outputs, Sums, risks
+from .causirl import CausIRL
 from .cdann import CDANN
 from .coral import CORAL
 from .cvar import CVaR
@@ -13,6 +14,7 @@ from .ib_erm import IBERM
 from .ib_irm import IBIRM
 from .irm import IRM
 from .mmd import MMD
+from .rdm import RDM
 from .reweighting import Reweighting
 from .sample_cvar import SampleCVaR
 from .sd import SD
@@ -22,7 +24,24 @@ from .vrex import VREx
 OBJECTIVES: dict[str, type[Objective]] = {
     cls.name: cls
     for cls in (
-        *(ERM, IRM, VREx, GroupDRO, CVaR, SampleCVaR, Reweighting, EQRM, IBERM, IBIRM, SD, CORAL, MMD, Fishr),
+        *(
+            ERM,
+            IRM,
+            VREx,
+            GroupDRO,
+            CVaR,
+            SampleCVaR,
+            Reweighting,
+            EQRM,
+            IBERM,
+            IBIRM,
+            SD,
+            CORAL,
+            CausIRL,
+            MMD,
+            RDM,
+            Fishr,
+        ),
         *(DANN, CDANN, SupCon),
     )
 }
@@ -38,8 +57,10 @@ __all__ = [
     "IRM",
     "MMD",
     "OBJECTIVES",
+    "RDM",
     "SD",
     "CVaR",
+    "CausIRL",
     "Fishr",
     "GroupDRO",
     "Objective",

@@ -97,6 +97,9 @@ class Cohort:
         self.best = Best(self.stack.weights, str(metric)) if chooses else None
         self.owning = [work for work in self.works if work.own_optimizer is not None]
         self.averaging = [work for work in self.works if work.method.averaging is not None]
+        for work in self.averaging:
+            assert work.method.averaging is not None
+            work.method.averaging.begin(self.stack.of(work.place))
         self.resetting = [work for work in self.works if _overrides(work, Objective.resets_optimizer)]
         self.penalised = [
             work

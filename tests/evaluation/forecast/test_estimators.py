@@ -55,6 +55,7 @@ def test_the_temperature_has_the_lowest_cross_entropy() -> None:
         return -np.log(probabilities(logits, divided_by)[np.arange(len(labels)), labels]).mean()
 
     assert loss(found) <= min(loss(found * factor) for factor in (0.9, 0.99, 1.01, 1.1))
+    assert temperature(logits, logits.argmax(1)) == 1  # no temperature is best where all are right
 
 
 def test_the_confidences_by_hand() -> None:

@@ -9,9 +9,10 @@ import pytest
 from scipy.stats import t
 
 from hf_ood.evaluation.forecast import (
-    best_estimator,
+    average,
+    best,
     conformal,
-    errors_of_choice,
+    errors_of_rule,
     is_outside,
     nearest_environment,
     prediction_powered,
@@ -62,9 +63,22 @@ def test_intervals_cover_a_new_site(count: int) -> None:
 def test_the_choice_is_the_lowest_error_and_is_judged_where_it_could_not_look() -> None:
     truths = [0.9, 0.8, 0.7, 0.2]
     estimates = {"steady": [0.85, 0.85, 0.65, 0.5], "lucky": [0.9, 0.8, 0.7, 0.9]}
-    assert best_estimator(truths, estimates) == "steady"  # 0.1125 against 0.175
+    assert best(truths, estimates) == {"steady": 1, "lucky": 0}  # 0.1125 against 0.175
     # Without the last environment "lucky" is chosen, which is 0.7 off there.
-    assert errors_of_choice(truths, estimates) == pytest.approx([0.05, -0.05, 0.05, -0.7])
+    assert errors_of_rule("best", truths, estimates) == pytest.approx([0.05, -0.05, 0.05, -0.7])
+    with pytest.raises(ValueError, match="two environments"):
+        errors_of_rule("best", truths[:1], {"steady": [0.85]})
+
+
+def test_the_average_weighs_by_squared_errors_and_is_judged_likewise() -> None:
+    truths = [0.9, 0.8, 0.7]
+    estimates = {"near": [0.88, 0.82, 0.68], "far": [0.8, 0.9, 0.8], "exact": truths}
+    weights = average(truths, estimates)
+    inverse = np.array([0.02**-2, 0.1**-2, 0.01**-2])  # no error is smaller than a point
+    assert [*weights.values()] == pytest.approx(inverse / inverse.sum())
+    errors = errors_of_rule("average", truths, estimates)
+    expected = [(weights["near"] * off + weights["far"] * far) for off, far in ((0.02, 0.1), (-0.02, -0.1))]
+    assert errors[:2] == pytest.approx(expected)
 
 
 def test_the_nearest_environment_and_one_that_is_outside() -> None:

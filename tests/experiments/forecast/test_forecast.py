@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,19 @@ import pandas as pd
 import pytest
 from hospitals import FLAGS, patients, write_patients
 
+from hf_ood.cli.dossier import main as dossier
 from hf_ood.cli.evaluate import main as evaluate
 from hf_ood.cli.forecast import main
 from hf_ood.cli.train import main as train
 from hf_ood.data import read_dataset
 from hf_ood.errors import UsageError
-from hf_ood.evaluation.forecast.over_environments import student
+from hf_ood.evaluation.forecast import average, errors_of_rule, student
+from hf_ood.evaluation.meta_analysis import meta_analysis
 from hf_ood.evaluation.results import load_results
 from hf_ood.evaluation.shift import CheckpointEncoder
 from hf_ood.experiments.forecast.outputs import load_run, outputs_of_rows
 from hf_ood.experiments.forecast.plan import find_finished, make_plan
+from hf_ood.reporting.dossier.numbers import at
 from hf_ood.runs.folder import recorded_settings
 
 pytestmark = pytest.mark.slow
@@ -73,14 +77,14 @@ def test_every_training_environment_is_left_out_once(place: Path, report: dict[s
 
 def test_the_interval_is_of_the_trials(report: dict[str, Any]) -> None:
     found = report["forecast"]["macro_f1"]
-    errors = [
-        trial["truths"]["macro_f1"] - trial["estimates"]["macro_f1"][found["chosen"]]
-        for trial in report["trials"]
-    ]
-    assert np.mean(np.abs(errors)) == pytest.approx(found["tried"][found["chosen"]]["error"])
-    if all(one["error"] > 1.3 * np.mean(np.abs(errors)) for name, one in found["tried"].items()
-           if name != found["chosen"]):  # fmt: skip
-        assert found["forecast"]["low"] == pytest.approx(student(found["estimate"], errors).low)
+    trials = report["trials"]
+    truths = [trial["truths"]["macro_f1"] for trial in trials]
+    estimated = {name: [trial["estimates"]["macro_f1"][name] for trial in trials]
+                 for name in ("in_domain", "confidence")}  # fmt: skip
+    estimated["leave_one_out"] = [(sum(truths) - truth) / 5 for truth in truths]
+    assert found["weights"] == pytest.approx(average(truths, estimated))
+    expected = student(found["estimate"], errors_of_rule("average", truths, estimated))
+    assert found["forecast"]["low"] == pytest.approx(expected.low)
     assert found["forecast"]["n"] == 6 and report["warnings"] == []
 
 
@@ -131,6 +135,20 @@ def test_features_and_logits_are_of_one_pass(place: Path) -> None:
     found = outputs_of_rows(load_run(place / "run"), encoder.processor, rows, encoder.processor.columns, None)
     assert found.features == pytest.approx(encoder.of_rows(rows))
     assert found.logits.shape == (400, 2) and np.ptp(found.logits) > 1
+
+
+def test_every_number_of_its_dossier_is_in_the_run(place: Path, report: dict[str, Any]) -> None:
+    flags = f"--run {place / 'run'} --forecast {place / 'forecast-new.csv'} --output_dir {place / 'dossier'}"
+    page = dossier(flags.split()).read_text()
+    files = {"forecast.json": report, "results.json": load_results(place / "run")}
+    numbers = re.findall(r'<data value="([^"]+)" title="([^"]+)">([^<]+)</data>', page)
+    sources = [(float(value), *source.partition("/")[::2]) for value, source, _ in numbers]
+    looked_up = [(at(files[file], path), value) for value, file, path in sources if file in files
+                 and ":" not in path and "minus" not in path]  # fmt: skip
+    assert len(looked_up) > 60 and all(found == value for found, value in looked_up)
+    trials = report["trials"]
+    summary = meta_analysis([one["measures"]["right"] for one in trials], [one["count"] for one in trials])
+    assert f"{100 * summary.prediction[0]:.1f}" in page and f"{100 * summary.mean:.1f} %" in page
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hf_ood.methods.averaging import EMA, SWA, SWAD, Averaging, interpolate
+from hf_ood.methods.averaging import BMA, EMA, SWA, SWAD, Averaging, interpolate
 from hf_ood.methods.averaging.base import averaged_tensors, put
 from hf_ood.methods.averaging.swad import loss_valley
 
@@ -26,7 +26,11 @@ def path(steps: int = STEPS) -> list[dict[str, Tensor]]:
     ]
 
 
+START = {"a": torch.full((3,), 7.0, dtype=torch.float64), "b": torch.zeros(2, 2, dtype=torch.float64)}
+
+
 def follow(averaging: Averaging, weights: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    averaging.begin(START)
     for step, current in enumerate(weights, 1):
         averaging.update(current, step, len(weights))
     return averaging.final
@@ -135,11 +139,35 @@ def test_swad_averages_every_weight_of_the_valley(
     assert swad.average == {}  # what is evaluated on the way are the weights as they are
 
 
+@pytest.mark.parametrize("beta", [0.5, 1.0, 2.0])
+def test_bma_weighs_start_and_steps_by_the_density_of_the_beta_distribution(beta: float) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    weights = [START, *path()]
+    counts = [float(stats.beta(beta, beta).pdf((t + 0.5) / (STEPS + 1))) for t in range(STEPS + 1)]
+    expected = {
+        name: sum(count * w[name] for count, w in zip(counts, weights, strict=True)) / sum(counts)
+        for name in START
+    }
+    found = follow(BMA(beta), path())
+    torch.testing.assert_close(found, expected)
+    kept = BMA(beta)
+    kept.begin(START)
+    for step, current in enumerate(path(), 1):
+        kept.update(current, step, STEPS)
+        resumed = BMA(beta)
+        resumed.begin(current)  # as where a checkpoint's weights are there already
+        resumed.load_state_dict(kept.state_dict())
+        kept = resumed
+    torch.testing.assert_close(kept.final, found, rtol=0, atol=0)
+    with pytest.raises(ValueError, match="call begin with them first"):
+        BMA().update(START, 1, 2)
+
+
 def test_swad_without_an_evaluation_yet_is_the_mean_of_all() -> None:
     torch.testing.assert_close(follow(SWAD(), path()), mean(path()))
 
 
-@pytest.mark.parametrize("make", [EMA, SWA, SWAD])
+@pytest.mark.parametrize("make", [EMA, SWA, SWAD, BMA])
 def test_a_new_training_starts_from_nothing(make: Callable[[], Averaging]) -> None:
     averaging = make()
     first = follow(averaging, path())
@@ -173,6 +201,7 @@ def test_statistics_are_averaged_and_what_is_frozen_is_not() -> None:
 def test_wrong_options_are_named() -> None:
     for wrong, message in (
         (lambda: EMA(decay=1.0), r"ema\.decay must lie"),
+        (lambda: BMA(beta=0.0), r"bma\.beta must lie above 0"),
         (lambda: SWA(start=1.0), r"swa\.start must lie"),
         (lambda: SWA(every=0), r"swa\.every must be at least 1"),
         (lambda: SWAD(n_converge=0), r"swad\.n_converge must be at least 1"),
