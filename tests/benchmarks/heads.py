@@ -61,7 +61,8 @@ class Heads:
 
     def network(self) -> LinearForImageClassification:
         torch.manual_seed(0)
-        return LinearForImageClassification(LinearConfig(num_features=self.features, num_labels=CLASSES))
+        options: dict[str, int] = {"num_features": self.features, "num_labels": CLASSES}
+        return LinearForImageClassification(LinearConfig(**options))
 
 
 def arguments(steps: int) -> OODConfig:
