@@ -143,7 +143,7 @@ def test_one_wrong_head_fails_alone(table: Path, tmp_path: Path) -> None:
     ("method", "changes", "reason"),
     [
         ("sam", {}, "sam makes the steps"),
-        ("mmd", {}, "mmd is no function of sums"),
+        ("supcon", {}, "supcon is no function of sums"),
         ("erm", {"cache_features": False}, "no cache_features"),
         ("erm", {"gradient_accumulation_steps": 2}, "gradient_accumulation_steps"),
         ("erm", {"infer_environments": "random"}, "inferred"),
