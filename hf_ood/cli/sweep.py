@@ -14,8 +14,10 @@ from rich.markup import escape
 from ..errors import unknown_name
 from ..evaluation.selection import PROTOCOLS, GivenEnvironment, Protocol
 from ..experiments.executors import EXECUTORS
+from ..experiments.head_estimate import estimate_together
+from ..experiments.jobs import jobs_of, told
 from ..experiments.keyed_run import Run, finished
-from ..experiments.progress import follow
+from ..experiments.progress import duration, follow
 from ..experiments.sweep.held_out import environments_of
 from ..experiments.sweep.plan import Plan
 from ..experiments.sweep.report import report
@@ -117,6 +119,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     workers = 1 if arguments.executor == "in_process" else arguments.workers or cores()
 
     def carry_out(runs: Sequence[Run]) -> list[str]:
+        jobs = jobs_of(runs)
+        if any(job.together for job in jobs):
+            say(console, told(jobs))
         events = EXECUTORS[arguments.executor](
             runs, arguments.runs_dir, arguments.workers, arguments.address or "auto"
         )
@@ -206,5 +211,13 @@ def _preview(plan: Plan, arguments: argparse.Namespace, console: Console) -> int
     }
     console.print(f"{len(runs)} runs at most, timed at the default hyper-parameters:")
     workers = 1 if arguments.executor == "in_process" else arguments.workers or cores()
-    print_estimate(list(runs.values()), workers, console)
+    jobs = jobs_of(list(runs.values()))
+    heads = [run for job in jobs if job.together for run in job.runs]
+    if heads:
+        seconds = duration(estimate_together(heads, workers))
+        on = f"{workers} worker{'s' if workers > 1 else ''}"
+        say(console, f"  {told(jobs)}: about {seconds} on {on}, those that go together")
+    others = [job.first for job in jobs if not job.together]
+    if others:
+        print_estimate(others, workers, console)
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +66,15 @@ def jobs_of(runs: Sequence[Run]) -> list[Job]:
         ),
         *alone,
     ]
+
+
+def told(jobs: Sequence[Job]) -> str:
+    """How many runs go together, in how many jobs, and why the others do not, in words."""
+    heads = [len(job.runs) for job in jobs if job.together]
+    reasons = Counter(why_alone(job.first) for job in jobs if not job.together)
+    alone = "; ".join(f"{number} one by one ({reason})" for reason, number in reasons.items())
+    together = f"{sum(heads)} heads in {len(heads)} job{'s' if len(heads) > 1 else ''}"
+    return f"{together}; {alone}" if alone else together
 
 
 def why_alone(run: Run) -> str | None:

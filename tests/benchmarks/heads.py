@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -61,7 +62,8 @@ class Heads:
 
     def network(self) -> LinearForImageClassification:
         torch.manual_seed(0)
-        return LinearForImageClassification(LinearConfig(num_features=self.features, num_labels=CLASSES))
+        options: dict[str, Any] = {"num_features": self.features, "num_labels": CLASSES}
+        return LinearForImageClassification(LinearConfig(**options))
 
 
 def arguments(steps: int) -> OODConfig:

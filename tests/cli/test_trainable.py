@@ -90,11 +90,20 @@ def test_a_head_on_cached_features_is_the_head_trained_in_place(data: str, tmp_p
     assert fast["hyperparameters"]["training"]["cache_features"] is True
 
 
+def test_rsc_and_mixup_act_on_cached_features(tmp_path: Path) -> None:
+    flags = f"{IMAGES} --cache_features true --learning_rate 0.01 --method"
+    heads = []
+    for method in ("erm", "rsc", "mixup"):
+        train(f"{flags} {method}", tmp_path / method)
+        heads.append(load_file(tmp_path / method / "model.safetensors")["classifier.weight"])
+    assert not torch.equal(heads[0], heads[1]) and not torch.equal(heads[0], heads[2])
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--method rsc", "rsc acts inside the network"),
-        ("--method mixup", "mixup mixes what the network sees"),
+        ("--method mixstyle", "mixstyle mixes statistics of feature maps"),
+        ("--method coral", "coral moves features"),
         ("--method mmd", "mmd moves features"),
         ("--augmentation random_color", "--augmentation random_color changes"),
         ("--trainable classifier.* vit.layernorm.*", "names vit.layernorm.weight"),

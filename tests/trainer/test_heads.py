@@ -181,10 +181,10 @@ def test_a_broken_head_leaves_the_others_alone(tmp_path: Path) -> None:
 
 def test_what_cannot_be_batched_is_trained_by_the_trainer_and_says_why(tmp_path: Path) -> None:
     training = arguments(tmp_path)
-    specs = [HeadSpec("sam"), HeadSpec("erm"), HeadSpec("mmd")]
+    specs = [HeadSpec("sam"), HeadSpec("erm"), HeadSpec("supcon")]
     assert [head.together for head in fit_heads(vectors(), specs, training)] == [1, 1, 1]
     assert why_alone(build_method("sam"), training) == "sam makes the steps of its weights itself"
-    assert why_alone(build_method("mmd"), training) == "mmd is no function of sums over samples"
+    assert why_alone(build_method("supcon"), training) == "supcon is no function of sums over samples"
     accumulating = arguments(tmp_path, gradient_accumulation_steps=2)
     assert "gradient_accumulation_steps" in str(why_alone(build_method("erm"), accumulating))
     assert "sgd" in str(why_alone(build_method("erm"), arguments(tmp_path, optim="sgd")))

@@ -21,6 +21,7 @@ import pytest
 from small_study import command, values
 
 from hf_ood.cli.reproduce import main
+from hf_ood.experiments.jobs import Job
 from hf_ood.experiments.on_ray import Parcel, carry_out_away, unpack
 from hf_ood.experiments.study import load_study
 
@@ -102,10 +103,12 @@ def test_a_machine_with_other_code_is_refused_and_failures_leave_no_results(
     whole: Path, tmp_path: Path
 ) -> None:
     run = load_study(whole / "recipes" / "small.yaml").runs("quick")[0]
-    refused = carry_out_away(run, key="of other code")
-    assert "another version of hf_ood or torch" in str(refused.error) and not refused.files
+    job = Job((run,))
+    refused = carry_out_away(job, key="of other code")
+    assert "another version of hf_ood or torch" in str(refused.errors[0]) and not refused.files
     (tmp_path / run.study).mkdir()
-    assert unpack(run, tmp_path, Parcel("an error", "what it printed", {})) == "an error"
+    assert unpack(job, tmp_path, Parcel(["an error"], "what it printed", {})) == ["an error"]
     assert not list(tmp_path.rglob("results.json"))
-    assert unpack(run, tmp_path, Parcel(None, "", {"results.json": b"{}", "deep/file": b"x"})) is None
+    parcel = Parcel([None], "", {"results.json": b"{}", "deep/file": b"x"})
+    assert unpack(job, tmp_path, parcel) == [None]
     assert (run.folder(tmp_path) / "deep" / "file").read_bytes() == b"x"

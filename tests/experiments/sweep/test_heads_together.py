@@ -12,9 +12,8 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import make_dataset
 
-from hf_ood import LeNetConfig, LeNetForImageClassification
+from hf_ood import EnvironmentDataset, LeNetConfig, LeNetForImageClassification
 from hf_ood.cli.sweep import main
 from hf_ood.experiments import head_results
 from hf_ood.experiments.dispatch import Ended, Started, carry_out
@@ -23,6 +22,7 @@ from hf_ood.experiments.head_estimate import estimate_together
 from hf_ood.experiments.head_results import FOLDER
 from hf_ood.experiments.jobs import jobs_of, why_alone
 from hf_ood.experiments.keyed_run import Run, finished, read_run
+from hf_ood.experiments.on_ray import carry_out_away, unpack
 from hf_ood.models import Penultimate
 from hf_ood.runs.feature_store import kept_features
 from hf_ood.trainer.linear_probe import compute_features
@@ -114,6 +114,14 @@ def test_finished_runs_are_found_and_never_repeated(table: Path, tmp_path: Path)
     assert [finished(run, tmp_path) for run in runs] == [False, True]
 
 
+def test_heads_come_back_from_another_machine(table: Path, tmp_path: Path) -> None:
+    (job,) = jobs_of([make_run(table, "erm"), make_run(table, "sd", learning_rate=1e30)])
+    parcel = carry_out_away(job, job.first.key)
+    errors = unpack(job, tmp_path, parcel)
+    assert errors[0] is None and "infinite or NaN" in str(errors[1])
+    assert [finished(run, tmp_path) for run in job.runs] == [True, False]
+
+
 def test_one_wrong_head_fails_alone(table: Path, tmp_path: Path) -> None:
     runs = [
         make_run(table, "erm"),
@@ -127,7 +135,7 @@ def test_one_wrong_head_fails_alone(table: Path, tmp_path: Path) -> None:
         if isinstance(event, Ended)
     }
     assert errors["erm"] is None and finished(runs[0], tmp_path)
-    assert "irm.penalty" in errors["irm"] and "infinite or NaN" in errors["sd"]
+    assert "irm.penalty" in str(errors["irm"]) and "infinite or NaN" in str(errors["sd"])
     assert not finished(runs[2], tmp_path)
 
 
@@ -135,7 +143,7 @@ def test_one_wrong_head_fails_alone(table: Path, tmp_path: Path) -> None:
     ("method", "changes", "reason"),
     [
         ("sam", {}, "sam makes the steps"),
-        ("mmd", {}, "mmd is no function of sums"),
+        ("supcon", {}, "supcon is no function of sums"),
         ("erm", {"cache_features": False}, "no cache_features"),
         ("erm", {"gradient_accumulation_steps": 2}, "gradient_accumulation_steps"),
         ("erm", {"infer_environments": "random"}, "inferred"),
@@ -169,12 +177,16 @@ def test_a_damaged_file_is_named(table: Path, tmp_path: Path) -> None:
 
 def test_features_are_computed_once_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    model, rows = LeNetForImageClassification(LeNetConfig()), make_dataset((30, 30))
+    model = LeNetForImageClassification(LeNetConfig())
+    places = torch.arange(60) % 2
+    rows = EnvironmentDataset(torch.rand(60, 3, 28, 28), places, places, ["no", "yes"], ["a", "b"])
     half, asked = rows.select(range(10, 40)), []
-    monkeypatch.setattr(
-        "hf_ood.runs.feature_store.compute_features",
-        lambda model, data, *more: asked.append(len(data)) or compute_features(model, data, *more),
-    )
+
+    def counted(model: Any, data: EnvironmentDataset, *more: int) -> torch.Tensor:
+        asked.append(len(data))
+        return compute_features(model, data, *more)
+
+    monkeypatch.setattr("hf_ood.runs.feature_store.compute_features", counted)
     kept = kept_features(model, half, tmp_path)
     torch.testing.assert_close(kept, compute_features(model, half))
     torch.testing.assert_close(kept_features(model, rows, tmp_path), compute_features(model, rows))
@@ -187,7 +199,9 @@ def test_features_are_computed_once_a_row(tmp_path: Path, monkeypatch: pytest.Mo
     assert asked == [30, 30, 30]
 
 
-def test_a_sweep_trains_heads_together_and_chooses_from_them(table: Path, tmp_path: Path) -> None:
+def test_a_sweep_trains_heads_together_and_chooses_from_them(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     recipe = tmp_path / "recipe.yaml"
     content = {
         **{key: value for key, value in SETTINGS.items() if key != "learning_rate"},
@@ -208,6 +222,8 @@ def test_a_sweep_trains_heads_together_and_chooses_from_them(table: Path, tmp_pa
         "d",
     ]
     flags += ["--protocols", "validation", "leave_one_out", "--executor", "in_process"]
+    assert main([*flags, "--dry_run", "--runs_dir", str(tmp_path / "runs")]) == 0
+    assert "48 heads in 8 jobs: about" in capsys.readouterr().out
     assert main([*flags, "--runs_dir", str(tmp_path / "runs"), "--results_dir", str(tmp_path / "out")]) == 0
     files = list((tmp_path / "runs" / FOLDER).glob("*.jsonl"))
     lines = [json.loads(line) for file in files for line in file.read_text().splitlines()[1:]]
