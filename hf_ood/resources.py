@@ -8,6 +8,7 @@ from .errors import unknown_name
 
 PACKAGE = Path(__file__).parent
 RECIPES, RESULTS, LAUNCH = PACKAGE / "recipes", PACKAGE / "results", PACKAGE / "launch"
+BENCH = RECIPES / "bench"
 
 
 def recipe_file(name: str | Path) -> Path:

@@ -127,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return follow(events, len(runs), arguments.runs_dir, console) if runs else []
 
-    guide, root, seeds = plan.protocols[0], arguments.runs_dir, arguments.seeds
+    guide, root, seeds = plan.protocols[0], arguments.runs_dir, range(arguments.seeds)
     at_once = arguments.trials if arguments.sampler == "random" else workers
     with one_sentence(KEPT):
         failed = carry_on(

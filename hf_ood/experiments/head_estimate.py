@@ -21,6 +21,7 @@ from .keyed_run import Run
 from .time_estimate import makespan
 
 SHORT, LONGER = 5, 25  # steps
+SAMPLE = 300  # rows of each split, or two batches: features of all would take as long as they take
 EPOCHS = 1, 2  # where epochs say how long a training is
 APART = ("train_environments", "test_environments")  # what jobs of one kind differ in, beside the seed
 
@@ -43,7 +44,7 @@ def estimate_together(runs: Sequence[Run], workers: int = 1) -> float:
     jobs = [job for job in jobs_of(runs) if job.together]
     kinds = defaultdict(list)
     for job in jobs:
-        kinds[_kind(job)].append(job)
+        kinds[kind_of_job(job)].append(job)
     once, seconds = 0.0, []
     for same in kinds.values():
         timed = time_job(max(same, key=lambda job: len(job.runs)))
@@ -62,21 +63,30 @@ def time_job(job: Job) -> Timed:
         whole = float(settings.get("num_train_epochs", 5.0))
     try:
         with tempfile.TemporaryDirectory() as place:
-            cold, warm, more = (_seconds(job, {name: length}, place) for length in (short, short, longer))
+            found = [_seconds(job, {name: length}, place) for length in (short, short, longer)]
     finally:
         torch.set_num_threads(threads)
+    (cold, share), (warm, _), (more, _) = found
     each = max(more - warm, 0.0) / (longer - short)
-    return Timed(max(cold - warm, 0.0), max(warm - short * each, 0.0), whole * each / len(job.runs))
+    return Timed(max(cold - warm, 0.0) / share, max(warm - short * each, 0.0), whole * each / len(job.runs))
 
 
-def _seconds(job: Job, length: dict[str, float], place: str) -> float:
+def _seconds(job: Job, length: dict[str, float], place: str) -> tuple[float, float]:
+    """Seconds of a training of this length on a part of the rows, and which share of all rows that is."""
+    sample = max(SAMPLE, 2 * job.first.settings.get("per_device_train_batch_size", SAMPLE))
     cut = tuple(replace(run, settings={**run.settings, **length}) for run in job.runs)
     start = time.perf_counter()
     with open(os.devnull, "w") as silence, redirect_stdout(silence), redirect_stderr(silence):
-        results_of(Job(cut, together=True), Path(place))
-    return time.perf_counter() - start
+        results = results_of(Job(cut, together=True), Path(place), sample)
+    seconds = time.perf_counter() - start
+    found = next((each for each in results if isinstance(each, dict)), None)
+    if found is None:
+        raise results[0] if isinstance(results[0], ValueError) else ValueError("no head was trained")
+    used = sum(entry["count"] for entry in found["environments"].values()) + sample
+    return seconds, min(used / found["rows"], 1.0)
 
 
-def _kind(job: Job) -> str:
+def kind_of_job(job: Job) -> str:
+    """Jobs of one kind take as long for each of their heads."""
     shared = {name: value for name, value in shared_settings(job.first).items() if name not in APART}
     return json.dumps(shared, sort_keys=True)

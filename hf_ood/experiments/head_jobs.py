@@ -42,8 +42,8 @@ def carry_out_heads(job: Job, root: Path) -> list[str | None]:
         return [None if isinstance(outcome, dict) else describe(outcome, place) for outcome in outcomes]
 
 
-def results_of(job: Job, root: Path) -> list[dict[str, Any] | ValueError]:
-    """The results of each head, or what was wrong with it."""
+def results_of(job: Job, root: Path, most_rows: int | None = None) -> list[dict[str, Any] | ValueError]:
+    """The results of each head, or what was wrong with it. `most_rows`: see `train_heads`."""
     spec = Run(job.first.study, job.first.arm, job.first.seed, shared_settings(job.first)).spec(root)
     heads: list[HeadRun | ValueError] = []
     for run in job.runs:
@@ -51,7 +51,8 @@ def results_of(job: Job, root: Path) -> list[dict[str, Any] | ValueError]:
             heads.append(_own(run, spec))
         except ValueError as error:
             heads.append(error)
-    trained = iter(train_heads(spec, [head for head in heads if isinstance(head, HeadRun)], root / FEATURES))
+    own = [head for head in heads if isinstance(head, HeadRun)]
+    trained = iter(train_heads(spec, own, root / FEATURES, most_rows))
     return [next(trained) if isinstance(head, HeadRun) else head for head in heads]
 
 

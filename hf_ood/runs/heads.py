@@ -66,18 +66,23 @@ def why_no_head(spec: RunSpec) -> str | None:
 
 
 def train_heads(
-    spec: RunSpec, heads: Sequence[HeadRun], features_folder: Path
+    spec: RunSpec, heads: Sequence[HeadRun], features_folder: Path, most_rows: int | None = None
 ) -> list[dict[str, Any] | ValueError]:
     """Carry out runs that are `spec` but for what each of `heads` has of its own -> their results, as far as
     choosing and tables need them: what `results.json` holds, with accuracy, loss and count of each
-    environment, without hyper-parameters, versions and history. `together` is how many they were.
+    environment, without hyper-parameters, versions and history. `together` is how many they were, `rows` how
+    many there are in all splits.
 
-    `features_folder`: where the features of frozen networks are kept. The error of a head is its own; raises
+    `features_folder`: where the features of frozen networks are kept. `most_rows`: use about so many of each
+    split, as many of every environment, to see how long it takes. The error of a head is its own; raises
     `ValueError` for what is wrong with all of them.
     """
     torch.set_num_threads(spec.num_threads or cores_per_process())
     start, cpu_start = time.perf_counter(), time.process_time()
     datasets = training_datasets(spec, load_splits(spec))
+    rows = sum(map(len, datasets.values()))
+    if most_rows is not None:
+        datasets = {split: _few(data, most_rows) for split, data in datasets.items()}
     model = build_network(spec, datasets, previous=None)
     network: nn.Module = model
     if not is_head_of_vectors(spec):
@@ -113,10 +118,19 @@ def train_heads(
             "seconds": seconds,
             "cpu_seconds": cpu_seconds,
             "together": len(trained),
+            "rows": rows,
         }
         for number, head in enumerate(trained)
     )
     return [next(results) if error is None else error for error in refused]
+
+
+def _few(dataset: EnvironmentDataset, most: int) -> EnvironmentDataset:
+    """About `most` rows, as many of each environment as there are of the others."""
+    present = dataset.environments.unique()
+    share = max(most // max(len(present), 1), 1)
+    rows = [(dataset.environments == each).nonzero().squeeze(1)[:share] for each in present]
+    return dataset.select(torch.cat(rows)) if rows else dataset
 
 
 def _refusal(method: Method, spec: RunSpec) -> ValueError | None:

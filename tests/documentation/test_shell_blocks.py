@@ -25,6 +25,7 @@ SCRIPTS = {
     "trainers/measure_shift.py": "shift",
     "trainers/reproduce.py": "reproduce",
     "trainers/sweep.py": "sweep",
+    "trainers/bench.py": "bench",
     "trainers/push.py": "publish",
     "dataset_scripts/colored_mnist/build.py": "datasets",
     "hf_ood/launch/slurm.sh": "train",
@@ -81,7 +82,7 @@ def assert_parses(command: str, flags: list[str]) -> None:
             for stage in spec.stages.values() or [spec]:
                 build_method(stage.method.name, stage.options)
         return
-    if command == "sweep":
+    if command in ("sweep", "bench"):
         pytest.importorskip("optuna", reason="sweeps need hf_ood[sweep]")
     _, unknown = import_module(f"hf_ood.cli.{command}").make_parser().parse_known_args(flags)
     assert not unknown, unknown

@@ -26,6 +26,7 @@ OF_FEW_ROWS = f"--per_device_train_batch_size 12 {SHORT}"
 ADDED = {
     "--executor ray --address": "--list",  # read whole, and not carried out: there is no such cluster
     "reproduce --budget full": "--list",  # hours
+    "hf-ood bench": "--list",  # minutes; tests/experiments/bench carries a small one out
     "--verify": "--list",  # minutes; tests/experiments/study verifies a small study
     "reproduce --study": "--dry_run",
     "sweep --": "--trials 1 --seeds 1 --dry_run",

@@ -10,6 +10,7 @@
 
 _shtab_hf_ood_commands() {
   local _commands=(
+    bench:'every method on real shifts, or on your data, against ERM: one page'
     compare:'finished runs side by side: intervals, verdicts, cost, a plot'
     completion:'print the completion of a shell'
     datasets:'built-in data sets: list them, write one as a folder, publish it'
@@ -36,6 +37,33 @@ _shtab_hf_ood_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_hf_ood_defaults_added=0
+
+_shtab_hf_ood_bench_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--data[data sets of a bench, by name (--list shows them), or recipes of your own, by path\; default\: all that --list marks]:NAME|RECIPE:"
+  "--list[show the data sets, and stop]"
+  "--methods[erm irm rsc\+ema ..., or all\; default\: the budget\'s. ERM is always among them]:METHOD:"
+  "--budget[default\: quick\; of --from_results\: what is kept]:budget:(quick full)"
+  "--trials[per method and environment\; quick\: 2, full\: 10]:trials:"
+  "--seeds[of each trial\; quick\: 3, full\: 5]:seeds:"
+  "--first_seed[seeds from N on\; default\: 0]:N:"
+  "--storage[an Optuna storage that machines may share\; default\: a file in --runs_dir]:URL:"
+  "--executor[default\: workers]:executor:(in_process workers ray)"
+  "--workers[at a time\; default\: the cores]:N:"
+  "--address[of a Ray cluster]:HOST:PORT|auto|local:"
+  "--runs_dir[where runs are kept]:runs_dir:"
+  "--data_dir[where data sets are written that are read from a folder\; default\: data in --runs_dir]:data_dir:"
+  "--results_dir[where results and pages go]:results_dir:"
+  "--from_results[train nothing\: read the kept tables]"
+  "--dry_run[count and time what there is to do, and stop]"
+  "--against[the results of another bench, of other seeds\: name every verdict that is the opposite there]:DIR:"
+  "--docs_page[the page as a document with its pictures beside it\: docs\/leaderboard.md]:docs_page:"
+  "--guide[a document whose marked tables are renewed\: docs\/which_method.md]:guide:"
+  "--debug[Show the traceback of an error\; so does HF_OOD_DEBUG\=1 in the environment.]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_hf_ood_bench_defaults_added=0
 
 _shtab_hf_ood_compare_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -758,6 +786,7 @@ _shtab_hf_ood() {
       (( CURRENT += 1 ))
       curcontext="${curcontext%:*:*}:_shtab_hf_ood-$line[1]:"
       case $line[1] in
+        bench) _arguments -C -s $_shtab_hf_ood_bench_options ;;
         compare) _arguments -C -s $_shtab_hf_ood_compare_options ;;
         completion) _arguments -C -s $_shtab_hf_ood_completion_options ;;
         datasets) _arguments -C -s $_shtab_hf_ood_datasets_options ;;

@@ -14,15 +14,20 @@ from ...data.splits import HELD_OUT
 from ...data.targets import CLASSIFICATION
 from ...runs.data import columns_of, load_splits, read, validation_share
 from ...runs.recipe import read_recipe
+from ...runs.spec import RunSpec
 
 
 def environments_of(recipe: Path) -> tuple[dict[str, int], list[str]]:
-    """The environments of a recipe's training split with the rows that train in each, and those of its test
+    """`environments_in` the run of a recipe."""
+    return environments_in(read_recipe(recipe).spec())
+
+
+def environments_in(spec: RunSpec) -> tuple[dict[str, int], list[str]]:
+    """The environments of a run's training split with the rows that train in each, and those of its test
     split.
 
-    Of a table without a test split all environments are training ones, unless the recipe names the tested.
+    Of a table without a test split all environments are training ones, unless the run names the tested.
     """
-    spec = read_recipe(recipe).spec()
     if spec.data.task != CLASSIFICATION:
         raise ValueError(
             f"A sweep chooses by accuracy, which a {spec.data.task} has not: train with each value (hf-ood "

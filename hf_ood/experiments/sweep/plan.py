@@ -20,20 +20,27 @@ class Plan:
     `settings`: flags that all runs share. `environments`: of the training split, and the rows of each.
     `held_out`: the test environments of each column of the table: one that is left out of the training split,
     or those of the test split. `protocols`: all are evaluated on the same runs; those that need folds
-    cost one more run for each environment that is left out beside.
+    cost one more run for each environment that is left out beside. `arms`: what stands beside methods, by
+    name: its settings, `method` among them.
     """
 
     settings: Settings
     environments: Mapping[str, int]
     held_out: Mapping[str, Sequence[str]]
     protocols: Sequence[Protocol] = field(default_factory=list)
+    arms: Mapping[str, Settings] = field(default_factory=dict)
+
+    def changes(self, method: str) -> Settings:
+        """What a method, or an arm, changes in the settings that all share."""
+        return merge({"method": "erm"}, self.arms[method]) if method in self.arms else {"method": method}
 
     def space(self, method: str) -> Space:
         """Where the sweep looks for the method's options."""
         runs = [run for held_out in self.held_out for run in self.runs(method, {}, held_out, 0).values()]
         rows = [sum(self.environments[name] for name in run.settings["train_environments"]) for run in runs]
         most = self.settings.get("max_train_samples") or min(rows)
-        return search_space(method, self.settings, min(most, *rows))
+        changes = self.changes(method)
+        return search_space(changes["method"], merge(self.settings, changes), min(most, *rows))
 
     def without(self, method: str, values: dict[str, Any], out: set[str], seed: int) -> Run:
         """The run that trains on all environments but `out`, and is tested on those.
@@ -44,7 +51,7 @@ class Plan:
             "train_environments": [name for name in self.environments if name not in out],
             "test_environments": sorted(out),
         }
-        settings = merge(self.settings, as_settings(values), {"method": method}, split)
+        settings = merge(self.settings, self.changes(method), as_settings(values), split)
         arm = f"{method} without {', '.join(split['test_environments'])}"
         return Run("sweep", arm, seed, settings, in_bulk=True)
 

@@ -25,7 +25,13 @@ ORACLE_NOTE = "the test environment chose: an upper bound, not a result"
 
 
 def report(
-    plan: Plan, methods: Sequence[str], trials: Trials, seeds: int, root: Path, folder: Path, console: Console
+    plan: Plan,
+    methods: Sequence[str],
+    trials: Trials,
+    seeds: Sequence[int],
+    root: Path,
+    folder: Path,
+    console: Console,
 ) -> Path | None:
     """Write tables and recipes into `folder` and show them; None while no candidate is complete."""
     table = candidates(plan, methods, trials, seeds, root)

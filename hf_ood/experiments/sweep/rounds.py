@@ -18,13 +18,13 @@ def carry_on(
     methods: Sequence[str],
     trials: Trials,
     wanted: int,
-    seeds: int,
+    seeds: Sequence[int],
     at_once: int,
     guide: Protocol,
     root: Path,
     carry_out: CarryOut,
 ) -> list[str]:
-    """Bring every study to `wanted` trials, of `seeds` seeds each. Returns what failed.
+    """Bring every study to `wanted` trials, each with every one of `seeds`. Returns what failed.
 
     Each round takes up `at_once` trials for each method and held-out environment, all of them side by side.
     `guide`: whose score Optuna gets, which the pruner and TPE look at.
@@ -46,7 +46,7 @@ def _round(
     plan: Plan,
     taken: list[OpenTrial],
     trials: Trials,
-    seeds: int,
+    seeds: Sequence[int],
     guide: Protocol,
     root: Path,
     carry_out: CarryOut,
@@ -55,7 +55,7 @@ def _round(
     failed: list[str] = []
     scores: dict[int, list[float]] = {id(trial): [] for trial in taken}
     going = list(taken)
-    for seed in range(seeds):
+    for done, seed in enumerate(seeds, start=1):
         runs = {
             run.folder(root): run
             for trial in going
@@ -70,12 +70,13 @@ def _round(
                 trials.tell(trial, None)
                 continue
             scores[id(trial)].append(guide.score(candidate))
-            trial.trial.report(sum(scores[id(trial)]) / (seed + 1), seed)
-            if seed + 1 < seeds and trial.trial.should_prune():
-                trials.tell(trial, None, pruned=True)
-                continue
+            if trials.prunes:
+                trial.trial.report(sum(scores[id(trial)]) / done, done - 1)
+                if done < len(seeds) and trial.trial.should_prune():
+                    trials.tell(trial, None, pruned=True)
+                    continue
             still.append(trial)
         going = still
     for trial in going:
-        trials.tell(trial, sum(scores[id(trial)]) / seeds)
+        trials.tell(trial, sum(scores[id(trial)]) / len(seeds))
     return failed

@@ -16,13 +16,15 @@ AVERAGE = "average"
 COLUMNS = ["method", "held_out", "trial", "seed", "protocol", "oracle", "score", "accuracy"]
 
 
-def candidates(plan: Plan, methods: Sequence[str], trials: Trials, seeds: int, root: Path) -> pd.DataFrame:
+def candidates(
+    plan: Plan, methods: Sequence[str], trials: Trials, seeds: Sequence[int], root: Path
+) -> pd.DataFrame:
     """All that was tried: score and accuracy as shares, by `COLUMNS`. Pruned trials lack later seeds."""
     rows = []
     for method in methods:
         for held_out in plan.held_out:
             for trial in trials.ended(method, held_out):
-                for seed in range(seeds):
+                for seed in seeds:
                     found = plan.candidate(method, trial.user_attrs[VALUES], held_out, seed, root)
                     if found is None:
                         continue
@@ -66,7 +68,9 @@ def best_values(
     return next(t.user_attrs[VALUES] for t in trials.ended(method, held_out) if t.number == number)
 
 
-def cost(plan: Plan, methods: Sequence[str], trials: Trials, seeds: int, root: Path) -> pd.DataFrame:
+def cost(
+    plan: Plan, methods: Sequence[str], trials: Trials, seeds: Sequence[int], root: Path
+) -> pd.DataFrame:
     """Runs, CPU seconds and training seconds of each method; a run that serves twice counts once."""
     rows = {}
     for method in methods:
@@ -74,7 +78,7 @@ def cost(plan: Plan, methods: Sequence[str], trials: Trials, seeds: int, root: P
             run.folder(root): run
             for held_out in plan.held_out
             for trial in trials.ended(method, held_out)
-            for seed in range(seeds)
+            for seed in seeds
             for run in plan.runs(method, trial.user_attrs[VALUES], held_out, seed).values()
         }
         results = [found for run in runs.values() if (found := read_run(run, root)) is not None]
