@@ -20,7 +20,7 @@ from hf_ood.evaluation import load_results
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-STEPS = {"erm_warmup": "6", "eiil": "6", "dfr": "6", "jtt": "6", "lp_ft": "2"}
+STEPS = {"erm_warmup": "6", "eiil": "6", "dfr": "6", "jtt": "6", "lp_ft": "2", "erm_plus_plus": "2"}
 Weights = dict[str, torch.Tensor]
 
 
@@ -37,7 +37,10 @@ def flags(name: str, source: str, folder: Path, *more: str) -> list[str]:
         "eiil": ["--eiil.steps", "50", "--optim", "sgd", "--learning_rate", "0.05"],
         "dfr": ["--eiil.steps", "50"],
     }.get(name, [])
-    size = ["--max_train_samples", "200" if name == "lp_ft" else "140" if name == "dfr" else "400"]
+    size = [
+        "--max_train_samples",
+        "200" if name in ("lp_ft", "erm_plus_plus") else "140" if name == "dfr" else "400",
+    ]
     return [
         *("--config", str(ROOT / "hf_ood" / "recipes" / f"{name}.yaml"), "--output_dir", str(folder)),
         *("--colored_mnist.source", source),
@@ -73,6 +76,7 @@ def test_every_recipe_ends_with_all_its_stages(runs: dict[str, tuple[Path, dict[
         "dfr": ["erm", "last_layer"],
         "jtt": ["identify", "train"],
         "lp_ft": ["pretrain", "probe", "finetune"],
+        "erm_plus_plus": ["pretrain", "warm_start", "train"],
     }
     for name, (folder, results) in runs.items():
         assert results["steps"] == int(STEPS[name]) * len(names[name])
@@ -100,6 +104,15 @@ def test_probing_moves_the_last_layer_and_fine_tuning_everything(
     pretrained, probed, tuned = weights(runs["lp_ft"][0])
     assert moved(pretrained, probed) == {"head.5.weight", "head.5.bias"}
     assert moved(probed, tuned) == set(probed)
+
+
+def test_a_warm_start_moves_the_last_layer_and_the_end_is_an_average(
+    runs: dict[str, tuple[Path, dict[str, Any]]],
+) -> None:
+    folder, results = runs["erm_plus_plus"]
+    pretrained, warm, _ = weights(folder)
+    assert moved(pretrained, warm) == {"head.5.weight", "head.5.bias"}
+    assert results["stages"][2]["selection"] == "mean of weights (swa)"
 
 
 def test_jtt_counts_the_errors_of_its_first_stage(runs: dict[str, tuple[Path, dict[str, Any]]]) -> None:
