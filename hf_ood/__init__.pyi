@@ -1,5 +1,5 @@
 from .data import ColoredMNIST, EnvironmentDataset, EnvironmentSampler, RandomColor, load_colored_mnist
-from .discovery import EIIL, KMeansEnvironments, RandomEnvironments, write_environments
+from .discovery import EIIL, SPARE, KMeansEnvironments, RandomEnvironments, write_environments
 from .methods.averaging import BMA, EMA, SWA, SWAD
 from .methods.losses import (
     LDAM,
@@ -87,6 +87,7 @@ __all__ = [
     "RSC",
     "SAM",
     "SD",
+    "SPARE",
     "SWA",
     "SWAD",
     "ANDMask",

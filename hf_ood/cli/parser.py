@@ -122,7 +122,7 @@ def make_parser() -> ArgumentParser:
     for section, options in sections().items():
         group = parser.add_argument_group(f"{_kind(section)} {section}")
         if section == LOSS:
-            named = options.pop(NAME)
+            named, options = options[NAME], {key: own for key, own in options.items() if key != NAME}
             flags, owner = (f"--{LOSS}", f"--{LOSS}.{NAME}"), f"{LOSS}.{NAME}"
             group.add_argument(*flags, dest=owner, help=named.help, metavar="NAME", default=named.default)
         add_options(group, options, f"{section}.")

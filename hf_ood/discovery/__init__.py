@@ -6,14 +6,16 @@ from .eiil import EIIL
 from .environment_columns import inferred_names, replace_environments, write_environments
 from .kmeans import KMeansEnvironments
 from .random import RandomEnvironments
+from .spare import SPARE
 
 INFERENCES: dict[str, type[EnvironmentInference]] = {
-    cls.name: cls for cls in (EIIL, KMeansEnvironments, RandomEnvironments)
+    cls.name: cls for cls in (EIIL, KMeansEnvironments, SPARE, RandomEnvironments)
 }
 
 __all__ = [
     "EIIL",
     "INFERENCES",
+    "SPARE",
     "EnvironmentInference",
     "KMeansEnvironments",
     "RandomEnvironments",

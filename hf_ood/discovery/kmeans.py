@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -66,18 +66,34 @@ class KMeansEnvironments(EnvironmentInference):
         if (task := task_of(reference.labels)) != CLASSIFICATION:
             raise ValueError(f"kmeans clusters features within classes, and a {task} has none: use eiil.")
         generator = torch.Generator().manual_seed(seed)
-        environments = torch.zeros(len(reference.labels), dtype=torch.long)
-        for label in reference.labels.unique():
-            rows = (reference.labels == label).nonzero().squeeze(1)
-            if len(rows) < self.num_environments:
-                raise ValueError(
-                    f"kmeans: class {int(label)} has {len(rows)} samples for {self.num_environments} "
-                    "clusters; lower kmeans.num_environments."
-                )
-            clusters = kmeans(reference.features[rows], self.num_environments, generator, self.iterations)
-            by_size = clusters.bincount(minlength=self.num_environments).argsort(descending=True, stable=True)
-            environments[rows] = by_size.argsort()[clusters]
-        return environments
+        return clusters_within_classes(reference.features, reference.labels, self, generator)
+
+
+class Clustering(Protocol):
+    """What asks for clusters."""
+
+    name: ClassVar[str]
+    num_environments: int
+    iterations: int
+
+
+def clusters_within_classes(
+    points: Tensor, labels: Tensor, asked: Clustering, generator: torch.Generator
+) -> Tensor:
+    """The cluster of each of the `points` [N, D] among those of its class, the largest of a class first ->
+    int64 [N]. Raises `ValueError` for a class with fewer samples than clusters."""
+    environments, number = torch.zeros(len(labels), dtype=torch.long), asked.num_environments
+    for label in labels.unique():
+        rows = (labels == label).nonzero().squeeze(1)
+        if len(rows) < number:
+            raise ValueError(
+                f"{asked.name}: class {int(label)} has {len(rows)} samples for {number} clusters; lower "
+                f"{asked.name}.num_environments."
+            )
+        clusters = kmeans(points[rows], number, generator, asked.iterations)
+        by_size = clusters.bincount(minlength=number).argsort(descending=True, stable=True)
+        environments[rows] = by_size.argsort()[clusters]
+    return environments
 
 
 def kmeans(points: Tensor, number: int, generator: torch.Generator, iterations: int = 100) -> Tensor:

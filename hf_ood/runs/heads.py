@@ -15,7 +15,7 @@ from ..data import EnvironmentDataset
 from ..data.splits import IN_DOMAIN
 from ..data.targets import CLASSIFICATION
 from ..evaluation.results import summarize
-from ..methods.losses import CrossEntropy
+from ..methods.losses.by_name import build_loss
 from ..methods.registry import Method
 from ..trainer.heads.choice import Measured, measure
 from ..trainer.heads.fit import fit_alike
@@ -97,7 +97,7 @@ def train_heads(
         spec.training.seed,
         lambda: network,
         validation=datasets["validation"] if len(datasets["validation"]) else None,
-        loss=CrossEntropy(**spec.options[LOSS]) if LOSS in spec.options else None,
+        loss=build_loss(spec.options[LOSS]) if LOSS in spec.options else None,
         passes=sum(1 for split in EVALUATED if len(datasets.get(split, []))),
     ) if kept else []  # fmt: skip
     measured = _measure(trained, network, datasets) if trained else {}

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 STEPS = {"erm_warmup": "6", "eiil": "6", "dfr": "6", "jtt": "6", "lp_ft": "2", "erm_plus_plus": "2"}
+STEPS = {"erm_warmup": "6", "eiil": "6", "dfr": "6", "jtt": "6", "spare": "6", "lp_ft": "2"}
 Weights = dict[str, torch.Tensor]
 
 
@@ -75,6 +76,7 @@ def test_every_recipe_ends_with_all_its_stages(runs: dict[str, tuple[Path, dict[
         "eiil": ["reference", "invariant"],
         "dfr": ["erm", "last_layer"],
         "jtt": ["identify", "train"],
+        "spare": ["early", "train"],
         "lp_ft": ["pretrain", "probe", "finetune"],
         "erm_plus_plus": ["pretrain", "warm_start", "train"],
     }

@@ -9,6 +9,7 @@ from conftest import make_dataset, make_model
 from one_step import make_texts
 from torch import Tensor
 
+from hf_ood import SPARE
 from hf_ood.data import EnvironmentDataset
 from hf_ood.discovery import EIIL, INFERENCES, KMeansEnvironments, RandomEnvironments, Reference
 from hf_ood.discovery.eiil import eiil_penalty, maximise
@@ -160,3 +161,19 @@ def test_a_regression_is_split_by_its_slopes_and_has_no_classes() -> None:
         KMeansEnvironments().infer(reference, seed=0)
     with pytest.raises(ValueError, match="none of which is a wrong class"):
         _ = reference.wrong
+
+
+def test_spare_parts_a_class_by_what_an_early_model_says() -> None:
+    """Of each class nine in ten have the shortcut that the model's logits follow."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(200) % 2
+    lacks = torch.rand(200, generator=generator) < 0.1
+    followed = torch.where(lacks, 1 - labels, labels)
+    logits = 2 * torch.nn.functional.one_hot(followed, 2) + 0.1 * torch.randn(200, 2, generator=generator)
+    assert torch.equal(SPARE().infer(Reference(logits, labels), seed=3), lacks.long())
+    with pytest.raises(ValueError, match=r"spare: class 0 has 1 samples for 2 clusters; lower spare\.num"):
+        SPARE().infer(Reference(logits[:2], labels[:2]), seed=0)
+    with pytest.raises(ValueError, match=r"spare\.num_environments must be at least 2"):
+        SPARE(num_environments=1)
+    with pytest.raises(ValueError, match="a regression has none: use eiil"):
+        SPARE().infer(Reference(logits, labels.float()), seed=0)

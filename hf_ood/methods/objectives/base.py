@@ -121,6 +121,8 @@ class Objective(ABC):
     """True: beside the risk it is about features alone, so that on features that stay as they are it does
     nothing."""
     min_environments: ClassVar[int] = 1
+    sums_by_options: ClassVar[bool] = False
+    """True: `sums` depend on numbers among the options, so heads that differ in them add up one by one."""
     warmups: ClassVar[tuple[str, ...]] = ()
     """The options that say for how long the method waits: steps, or below 1 a share of the training's."""
 

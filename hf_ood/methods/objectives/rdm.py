@@ -106,12 +106,10 @@ class RDM(PenaltyObjective):
 
     def loss(self, totals: Sums, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         loss, parts = super().loss(totals, step)
-        if not self.variance_weight:
-            return loss, parts
         count, mean, second = self._moments(totals)
         variance = ((second - mean.square()) * count / (count - 1).clamp_min(1)).sum()
         if self._warm(step):
-            loss = loss.add(variance, alpha=self.variance_weight * self.scale(step))
+            loss = loss + self.variance_weight * self.scale(step) * variance
         return loss, {**parts, "loss_variance": variance}
 
     def penalty(self, totals: Sums) -> Tensor:
@@ -125,15 +123,21 @@ class RDM(PenaltyObjective):
     def _moments(self, totals: Sums) -> tuple[Tensor, Tensor, Tensor]:
         """Count, mean and mean square of the losses in the worst environment and in all -> [2] each."""
         counts = totals["count"]
-        count = torch.stack([counts[self._worst(totals)], counts.sum()])
+        count = torch.stack([_at(counts, self._worst(totals)), counts.sum()])
         mean, second = (torch.stack(self._worst_and_all(totals, name)) for name in ("loss", "squared_loss"))
         return count, mean, second
 
     def _worst_and_all(self, totals: Sums, name: str) -> tuple[Tensor, Tensor]:
         """The mean of what the totals hold under `name` in the worst environment, and over all samples."""
         sums, counts = totals[name], totals["count"]
-        return environment_means(sums, counts)[self._worst(totals)], sums.sum(0) / counts.sum().clamp_min(1)
+        worst = _at(environment_means(sums, counts), self._worst(totals))
+        return worst, sums.sum(0) / counts.sum().clamp_min(1)
 
     @staticmethod
     def _worst(totals: Sums) -> Tensor:
         return torch.where(totals["count"] > 0, risks(totals).detach(), -torch.inf).argmax()
+
+
+def _at(values: Tensor, number: Tensor) -> Tensor:
+    """The entry of `values` [E, ...] with a number that is a tensor [], which stays where it is."""
+    return values.index_select(0, number[None])[0]

@@ -58,6 +58,7 @@ class Reweighting(Objective):
   year = {2020}
 }"""
     linear: ClassVar[bool] = True
+    sums_by_options: ClassVar[bool] = True
 
     by: str = option(GROUP, "Whose sizes count: class | environment | group (a class in an environment).")
     power: float = option(

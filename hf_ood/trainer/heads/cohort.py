@@ -17,7 +17,7 @@ from ...methods.losses import SampleLoss, loss_for
 from ...methods.objectives import Objective
 from ...methods.registry import Method
 from ...models import Penultimate
-from .. import data_checks
+from .. import checks, data_checks
 from ..ood_config import OODConfig
 from .adam import HeadsAdamW
 from .choice import Best, measure, with_averages
@@ -88,6 +88,8 @@ class Cohort:
             work.place = place
         self.shared = sum(len(numbers) for (own, _), numbers in ordered if not own)
         self.stack = Stack(network, layers, len(works))
+        for member in members:
+            checks.check_loss(loss, member.method.mixing, training.environment_proportions)
         prepared = loss_for(rows.labels, len(rows.label_names), loss, training.label_smoothing_factor)
         own = (self.stack, prepared, len(rows.label_names), self.steps.total)
         self.parts = [Part([works[number] for number in numbers], *own) for _, numbers in ordered]

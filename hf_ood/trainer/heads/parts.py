@@ -283,6 +283,8 @@ def kind_of(work: Work, layers: Layers) -> tuple[Any, ...] | None:
 
 
 def _sums_by_state(objective: Objective) -> bool:
-    """Whether the sums may depend on what each head keeps between steps."""
+    """Whether the sums may depend on what each head keeps between steps, or on its options."""
     kind = type(objective)
+    if kind.sums_by_options:
+        return True
     return kind.sums is not Objective.sums and kind.state_dict is not Objective.state_dict
