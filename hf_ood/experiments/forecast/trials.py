@@ -72,9 +72,17 @@ def evidence(here: Sequence[Outputs], there: Sequence[Outputs]) -> Evidence:
 
 
 def nearest(here: Outputs, site: np.ndarray) -> Nearest:
-    """The training environment that a site, features [M, D], is nearest to."""
+    """The training environment that a site, features [M, D], is nearest to. Raises `ValueError` for fewer
+    than five rows of the site, or of every environment."""
     parts = {str(name): here.features[here.environments == name] for name in np.unique(here.environments)}
-    return nearest_environment(site, {name: part for name, part in parts.items() if len(part) >= LEAST_ROWS})
+    enough = {name: part for name, part in parts.items() if len(part) >= LEAST_ROWS}
+    if not enough or len(site) < LEAST_ROWS:
+        raise ValueError(
+            f"A forecast needs {LEAST_ROWS} rows of a site and {LEAST_ROWS} held-out samples of a training "
+            f"environment, and there are {len(site)} and at most {max(map(len, parts.values()))}: give more "
+            "rows, or train with a larger --validation."
+        )
+    return nearest_environment(site, enough)
 
 
 def measures_of(found: Outputs, environment: str, names: Sequence[str]) -> dict[str, Any]:
