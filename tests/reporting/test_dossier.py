@@ -37,7 +37,8 @@ def trial(name: str, rows: int, rng: np.random.Generator) -> dict[str, Any]:
         }
         for label in (0, 1)
     }
-    more = {"right": int(right.sum()), "confidence": 0.8, "groups": groups}
+    shift = {kind: {"value": 0.31, "null": 0.02} for kind in ("diversity", "correlation")}
+    more = {"right": int(right.sum()), "confidence": 0.8, "groups": groups, "shift": shift}
     run = {"folder": f"again-{name}", "seed": 3, "commit": "abc", "selection": "last step"}
     return {
         "environment": name,

@@ -65,6 +65,7 @@ def forecast_run(
     there = [
         outputs_of_rows(model, site.processor, site.rows, site.columns, site.max_length) for model in models
     ]
+    near = nearest(here[0], there[0].features)
     own = [trial.trial for trial in trials]
     found = forecast_site(own, estimates(evidence(here, there)), rule, interval, confidence)
     labelled = np.array([label is not None for label in site.labels])
@@ -73,7 +74,6 @@ def forecast_run(
         names = class_names(models[0].config)
         better = _with_labels(found["accuracy"], here[0], there[0], site, names, confidence)
         told["accuracy"] |= {"forecast": better, "labels": int(labelled.sum())}
-    near = nearest(here[0], there[0].features)
     distances = [trial.distance for trial in own]
     about = {
         "name": site.name,

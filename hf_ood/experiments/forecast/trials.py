@@ -12,6 +12,7 @@ import numpy as np
 from ...evaluation.forecast.calibration import probabilities
 from ...evaluation.forecast.evidence import Evidence, estimates, seen_measures
 from ...evaluation.forecast.nearest import Nearest, nearest_environment
+from ...evaluation.forecast.shift_of_site import shift_of_site
 from ...evaluation.forecast.site import Trial
 from ...evaluation.metrics import environment_report
 from ...evaluation.results import load_results
@@ -27,8 +28,8 @@ LEAST_ROWS = 5  # of an environment whose distance is measured
 @dataclass(frozen=True)
 class MeasuredTrial:
     """`trial`: what the forecast needs. `measures`: the environment as an evaluation reports it, with
-    `right`, `confidence` (the mean) and `groups` (class -> right and count). `origin`: the run that it is
-    of."""
+    `right`, `confidence` (the mean), `groups` (class -> right and count) and the `shift` to it
+    (`shift_of_site`). `origin`: the run that it is of."""
 
     trial: Trial
     measures: Mapping[str, Any]
@@ -54,7 +55,9 @@ def measure_trial(folders: Sequence[Path], environment: str) -> MeasuredTrial:
         near.name,
         near.diversity,
     )
-    return MeasuredTrial(trial, measures_of(there[0], environment, names), origin_of(folders[0]))
+    shift = shift_of_site(here[0].features, here[0].labels, there[0].features, there[0].labels)
+    measures = {**measures_of(there[0], environment, names), "shift": shift}
+    return MeasuredTrial(trial, measures, origin_of(folders[0]))
 
 
 def evidence(here: Sequence[Outputs], there: Sequence[Outputs]) -> Evidence:
@@ -69,9 +72,17 @@ def evidence(here: Sequence[Outputs], there: Sequence[Outputs]) -> Evidence:
 
 
 def nearest(here: Outputs, site: np.ndarray) -> Nearest:
-    """The training environment that a site, features [M, D], is nearest to."""
+    """The training environment that a site, features [M, D], is nearest to. Raises `ValueError` for fewer
+    than five rows of the site, or of every environment."""
     parts = {str(name): here.features[here.environments == name] for name in np.unique(here.environments)}
-    return nearest_environment(site, {name: part for name, part in parts.items() if len(part) >= LEAST_ROWS})
+    enough = {name: part for name, part in parts.items() if len(part) >= LEAST_ROWS}
+    if not enough or len(site) < LEAST_ROWS:
+        raise ValueError(
+            f"A forecast needs {LEAST_ROWS} rows of a site and {LEAST_ROWS} held-out samples of a training "
+            f"environment, and there are {len(site)} and at most {max(map(len, parts.values()))}: give more "
+            "rows, or train with a larger --validation."
+        )
+    return nearest_environment(site, enough)
 
 
 def measures_of(found: Outputs, environment: str, names: Sequence[str]) -> dict[str, Any]:

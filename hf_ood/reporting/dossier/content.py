@@ -176,7 +176,13 @@ def environment_row(one: Left) -> dict[str, Any]:
         "confidence": _optional(one, "confidence"),
         "overconfident": None if gap is None else points(gap, f"confidence minus accuracy, {one.name}"),
         "nearest": one.nearest,
-        "distance": one.distance and decimal(one.distance, source.replace("measures", "distance")),
+        "distance": None
+        if one.distance is None
+        else decimal(one.distance, source.replace("measures", "distance")),
+        "shift": {
+            kind: [decimal(found[read], f"{source}/shift/{kind}/{read}") for read in ("value", "null")]
+            for kind, found in (one.measures.get("shift") or {}).items()
+        },
         "run": one.run,
     }
 

@@ -156,6 +156,7 @@ def test_every_number_of_its_dossier_is_in_the_run(place: Path, report: dict[str
     [
         ("--unlabelled {known}", "Every row of known.csv has a label: hf-ood evaluate"),
         ("--unlabelled {one}", "has one label, which says nothing"),
+        ("--unlabelled {four}", "needs 5 rows of a site"),
         ("--unlabelled {few} --interval conformal", "choose that one"),
         ("--confidence 1.5", "--confidence must lie in 0.5..1"),
     ],
@@ -165,7 +166,8 @@ def test_what_cannot_be_is_refused(
 ) -> None:
     known = pd.read_csv(place / "known.csv")
     known.assign(label=known["label"].where(known.index < 1)).to_csv(place / "one.csv", index=False)
-    files = {name: place / f"{name}.csv" for name in ("known", "few", "one")}
+    known.drop(columns=["label"]).head(4).to_csv(place / "four.csv", index=False)
+    files = {name: place / f"{name}.csv" for name in ("known", "few", "one", "four")}
     own = f"--run {place / 'run'} --runs_dir {place / 'again'} --output_dir {place / 'no'} {HERE}"
     with pytest.raises(UsageError):
         main(f"{own} {flags.format(**files)}".split())
