@@ -62,6 +62,7 @@ class CausIRL(PenaltyObjective):
   year = {2022}
 }"""
     needs_features: ClassVar[bool] = True
+    moves_features: ClassVar[bool] = True
 
     penalty_weight: float = option(
         1.0,

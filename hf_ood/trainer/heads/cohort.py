@@ -120,7 +120,8 @@ class Cohort:
             method.averaging.reset()
         method.objective.start(self.steps.total)
         penultimate = Penultimate(self.network) if method.objective.needs_features else None
-        build_networks(method.objective, penultimate, self.rows, self.device, seed)
+        proportions = self.training.environment_proportions
+        build_networks(method.objective, penultimate, self.rows, self.device, seed, proportions)
         return Work(method, RandomStream(seed))
 
     def _make_optimizers(self, members: Sequence[Member]) -> None:

@@ -277,6 +277,12 @@ def needs_own_inputs(method: Method, layers: Layers) -> bool:
 def kind_of(work: Work, layers: Layers) -> tuple[Any, ...] | None:
     """Heads of one kind make a part; None: the head is a part of its own."""
     method = work.method
-    if needs_own_inputs(method, layers) or method.objective.parameters():
+    if needs_own_inputs(method, layers) or method.objective.parameters() or _sums_by_state(method.objective):
         return None
     return *likeness(method.objective), method.mixing is None, method.feature_transform is None
+
+
+def _sums_by_state(objective: Objective) -> bool:
+    """Whether the sums may depend on what each head keeps between steps."""
+    kind = type(objective)
+    return kind.sums is not Objective.sums and kind.state_dict is not Objective.state_dict
