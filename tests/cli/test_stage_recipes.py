@@ -20,8 +20,15 @@ from hf_ood.evaluation import load_results
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-STEPS = {"erm_warmup": "6", "eiil": "6", "dfr": "6", "jtt": "6", "lp_ft": "2", "erm_plus_plus": "2"}
-STEPS = {"erm_warmup": "6", "eiil": "6", "dfr": "6", "jtt": "6", "spare": "6", "lp_ft": "2"}
+STEPS = {
+    "erm_warmup": "6",
+    "eiil": "6",
+    "dfr": "6",
+    "jtt": "6",
+    "spare": "6",
+    "lp_ft": "2",
+    "erm_plus_plus": "2",
+}
 Weights = dict[str, torch.Tensor]
 
 
