@@ -31,12 +31,11 @@ def choose_trainable(model: PreTrainedModel, spec: RunSpec) -> Any:
         freeze_all_but(model, spec.network.trainable)
         return model
     check_cacheable(spec)
-    network = without_stem(model)
-    head = head_name(network)
     if is_head_of_vectors(spec):
         freeze_all_but(model, spec.network.trainable)
         return model
-    head = head_name(model)
+    network = without_stem(model)
+    head = head_name(network)
     freeze_all_but(model, spec.network.trainable or [f"{head}.*"])
     moving = [name for name, own in network.named_parameters() if own.requires_grad]
     outside = [name for name in moving if not name.startswith(f"{head}.")]
