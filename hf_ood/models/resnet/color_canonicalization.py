@@ -34,7 +34,7 @@ def canonicalize_colors(images: Tensor) -> Tensor:
         power = power / power.diagonal(dim1=1, dim2=2).sum(1).clamp_min(1e-12)[:, None, None]
         power = power @ power
     longest = power.norm(dim=1).argmax(1)
-    axis = power.take_along_dim(longest[:, None, None], dim=2)
+    axis = power.gather(2, longest[:, None, None].expand(-1, power.shape[1], 1))
     grey = (pixels * axis).sum(1)
     skewness_sign = torch.where(grey.pow(3).sum(1, keepdim=True) < 0, -1.0, 1.0)
     grey = grey * skewness_sign
