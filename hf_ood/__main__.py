@@ -28,6 +28,7 @@ COMMANDS = {
     "reproduce": "carry out studies: arms, seeds, intervals, one page",
     "sweep": "methods, held-out environments, hyper-parameters, honest choice",
     "bench": "every method on real shifts, or on your data, against ERM: one page",
+    "export": "a finished run as an ONNX file, which runs without PyTorch",
     "publish": "publish a finished run on the Hub",
     "datasets": "built-in data sets: list them, write one as a folder, publish it",
     "methods": "list the methods: what each is, needs, and comes from",

@@ -20,6 +20,7 @@ RANK = {
     "explain": 4,
     "reporting": 6,
     "hub": 7,
+    "export": 7,
     "runs": 8,
     "experiments": 9,
     "cli": 10,

@@ -17,6 +17,7 @@ _shtab_hf_ood_commands() {
     dossier:'the evidence on a run in one document, for whoever must sign'
     evaluate:'evaluate a classifier in every environment of a dataset'
     explain:'where a finished run looks: Grad-CAM by environment'
+    export:'a finished run as an ONNX file, which runs without PyTorch'
     forecast:'how well a finished run will work where nobody has labels'
     methods:'list the methods: what each is, needs, and comes from'
     predict:'predict classes and probabilities for the rows of a table'
@@ -172,6 +173,18 @@ _shtab_hf_ood_explain_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_hf_ood_explain_defaults_added=0
+
+_shtab_hf_ood_export_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--run[The output folder of a finished run, or one with a model.]:run:"
+  "--format[Of the file.]:format:(onnx)"
+  "--output_dir[Folder of the files. Default\: \<run\>\/onnx.]:output_dir:"
+  "--grad_cam[A second output of networks of images\: Grad-CAM of the predicted class.]"
+  "--debug[Show the traceback of an error\; so does HF_OOD_DEBUG\=1 in the environment.]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_hf_ood_export_defaults_added=0
 
 _shtab_hf_ood_forecast_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -795,6 +808,7 @@ _shtab_hf_ood() {
         dossier) _arguments -C -s $_shtab_hf_ood_dossier_options ;;
         evaluate) _arguments -C -s $_shtab_hf_ood_evaluate_options ;;
         explain) _arguments -C -s $_shtab_hf_ood_explain_options ;;
+        export) _arguments -C -s $_shtab_hf_ood_export_options ;;
         forecast) _arguments -C -s $_shtab_hf_ood_forecast_options ;;
         methods) _arguments -C -s $_shtab_hf_ood_methods_options ;;
         predict) _arguments -C -s $_shtab_hf_ood_predict_options ;;
