@@ -1,0 +1,168 @@
+"""The demonstration page, built by its script, served over loopback and drawn on in a browser."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import queue
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hf_ood.evaluation.prediction import load_classifier
+from hf_ood.explain import grad_cam
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --window-size=1100,1000"
+).split()
+pytestmark = [
+    pytest.mark.nightly,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine (apt-get install chromium)"),
+    pytest.mark.skipif(shutil.which("npm") is None, reason="npm fetches ONNX Runtime Web"),
+]
+# A page around the page, as wide as a phone, that draws with a finger and tells what it saw.
+HARNESS = """<!doctype html>
+<iframe id="page" src="index.html" style="width:WIDTHpx;height:844px;border:0"></iframe>
+<script type="module">
+const frame = document.getElementById("page");
+const inside = () => frame.contentDocument;
+const tell = found => fetch("/found", { method: "POST", body: JSON.stringify(found) });
+const answered = act => new Promise(resolve => {
+  inside().addEventListener("answered", event => resolve(event.detail), { once: true });
+  act();
+});
+function touch(kind, x, y) {
+  const pad = inside().getElementById("pad"), box = pad.getBoundingClientRect();
+  pad.dispatchEvent(new frame.contentWindow.PointerEvent(kind, { bubbles: true, pointerType: "touch",
+    clientX: box.left + x * box.width, clientY: box.top + y * box.height }));
+}
+async function drawn() {
+  let last;
+  last = await answered(() => touch("pointerdown", 0.5, 0.15));
+  for (let y = 0.2; y < 0.9; y += 0.1) last = await answered(() => touch("pointermove", 0.5, y));
+  touch("pointerup", 0.5, 0.9);
+  return last;
+}
+try {
+  while (!inside().getElementById("status")?.textContent.includes("in your browser"))
+    await new Promise(resolve => setTimeout(resolve, 100));
+  const first = await answered(() => inside().getElementById("example").click());
+  const line = await drawn();
+  const pairs = [...inside().querySelectorAll(".pair")];
+  const other = await answered(() => pairs.at(-1).click());
+  const shown = [...inside().querySelectorAll(".card")].map(card => ({
+    digit: card.querySelector(".digit").textContent, sure: card.querySelector(".sure").textContent,
+    bars: [...card.querySelectorAll("b")].map(bar => bar.getBoundingClientRect().width),
+    colors: new Set(card.querySelector("canvas").getContext("2d").getImageData(0, 0, 96, 96).data).size,
+    box: card.getBoundingClientRect().toJSON() }));
+  const status = inside().getElementById("status").textContent;
+  inside().getElementById("clear").click();
+  await tell({ first, line, other, shown, status,
+    cleared: [...inside().querySelectorAll(".digit")].map(digit => digit.textContent),
+    empty: inside().getElementById("status").textContent,
+    content: inside().documentElement.scrollWidth, width: frame.clientWidth,
+    targets: Math.min(...[...inside().querySelectorAll("button")].map(button => button.offsetHeight)),
+    isolated: frame.contentWindow.crossOriginIsolated });
+} catch (error) { await tell({ error: String(error) }); }
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page, of networks that trained briefly."""
+    place = importlib.util.spec_from_file_location("build_demo", ROOT / "docs" / "demo" / "build.py")
+    assert place is not None and place.loader is not None
+    script = importlib.util.module_from_spec(place)
+    place.loader.exec_module(script)
+    folder = tmp_path_factory.mktemp("demo")
+    script.build(folder / "site", folder / "runs", flags=["--max_steps", "150", "--disable_tqdm", "true"])
+    return folder / "site"
+
+
+@pytest.fixture
+def found(site: Path) -> Iterator[tuple[str, queue.Queue[dict[str, Any]]]]:
+    """Where the page is served, and what is posted there."""
+    posted: queue.Queue[dict[str, Any]] = queue.Queue()
+
+    class Handler(SimpleHTTPRequestHandler):
+        def do_POST(self) -> None:
+            posted.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(site)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", posted
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("width", [390, 1000])
+def test_a_digit_is_drawn_and_both_networks_answer(
+    width: int, site: Path, found: tuple[str, queue.Queue[dict[str, Any]]], tmp_path: Path
+) -> None:
+    address, posted = found
+    (site / "harness.html").write_text(HARNESS.replace("WIDTH", str(width)))
+    browser = subprocess.Popen(
+        [str(CHROMIUM), *FLAGS, f"--user-data-dir={tmp_path / 'browser'}", f"{address}/harness.html"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        saw = posted.get(timeout=120)
+    finally:
+        browser.terminate()
+        browser.wait(timeout=30)
+    assert "error" not in saw, saw
+    assert not saw["isolated"] and "in your browser" in saw["status"]
+    for detail in (saw["first"], saw["line"], saw["other"]):
+        assert_as_in_pytorch(detail, site.parent / "runs")
+    assert saw["line"]["ink"] == "#ff0000" and saw["other"]["ground"] == "#ffb000"
+    shares = {answer["name"]: answer["shares"] for answer in saw["other"]["answers"]}
+    for card, each in zip(saw["shown"], shares.values(), strict=True):
+        best = int(np.argmax(each))
+        assert card["digit"] == str(best) and card["sure"] == f"{100 * each[best]:.0f} %"
+        assert int(np.argmax(card["bars"])) == best and card["colors"] > 20
+    line, other = (
+        np.array(saw[name]["answers"][1]["shares"]) for name in ("line", "other")
+    )  # edges do not know colours
+    assert np.abs(line - other).max() < 0.1
+    left, right = (card["box"] for card in saw["shown"])
+    assert left["right"] <= right["left"] and left["top"] == right["top"]  # side by side
+    assert saw["content"] <= saw["width"] == width and saw["targets"] >= 44
+    assert saw["cleared"] == ["?", "?"] and saw["empty"] == "Draw a digit."
+
+
+def assert_as_in_pytorch(detail: dict[str, Any], runs: Path) -> None:
+    """Probabilities and shading are those of the runs' models on the same picture, in the same colours."""
+    ink, ground = (
+        np.array([int(detail[name][start : start + 2], 16) for start in (1, 3, 5)])
+        for name in ("ink", "ground")
+    )
+    grey = np.array(detail["grey"]).reshape(28, 28, 1)
+    pixels = np.round(ground + grey * (ink - ground)).astype(np.uint8)
+    for answer in detail["answers"]:
+        model, processor = load_classifier(str(runs / answer["name"]))
+        inputs = processor(images=pixels, return_tensors="pt")
+        with torch.no_grad():
+            shares = model(**inputs).logits.softmax(1)[0].numpy()
+        assert np.abs(shares - answer["shares"]).max() < 1e-3
+        maps = torch.tensor(answer["map"]).reshape(1, 1, 10, 10)
+        shown = torch.nn.functional.interpolate(maps, size=(28, 28), mode="bilinear")[0, 0]
+        expected = grad_cam(model, inputs["pixel_values"])[0]
+        assert (shown - expected).abs().max() <= 1e-3 * max(1.0, float(expected.max()))
