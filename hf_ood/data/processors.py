@@ -14,7 +14,7 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES,
-    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
 )
 
 from .features import FeatureProcessor, features_file
@@ -35,7 +35,7 @@ def load_processor(model_name_or_path: str | None, **options: Any) -> Any:
         return FeatureProcessor.from_pretrained(model_name_or_path, **options)
     if classifies_sounds(config):
         return AutoFeatureExtractor.from_pretrained(model_name_or_path, **options)
-    if config.model_type not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
+    if not classifies_texts(config):
         return AutoImageProcessor.from_pretrained(model_name_or_path, **options)
     tokenizer = AutoTokenizer.from_pretrained(model_name_or_path, **options)
     if tokenizer.pad_token is None:
@@ -44,6 +44,14 @@ def load_processor(model_name_or_path: str | None, **options: Any) -> Any:
             "lengths make no batch: set tokenizer.pad_token and config.pad_token_id and save both."
         )
     return tokenizer
+
+
+def classifies_texts(config: Any) -> bool:
+    """Whether transformers, this package or the code beside a model's weights has a text classifier of such a
+    configuration."""
+    brought = getattr(config, "auto_map", None) or {}
+    known = type(config) in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+    return known or "AutoModelForSequenceClassification" in brought
 
 
 def classifies_sounds(config: Any) -> bool:

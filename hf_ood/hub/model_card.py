@@ -83,7 +83,8 @@ def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelC
             "block": markdown_block,
             "name": name,
             "task": task,
-            "remote_code": (network in MODELS and "source" not in described) or "input_stem" in described,
+            "remote_code": (network in MODELS and "source" not in described)
+            or bool({"input_stem", "pooling"} & {*described}),
             "data": f"{dataset_name(results['dataset'])}/{results['config']}",
             "methods": [DESCRIBED[part] for part in results["hyperparameters"] if part in DESCRIBED],
             "summary_of": _summary,

@@ -18,6 +18,8 @@ from .features import FeatureSplit
 from .input_stem import with_input_stem, without_stem
 from .lenet import LeNetConfig, LeNetForImageClassification, LeNetImageProcessor, canonicalize_colors
 from .linear import LinearConfig, LinearForImageClassification
+from .mean_pooled import MeanPooledConfig, MeanPooledForSequenceClassification
+from .mean_pooling import with_mean_pooling
 from .mlp import MLPConfig, MLPForImageClassification
 from .penultimate import Penultimate
 from .resnet import SmallResNetConfig, SmallResNetForImageClassification
@@ -63,6 +65,8 @@ __all__ = [
     "LinearForImageClassification",
     "MLPConfig",
     "MLPForImageClassification",
+    "MeanPooledConfig",
+    "MeanPooledForSequenceClassification",
     "Penultimate",
     "SmallResNetConfig",
     "SmallResNetForImageClassification",
@@ -75,6 +79,7 @@ __all__ = [
     "load_imagenet_weights",
     "measure_batch_norms",
     "with_input_stem",
+    "with_mean_pooling",
     "with_temperature",
     "without_stem",
 ]

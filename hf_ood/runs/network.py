@@ -29,7 +29,7 @@ from ..errors import unknown_name
 from ..models import MODELS, PRETRAINED, PROCESSORS, image_processor, without_stem
 from ..models.classes import class_names, renew_classes, with_class_order
 from ..models.modes import evaluation_mode
-from .spec import NO_STEM, NetworkSpec, RunSpec
+from .spec import NO_STEM, OWN_POOLING, NetworkSpec, RunSpec
 
 logger = logging.get_logger(__name__)
 MODEL_CONFIG = "model_config"  # the section of a configuration's fields
@@ -71,6 +71,11 @@ def backbone(network: NetworkSpec) -> str | None:
         raise ValueError(
             f"{network.model} has no published weights: leave --pretrained out, or use --model "
             f"{' or '.join(PRETRAINED)}."
+        )
+    if network.pooling != OWN_POOLING and own and not network.config_name:
+        raise ValueError(
+            f"--pooling {network.pooling} is for text classifiers of transformers, and {network.model} is "
+            "none: leave it out."
         )
     return network.config_name or (None if own else network.model)
 
@@ -238,7 +243,8 @@ def describe_model(spec: RunSpec) -> dict[str, Any]:
         start = {"pretrained": True} if network.pretrained else {}
         return {"name": network.model, **start, **stem, **options}
     start = {"from_scratch": network.from_scratch}
-    return {"name": Path(source).name, "source": source, **start, **stem, **options}
+    pooling = {} if network.pooling == OWN_POOLING else {"pooling": network.pooling}
+    return {"name": Path(source).name, "source": source, **start, **stem, **pooling, **options}
 
 
 def own_processor(spec: RunSpec) -> Any:

@@ -26,6 +26,7 @@ from ..reporting.tables import print_results
 from ..trainer import OODConfig, OODTrainer
 from ..trainer.linear_probe import Probe, on_features
 from .adapters import LORA, without_adapters
+from .classifier import build_classifier
 from .cores import cores_per_process
 from .data import load_splits, training_datasets
 from .folder import (
@@ -50,7 +51,6 @@ from .settings import check_options, comparable_settings
 from .spec import RunSpec
 from .stages import combine, load_weights, place_stages
 from .starting_weights import STARTING_WEIGHTS, fingerprint_of_weights
-from .stem import build_classifier
 from .trainable import choose_trainable, inputs_of_the_trained_part, is_head_of_vectors
 
 START_ANEW = ("false", "none", "no")  # as --resume_from_checkpoint

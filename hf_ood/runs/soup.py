@@ -28,6 +28,7 @@ from ..names import file_name
 from ..options import option
 from ..reporting.tables import print_results
 from ..trainer import OODConfig, OODTrainer
+from .classifier import build_classifier
 from .data import load_splits, training_datasets
 from .folder import ARGUMENTS_FILE, claim_data, recorded_settings, recorded_spec
 from .ingredients import SOUP, Ingredient, read_ingredients
@@ -38,7 +39,6 @@ from .results import Results, predict_report, write_run
 from .soup_results import GREEDY, UNIFORM, common, described
 from .spec import MethodSpec, RunSpec
 from .stages import load_weights
-from .stem import build_classifier
 
 PROTOCOLS = (UNIFORM, GREEDY)
 # Of the first run's training arguments: on what, and how, networks are run.

@@ -19,6 +19,7 @@ from ..resources import recipe_file
 from ..trainer import OODConfig
 
 NO_STEM = "none"
+OWN_POOLING = "own"
 _MADE_IN_MEMORY = {name: data for name, data in BUILT_IN.items() if data.tensors}
 
 
@@ -190,6 +191,13 @@ class NetworkSpec:
         "What the network is shown of an image, saved with it: none (all); structure_tensor (edges without "
         "colours and contrast), edges (their strength), canonical_colors (two colours made grey), grayscale, "
         "or instance_norm (each channel with one mean and deviation).",
+        flag=Flag(stages=False),
+    )
+    pooling: Literal["own", "mean"] = option(
+        OWN_POOLING,
+        "What the head of a text classifier of transformers reads off its encoder, saved with it: own (what "
+        "the model's family reads), or mean (over the tokens, by a new linear head), as sentence encoders "
+        "are trained.",
         flag=Flag(stages=False),
     )
     revision: str = option(

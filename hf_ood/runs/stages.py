@@ -16,7 +16,7 @@ from ..data.built_in import BUILT_IN
 from ..errors import unknown_name
 from ..json_files import read_object
 from ..manifest import refuse_damaged_model
-from ..models import MODELS, StemmedConfig, batch_norms, without_stem
+from ..models import MODELS, MeanPooledConfig, StemmedConfig, batch_norms, without_stem
 from ..models.classes import class_names, with_class_order
 from ..trainer.weight_names import check_keys
 from .flags import ALIASES, flag, run_fields
@@ -111,8 +111,15 @@ def load_weights(model: PreTrainedModel, folder: Path, accept_missing: bool = Fa
     if not (folder / "config.json").exists():
         raise ValueError(f"start_from: {folder} holds no checkpoint (config.json and *.safetensors).")
     refuse_damaged_model(folder)
-    if read_object(folder / "config.json").get("model_type") != StemmedConfig.model_type:
+    kind = read_object(folder / "config.json").get("model_type")
+    if kind != StemmedConfig.model_type:
         model = without_stem(model)  # weights of a network that saw the whole image
+    if (kind == MeanPooledConfig.model_type) != isinstance(model.config, MeanPooledConfig):
+        raise ValueError(
+            f"start_from: the head of one of {folder} ({kind}) and of the run's network "
+            f"({model.config.model_type}) reads the mean over tokens, the other's does not: use the same "
+            f"--pooling, or --model {folder}, whose encoder gets a new head with --pooling mean."
+        )
     model_class: Any = type(model)
     saved, info = model_class.from_pretrained(folder, output_loading_info=True)
     check_keys(folder, info["missing_keys"], info["unexpected_keys"], accept_missing)

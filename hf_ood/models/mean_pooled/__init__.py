@@ -1,0 +1,11 @@
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+from .configuration_mean_pooled import MeanPooledConfig
+from .modeling_mean_pooled import MeanPooledForSequenceClassification
+
+AutoConfig.register(MeanPooledConfig.model_type, MeanPooledConfig)
+AutoModelForSequenceClassification.register(MeanPooledConfig, MeanPooledForSequenceClassification)
+MeanPooledConfig.register_for_auto_class()
+MeanPooledForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")
+
+__all__ = ["MeanPooledConfig", "MeanPooledForSequenceClassification"]
