@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from .stemmed import StemmedConfig, StemmedForImageClassification
+from .stemmed.modeling_stemmed import described
 
 
 def with_input_stem(
@@ -47,7 +48,7 @@ def with_input_stem(
         stem=stem,
         image_mean=mean,
         image_std=std,
-        network=own.to_dict(),
+        network=described(own),
         id2label=own.id2label,
         label2id=own.label2id,
         problem_type=own.problem_type,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 from transformers import MODEL_MAPPING, PreTrainedModel
 
@@ -24,7 +26,8 @@ def with_mean_pooling(model: PreTrainedModel) -> MeanPooledForSequenceClassifica
         >>> model(torch.tensor([[3, 4, 0]]), torch.tensor([[1, 1, 0]])).logits.shape
         torch.Size([1, 2])
     """
-    name, encoder = type(model).__name__, model.base_model
+    name = type(model).__name__
+    encoder: Any = model.base_model
     if isinstance(model, MeanPooledForSequenceClassification):
         raise ValueError("The model reads the mean over tokens already: leave the pooling out.")
     if model.main_input_name != "input_ids":

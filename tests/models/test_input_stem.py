@@ -199,6 +199,7 @@ def test_saved_and_loaded_gives_the_same_in_whatever_loads_it(name: str, stem: s
         expected = model(**inputs).logits
         plain = network(name)(**inputs).logits
     assert not torch.allclose(plain, expected)
+    assert str(tmp_path) not in (tmp_path / "config.json").read_text()
     for loader in (AutoModelForImageClassification, StemmedForImageClassification):
         loaded = loader.from_pretrained(tmp_path).eval()
         assert isinstance(loaded, StemmedForImageClassification)

@@ -125,11 +125,12 @@ def test_saved_and_loaded_gives_the_same(family: str, tmp_path: Path) -> None:
 
 def test_losses_are_those_of_transformers_classifiers() -> None:
     inputs = tokens("bert")
-    for kind, labels in (
+    kinds: tuple[tuple[Any, Tensor], ...] = (
         ("single_label_classification", torch.tensor([0, 1, 2, 0])),
         ("multi_label_classification", torch.rand(4, 3, dtype=torch.float64)),
         ("regression", torch.rand(4, 3, dtype=torch.float64)),
-    ):
+    )
+    for kind, labels in kinds:
         model = pooled("bert")
         model.config.problem_type = kind
         output = model(**inputs, labels=labels)
@@ -147,8 +148,8 @@ def test_the_pipeline_reads_a_saved_folder(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = model(**tokenizer("good film .", return_tensors="pt")).logits[0].softmax(0)
     classify = pipeline("text-classification", model=str(tmp_path), top_k=None)
-    (found,) = classify(["good film ."])
-    scores = {entry["label"]: entry["score"] for entry in found}
+    found: Any = classify(["good film ."])
+    scores = {entry["label"]: entry["score"] for entry in found[0]}
     assert [scores["bad"], scores["good"]] == pytest.approx(expected.tolist(), abs=1e-5)
 
 
@@ -211,7 +212,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(flags: str) -> dict[str, Any]:
+def run(flags: str) -> Any:
     return main(f"{flags} {SMALL}".split())
 
 
@@ -265,8 +266,8 @@ def test_adapters_and_random_weights(place: Path) -> None:
 
 def test_what_has_no_tokens_to_average_is_refused(place: Path) -> None:
     lenet = LeNetForImageClassification(LeNetConfig())
-    sizes = {"d_model": 8, "encoder_layers": 1, "decoder_layers": 1, "vocab_size": 9}
-    heads = {"encoder_attention_heads": 1, "decoder_attention_heads": 1}
+    sizes: dict[str, Any] = {"d_model": 8, "encoder_layers": 1, "decoder_layers": 1, "vocab_size": 9}
+    heads: dict[str, Any] = {"encoder_attention_heads": 1, "decoder_attention_heads": 1}
     both = BartForSequenceClassification(BartConfig(**sizes, **heads))
     for model, message in (
         (lenet, "takes pixel_values: leave it out"),

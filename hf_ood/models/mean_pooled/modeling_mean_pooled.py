@@ -41,10 +41,11 @@ class MeanPooledForSequenceClassification(PreTrainedModel):
     def __init__(self, config: MeanPooledConfig, encoder: PreTrainedModel | None = None):
         super().__init__(config)
         encoder = build_encoder(config) if encoder is None else encoder
+        own: Any = encoder.config
         self.base_model_prefix = encoder.base_model_prefix or "encoder"
         setattr(self, self.base_model_prefix, encoder)
         self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(encoder.config.hidden_size, config.num_labels, dtype=encoder.dtype)
+        self.classifier = nn.Linear(own.hidden_size, config.num_labels or 2, dtype=encoder.dtype)
         self.supports_gradient_checkpointing = encoder.supports_gradient_checkpointing
         self.post_init()
 
@@ -63,21 +64,20 @@ class MeanPooledForSequenceClassification(PreTrainedModel):
         float [B], or several labels' float [B, C]; with them the output has a `loss`. `options` are the
         encoder's. Raises `ValueError` for an encoder that does not give one state for each token.
         """
+        encoder = self.text_encoder
         given = {
             "input_ids": input_ids,
             "attention_mask": attention_mask,
             "token_type_ids": token_type_ids,
             "inputs_embeds": inputs_embeds,
         }
-        options = {**options, "return_dict": True}
-        output = self.base_model(
-            **{name: value for name, value in given.items() if value is not None}, **options
-        )
+        options |= {name: value for name, value in given.items() if value is not None}
+        output = encoder(**{**options, "return_dict": True})
         states = getattr(output, "last_hidden_state", None)
         tokens = input_ids if inputs_embeds is None else inputs_embeds
         if states is None or tokens is None or states.shape[:2] != tokens.shape[:2]:
             raise ValueError(
-                f"{type(self.base_model).__name__} does not give one last state for each token, so there is "
+                f"{type(encoder).__name__} does not give one last state for each token, so there is "
                 "no mean over tokens: leave the pooling out."
             )
         logits = self.classifier(self.dropout(mean_over_tokens(states, attention_mask)))
@@ -91,15 +91,20 @@ class MeanPooledForSequenceClassification(PreTrainedModel):
             attentions=getattr(output, "attentions", None),
         )
 
+    @property
+    def text_encoder(self) -> PreTrainedModel:
+        """By whatever name its family calls it."""
+        return getattr(self, self.base_model_prefix)
+
     def get_input_embeddings(self) -> nn.Module:
-        return self.base_model.get_input_embeddings()
+        return self.text_encoder.get_input_embeddings()
 
     def set_input_embeddings(self, value: nn.Module) -> None:
-        self.base_model.set_input_embeddings(value)
+        self.text_encoder.set_input_embeddings(value)
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **options: Any) -> None:
         """As every model is saved, with the encoder's configuration as it is now."""
-        self.config.network = described(self.base_model.config)
+        self.config.network = described(self.text_encoder.config)
         super().save_pretrained(save_directory, *args, **options)
 
 
@@ -121,14 +126,15 @@ def build_encoder(config: MeanPooledConfig) -> PreTrainedModel:
     """The encoder, with random weights. Raises `ValueError` where the configuration holds none that
     transformers knows."""
     network = dict(config.network or {})
-    name = network.get("model_type")
+    name = str(network.get("model_type"))
     if name not in CONFIG_MAPPING:
         raise ValueError(
             f"The configuration holds no encoder of transformers ({name}): make the model by "
             "with_mean_pooling, or --pooling mean."
         )
     own: Any = CONFIG_MAPPING[name].from_dict(network)
-    options = {"add_pooling_layer": False} if has_optional_pooler(MODEL_MAPPING[type(own)]) else {}
+    encoder_class: Any = MODEL_MAPPING[type(own)]
+    options = {"add_pooling_layer": False} if has_optional_pooler(encoder_class) else {}
     return AutoModel.from_config(own, **options)
 
 

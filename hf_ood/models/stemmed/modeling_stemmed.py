@@ -4,7 +4,12 @@ import os
 from typing import Any
 
 from torch import Tensor
-from transformers import CONFIG_MAPPING, AutoModelForImageClassification, PreTrainedModel
+from transformers import (
+    CONFIG_MAPPING,
+    AutoModelForImageClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 from transformers.dynamic_module_utils import custom_object_save, get_class_from_dynamic_module
 
 from .configuration_stemmed import StemmedConfig
@@ -52,7 +57,7 @@ class StemmedForImageClassification(PreTrainedModel):
             os.makedirs(save_directory, exist_ok=True)
             custom_object_save(self.network, save_directory, config=own)
             custom_object_save(own, save_directory, config=own)
-        self.config.network = own.to_dict()
+        self.config.network = described(own)
         super().save_pretrained(save_directory, *args, **options)
 
 
@@ -84,6 +89,11 @@ def build(config: StemmedConfig) -> PreTrainedModel:
     own = config_class.from_dict(described)
     own.update(labels(config))
     return model_class(own)
+
+
+def described(own: PreTrainedConfig) -> dict[str, Any]:
+    """A network's configuration, without where its weights came from."""
+    return {name: value for name, value in own.to_dict().items() if name != "_name_or_path"}
 
 
 def labels(config: StemmedConfig) -> dict[str, Any]:
