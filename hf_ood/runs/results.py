@@ -28,6 +28,7 @@ from ..trainer import EnvironmentOptions, OODTrainer
 from ..trainer.saved_size import size_of_state
 from .adapters import recorded_lora
 from .data import describe_data, load_splits
+from .ingredients import SOUP
 from .network import describe_model, input_processor
 from .relabel import recorded_inference, recorded_options
 from .sections import LOSS
@@ -159,7 +160,7 @@ def write_run(
         processor = datasets["train"].processor or (input_processor(model, *size) if size else None)
         if processor is not None:
             processor.save_pretrained(staged)
-            if results["history"]:  # the average of several runs has none
+            if SOUP not in results:  # the average of several runs has no history
                 draw_curves(results, staged / CURVES_FILE)
             write_model_card(results, staged)
         if isinstance(model, Reconstructs):

@@ -96,12 +96,15 @@ def test_batch_statistics_make_micro_batches_another_network_and_frozen_ones_do_
     assert difference(frozen=True) < 1e-5 < 1e-4 < difference(frozen=False)
 
 
+NEAR_ROUNDING = {"rdm": {"penalty_weight": 3.0}}  # kernels as narrow as bfloat16's digits
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ADDITIVE)
 def test_activation_checkpointing_changes_no_gradient_and_bfloat16_little(name: str, tmp_path: Path) -> None:
     plain, checkpointed, rounded = (
         gradients(
-            OBJECTIVES[name](**OPTIONS.get(name, {})),
+            OBJECTIVES[name](**OPTIONS.get(name, {}) | NEAR_ROUNDING.get(name, {})),
             make_data(DATA["equal"]),
             24,
             2,

@@ -49,9 +49,9 @@ def fit_heads(
 
     Each is what `OODTrainer` makes of the same network, rows and arguments, to rounding: the same batches in
     the same order, optimizer, schedule, loss, first weights and choice of weights. Heads of one seed and one
-    set of environments see the same batches, so their first layers, side by side, are one matrix
-    product, and objectives that differ in numbers alone are one call. A head that cannot be trained so (`why_alone`) is trained by `OODTrainer`; its `together`
-    is 1.
+    set of environments see the same batches, so their first layers, side by side, are one matrix product, and
+    objectives that differ in numbers alone are one call. A head that cannot be trained so (`why_alone`) is
+    trained by `OODTrainer`; its `together` is 1.
 
     Args:
         features: vectors in memory, float [N, D], with classes, as `cached_features` gives them. Heads have
