@@ -38,12 +38,14 @@ def kept_features(
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{network_hash(model, dataset.processor)}.safetensors"
-    rows = row_hashes(dataset)
+    rows, sizes = row_hashes(dataset)
     with FileLock(f"{file}.lock"):
         known = load_file(file) if file.exists() else {}
         places = {row.tobytes(): n for n, row in enumerate(known["rows"].numpy())} if known else {}
         new = {row: n for n, row in enumerate(rows) if row not in places}
         if new:
+            # Texts as long as each other need little padding.
+            new = dict(sorted(new.items(), key=lambda item: sizes[item[1]]))
             found = compute_features(model, dataset.select([*new.values()]), batch_size, num_workers)
             hashes = torch.from_numpy(np.frombuffer(b"".join(new), np.uint8).reshape(-1, DIGEST).copy())
             known = {
@@ -81,18 +83,20 @@ def network_hash(model: PreTrainedModel, processor: Any) -> str:
     return digest.hexdigest()[:16]
 
 
-def row_hashes(dataset: EnvironmentDataset) -> list[bytes]:
-    """What each row holds, before the processor: `DIGEST` bytes each."""
-    found = []
+def row_hashes(dataset: EnvironmentDataset) -> tuple[list[bytes], list[int]]:
+    """What each row holds, before the processor, as `DIGEST` bytes, and how many bytes that is."""
+    found, sizes = [], []
     for index in torch.arange(len(dataset)).split(ROWS_AT_ONCE):
         inputs = {name: value for name, value in dataset.inputs(index).items() if name not in TARGETS}
         for n in range(len(index)):
-            digest = hashlib.blake2b(digest_size=DIGEST)
+            digest, size = hashlib.blake2b(digest_size=DIGEST), 0
             for name, values in sorted(inputs.items()):
                 own = values[n]
                 content = (
                     own.contiguous().numpy().tobytes() if isinstance(own, Tensor) else repr(own).encode()
                 )
                 digest.update(f"{name} {getattr(own, 'shape', '')} ".encode() + content)
+                size += len(content)
             found.append(digest.digest())
-    return found
+            sizes.append(size)
+    return found, sizes
