@@ -9,12 +9,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Search:
-    """The space of an option: `low` to `high`, evenly, or evenly in its logarithm; `source`: whose it is."""
+    """The space of an option: `low` to `high`, evenly, or evenly in its logarithm; `source`: whose it is.
+
+    `only_with`: another option of the same part and the value with which alone this one has an effect.
+    """
 
     low: float
     high: float
     source: str
     log: bool = False
+    only_with: tuple[str, Any] | None = None
 
 
 @dataclass(frozen=True)

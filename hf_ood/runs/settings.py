@@ -84,6 +84,8 @@ def merge(*parts: Mapping[str, Any]) -> Settings:
     merged: Settings = {}
     for part in parts:
         for name, value in part.items():
+            if name == LOSS and isinstance(value, dict) and isinstance(merged.get(name), str):
+                merged[name] = {NAME: merged[name]}
             both = isinstance(value, dict) and isinstance(merged.get(name), dict)
             if both and name == LOSS and value.get(NAME) not in (None, merged[name].get(NAME)):
                 both = False
@@ -161,6 +163,7 @@ def chosen_sections(spec: RunSpec) -> set[str]:
         model_section(spec.network),
         spec.data.dataset,
         spec.method.infer_environments,
+        spec.method.fit_last_layer,
         LORA,
         LOSS,
     }

@@ -1,4 +1,5 @@
-"""What a sweep varies: every option of a method, and of training, that has a `search` space."""
+"""What a sweep varies: every option of a method, of the loss and of training that has a `search`
+space."""
 
 from __future__ import annotations
 
@@ -8,9 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pandas as pd
 
+from ...methods.losses import LOSSES
+from ...methods.losses.by_name import NAME, check_loss_options
 from ...methods.registry import METHODS, method_parts
 from ...options import Search
-from ...runs.settings import Settings
+from ...runs.sections import LOSS
+from ...runs.settings import Settings, canonical
 from ...trainer import OODConfig
 
 if TYPE_CHECKING:
@@ -23,22 +27,32 @@ BATCH_SIZE = "per_device_train_batch_size"
 
 def search_space(method: str, fixed: Settings | None = None, rows: int | None = None) -> Space:
     """`{"learning_rate": (space, default), "irm.penalty_weight": ...}` for a method such as `irm+rsc`:
-    every option that `fixed` leaves open. `rows`: of the smallest training set, which a batch cannot exceed.
+    every option that `fixed` leaves open, and of the loss that `fixed` names (`loss.gamma`). `rows`: of the
+    smallest training set, which a batch cannot exceed.
     """
-    fixed = fixed or {}
-    owners = {"": OODConfig} | {part: METHODS[part] for part in method_parts(method)}
+    fixed = canonical(fixed or {})
+    owners: dict[str, type[Any]] = {"": OODConfig} | {part: METHODS[part] for part in method_parts(method)}
+    if NAME in fixed.get(LOSS, {}):  # class weights alone name none
+        check_loss_options(fixed[LOSS][NAME], [])
+        owners[LOSS] = LOSSES[fixed[LOSS][NAME]]
     spaces: Space = {}
     for section, owner in owners.items():
+        given = fixed.get(section, {}) if section else fixed
         for field in fields(owner):
-            if "search" not in field.metadata or field.name in (fixed.get(section, {}) if section else fixed):
+            search: Search | None = field.metadata.get("search")
+            if search is None or field.name in given or not _acts(search, given):
                 continue
-            name = f"{section}.{field.name}" if section else field.name
-            spaces[name] = (field.metadata["search"], field.default)
+            spaces[f"{section}.{field.name}" if section else field.name] = (search, field.default)
     if rows is not None and BATCH_SIZE in spaces:
         batch, default = spaces[BATCH_SIZE]
         high = min(round(batch.high), rows)
         spaces[BATCH_SIZE] = (replace(batch, low=min(batch.low, high), high=high), min(default, high))
     return spaces
+
+
+def _acts(search: Search, given: Settings) -> bool:
+    """Whether an option has an effect beside those that are given."""
+    return search.only_with is None or given.get(search.only_with[0]) == search.only_with[1]
 
 
 def defaults(space: Space) -> dict[str, Any]:

@@ -32,7 +32,8 @@ def class_weights_option() -> Any:
 
 def effective_beta_option() -> Any:
     """The option `effective_beta`, the same of every loss that has it."""
-    return option(0.9999, EFFECTIVE_HELP, search=Search(0.99, 0.99999, "SubpopBench"))
+    search = Search(0.99, 0.99999, "SubpopBench", only_with=("class_weights", "effective"))
+    return option(0.9999, EFFECTIVE_HELP, search=search)
 
 
 class ClassWeighted(SampleLoss):

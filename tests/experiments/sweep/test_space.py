@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import Any
 
 import optuna
 import pytest
@@ -12,6 +13,8 @@ from optuna.trial import FixedTrial
 from hf_ood import OODConfig
 from hf_ood.experiments.sweep.plan import Plan
 from hf_ood.experiments.sweep.space import as_settings, search_space, space_table, suggest
+from hf_ood.methods.losses import LOSSES
+from hf_ood.methods.losses.by_name import build_loss
 from hf_ood.methods.objectives import Objective
 from hf_ood.methods.registry import METHODS, build_method
 
@@ -77,3 +80,33 @@ def test_no_batch_is_larger_than_the_smallest_training_set() -> None:
     fewer = Plan({"max_train_samples": 16}, plan.environments, plan.held_out)
     assert fewer.space("erm")["per_device_train_batch_size"][0].high == 16
     assert default == 100 < OODConfig.per_device_train_batch_size
+
+
+def test_the_options_of_a_loss_are_varied_where_it_is_named() -> None:
+    def of_the_loss(settings: dict[str, Any]) -> set[str]:
+        return {name for name in search_space("erm", settings) if name.startswith("loss.")}
+
+    assert of_the_loss({}) == of_the_loss({"class_weights": "balanced"}) == set()
+    assert of_the_loss({"loss": "focal"}) == of_the_loss({"loss": {"name": "focal"}}) == {"loss.gamma"}
+    assert of_the_loss({"loss": {"name": "focal", "gamma": 1.0}}) == set()
+    weighted = {"name": "ldam", "class_weights": "effective"}
+    assert of_the_loss({"loss": weighted}) == {"loss.max_margin", "loss.scale", "loss.effective_beta"}
+    with pytest.raises(ValueError, match="focl"):
+        search_space("erm", {"loss": "focl"})
+
+
+def test_every_value_is_one_that_the_loss_takes() -> None:
+    for name in LOSSES:
+        space = search_space(
+            "erm", {"loss": name, "class_weights": "effective"} if name == "ldam" else {"loss": name}
+        )
+        for end in ("low", "high"):
+            values = as_settings({key: getattr(search, end) for key, (search, _) in space.items()})
+            build_loss({"name": name, **values.get("loss", {})})
+
+
+def test_a_trial_keeps_the_loss_that_the_sweep_names() -> None:
+    plan = Plan({"loss": "focal"}, {"north": 40, "east": 100}, {"east": ["east"]})
+    assert "loss.gamma" in plan.space("erm")
+    run = plan.without("erm", {"loss.gamma": 3.0}, {"east"}, seed=0)
+    assert run.settings["loss"] == {"name": "focal", "gamma": 3.0}
