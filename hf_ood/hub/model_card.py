@@ -18,6 +18,8 @@ from ..data.tables import table_format
 from ..data.targets import CLASSIFICATION
 from ..discovery import INFERENCES
 from ..evaluation.results import told
+from ..methods.losses import LOSSES
+from ..methods.losses.by_name import NAME
 from ..methods.registry import METHODS
 from ..models import MODELS
 from ..names import markdown, markdown_block, markdown_code
@@ -73,6 +75,8 @@ def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelC
         metrics=card_kind(results).metrics,
         eval_results=_eval_results(results, task),
     )
+    methods = [DESCRIBED[part] for part in results["hyperparameters"] if part in DESCRIBED]
+    loss = LOSSES.get(results["hyperparameters"].get("loss", {}).get(NAME))
     return ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
@@ -86,7 +90,9 @@ def build_model_card(results: Results, others: Sequence[Results] = ()) -> ModelC
             "remote_code": (network in MODELS and "source" not in described)
             or bool({"input_stem", "pooling"} & {*described}),
             "data": f"{dataset_name(results['dataset'])}/{results['config']}",
-            "methods": [DESCRIBED[part] for part in results["hyperparameters"] if part in DESCRIBED],
+            "methods": methods,
+            "loss": loss,
+            "cited": [part.citation for part in [*methods, *([loss] if loss else [])] if part.citation],
             "summary_of": _summary,
             "seeds": seeds,
             "kind": card_kind(results),

@@ -12,6 +12,7 @@ from huggingface_hub import ModelCard
 from hf_ood import LeNetConfig, LeNetForImageClassification, LeNetImageProcessor
 from hf_ood.discovery import INFERENCES
 from hf_ood.hub import build_model_card, write_model_card
+from hf_ood.methods.losses import LOSSES
 from hf_ood.methods.registry import METHODS, build_method
 
 
@@ -57,8 +58,19 @@ def test_every_method_has_a_card_with_its_results(method: str, tmp_path: Path) -
             assert f"| {part} | {name} |" in card.text
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_card_names_the_loss_with_its_equation_and_paper(name: str) -> None:
+    results = make_results("irm")
+    assert "loss of a sample" not in build_model_card(results).text
+    results["hyperparameters"]["loss"] = {"name": name}
+    text = build_model_card(results).text
+    assert f"**{name}**, the loss of a sample" in text
+    assert f"$${LOSSES[name].equation}$$" in text and LOSSES[name].citation in text
+    assert METHODS["irm"].citation in text
+
+
 def test_citations_are_entries_with_balanced_braces() -> None:
-    for method in (*METHODS.values(), *INFERENCES.values()):
+    for method in (*METHODS.values(), *INFERENCES.values(), *LOSSES.values()):
         for entry in filter(None, method.citation.split("\n@")):
             assert re.match(r"@?\w+\{\w+,\n", entry) and entry.count("{") == entry.count("}")
             assert not re.search(r"""\{["'`^]""", entry), "an accent needs its backslash"
