@@ -1,6 +1,7 @@
 from .data import ColoredMNIST, EnvironmentDataset, EnvironmentSampler, RandomColor, load_colored_mnist
 from .discovery import EIIL, SPARE, KMeansEnvironments, RandomEnvironments, write_environments
 from .methods.averaging import BMA, EMA, SWA, SWAD
+from .methods.last_layer import L1Logistic
 from .methods.losses import (
     LDAM,
     BinaryCrossEntropy,
@@ -116,6 +117,7 @@ __all__ = [
     "IRMRSCTrainer",
     "IRMTrainer",
     "KMeansEnvironments",
+    "L1Logistic",
     "LeNetConfig",
     "LeNetForImageClassification",
     "LeNetImageProcessor",

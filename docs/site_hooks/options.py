@@ -8,6 +8,7 @@ from typing import Any
 
 import hf_ood
 from hf_ood.discovery import INFERENCES
+from hf_ood.methods.last_layer import LAST_LAYERS
 from hf_ood.methods.losses import LOSSES
 from hf_ood.methods.registry import METHODS
 from hf_ood.runs.sections import LOSS
@@ -23,7 +24,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def _of_method(cls: type) -> str:
-    if cls not in (*METHODS.values(), *INFERENCES.values(), *LOSSES.values()):
+    if cls not in (*METHODS.values(), *INFERENCES.values(), *LAST_LAYERS.values(), *LOSSES.values()):
         return ""
     section = LOSS if cls in LOSSES.values() else cls.name
     rows = [_row(section, field) for field in fields(cls) if "help" in field.metadata]

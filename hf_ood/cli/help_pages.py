@@ -66,7 +66,7 @@ def page(topic: str) -> str:
 
 def _topics(parser: ArgumentParser) -> tuple[list[str], list[str]]:
     titles = [str(group.title) for group in parser._action_groups if group._group_actions]
-    known = ("method ", "model ", "dataset ", "environments ", "adapters ", "samples' ")
+    known = ("method ", "model ", "dataset ", "environments ", "fit ", "adapters ", "samples' ")
     own = [title.rpartition(" ")[2] for title in titles if title.startswith(known)]
     return [title for title in titles if not title.startswith((*known, "options"))], own
 

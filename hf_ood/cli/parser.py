@@ -21,6 +21,7 @@ from transformers.hf_argparser import string_to_bool
 from ..data.reading import Reading
 from ..discovery import INFERENCES
 from ..errors import UsageError
+from ..methods.last_layer import LAST_LAYERS
 from ..methods.losses.by_name import NAME
 from ..methods.registry import METHODS
 from ..models import MODELS
@@ -134,6 +135,7 @@ def _kind(section: str) -> str:
         "method": METHODS,
         "model": MODELS,
         "environments": INFERENCES,
+        "fit": LAST_LAYERS,
         "adapters": [LORA],
         "samples'": [LOSS],
     }

@@ -18,6 +18,7 @@ from ..data.tables import table_format
 from ..data.targets import CLASSIFICATION
 from ..discovery import INFERENCES
 from ..evaluation.results import told
+from ..methods.last_layer import LAST_LAYERS
 from ..methods.losses import LOSSES
 from ..methods.losses.by_name import NAME
 from ..methods.registry import METHODS
@@ -29,7 +30,7 @@ from .card_measures import card_kind, cells, headings, intervals, limits
 from .card_measures import told as measure_told
 
 TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
-DESCRIBED: dict[str, Any] = {**METHODS, **INFERENCES}
+DESCRIBED: dict[str, Any] = {**METHODS, **INFERENCES, **LAST_LAYERS}
 CARD_MEASURES = {**EVALUATED, CLASSIFICATION: ("accuracy", "macro_f1", "loss", "ece")}
 # what a run reads, if not images
 KINDS = {"text_column": "text", "feature_columns": "tabular", "audio_column": "audio"}

@@ -27,6 +27,7 @@ from .adapters import LORA
 from .cores import cores_per_process
 from .data import load_splits, training_datasets
 from .feature_store import kept_features
+from .last_layer import TRAINED
 from .run import build_network
 from .sections import LOSS
 from .spec import RunSpec
@@ -60,6 +61,7 @@ def why_no_head(spec: RunSpec) -> str | None:
         "it trains adapters": LORA in spec.options,
         "its environments are inferred": method.infer_environments != "none",
         "it weighs errors up": method.upweight_errors != 1,
+        "it fits its last layer": method.fit_last_layer != TRAINED,
         "it interpolates with its start": bool(method.interpolate_with_start),
     }
     return next((reason for reason, holds in asked.items() if holds), None) or why_not(spec.training)

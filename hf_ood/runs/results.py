@@ -29,6 +29,7 @@ from ..trainer.saved_size import size_of_state
 from .adapters import recorded_lora
 from .data import describe_data, load_splits
 from .ingredients import SOUP
+from .last_layer import recorded_fit
 from .network import describe_model, input_processor
 from .relabel import recorded_inference, recorded_options
 from .sections import LOSS
@@ -59,7 +60,8 @@ def collect_results(
     training = spec.training
     plain = {**datasets, "train": datasets["train"].with_transform(None)}
     reports = {split: predict_report(trainer, dataset) for split, dataset in plain.items()}
-    done = max(trainer.state.global_step - trainer._initial_global_step, 0)
+    begun = getattr(trainer, "_initial_global_step", 0)  # set when a training begins
+    done = max(trainer.state.global_step - begun, 0)
     batch = training.per_device_train_batch_size * training.gradient_accumulation_steps * training.world_size
     return {
         "method": method.name,
@@ -80,6 +82,7 @@ def collect_results(
             **method.hyperparameters(),
             "model": describe_model(spec),
             **recorded_inference(spec),
+            **recorded_fit(spec),
             **recorded_lora(spec),
             **recorded_loss(spec),
             "data": {
@@ -90,7 +93,7 @@ def collect_results(
             "training": {
                 "learning_rate": training.learning_rate,
                 "batch_size": batch,
-                "epochs": trainer.state.epoch,
+                "epochs": trainer.state.epoch or 0.0,
                 "optimizer": str(getattr(training.optim, "value", training.optim)),
                 "lr_scheduler": str(getattr(training.lr_scheduler_type, "value", training.lr_scheduler_type)),
                 "training_images": len(datasets["train"]),

@@ -39,6 +39,7 @@ from .folder import (
     set_results_aside,
 )
 from .interpolation_with_start import check_line, interpolate_and_choose, selection_on_line
+from .last_layer import build_fit, check_fit, fit_last_layer
 from .network import backbone, check_image_size, check_sound, check_start
 from .origin import note_origin, read_origin, recorded
 from .output import choose_output, say_less
@@ -82,6 +83,8 @@ def run(spec: RunSpec) -> Results:
     if spec.stages and isinstance(resume, str):
         raise ValueError("A run with stages is resumed with --resume_from_checkpoint true.")
     stages = place_stages(spec, folder)
+    for number, stage in enumerate(stages):
+        check_fit(stage, is_first=number == 0)
     publication = take_publication(training)
     is_main = training.process_index == 0
     if is_main and isinstance(resume, str):
@@ -193,11 +196,14 @@ def train_stage(
     say_less(trainer, spec.quiet)
     shares = spec.method.interpolate_with_start
     untrained = copy.deepcopy(trainer.model) if shares else None
-    trainer.train(resume_from_checkpoint=checkpoint)
+    line: dict[str, Any] = {}
+    if (fit := build_fit(spec)) is not None:
+        line = fit_last_layer(fit, trainer.model, seen["train"], spec)
+    else:
+        trainer.train(resume_from_checkpoint=checkpoint)
     if LORA in spec.options:
         model.merge_adapter()  # measured as it will be saved
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-    line: dict[str, Any] = {}
     if shares and untrained is not None:
         points = interpolate_and_choose(
             trainer.model, untrained, shares, lambda split: predict_report(trainer, measured[split])

@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 
 from ..data.built_in import BUILT_IN, BuiltIn
 from ..discovery import INFERENCES
+from ..methods.last_layer import LAST_LAYERS
 from ..methods.losses import LOSSES, CrossEntropy
 from ..methods.losses.by_name import NAME, options_of
 from ..methods.registry import METHODS
@@ -33,7 +34,7 @@ def sections() -> dict[str, dict[str, Option]]:
     found = {name: data_options(data) for name, data in BUILT_IN.items() if data.tensors}
     for name, (config, _) in MODELS.items():
         found[name] = _model_options(config)
-    for name, method in {**METHODS, **INFERENCES}.items():
+    for name, method in {**METHODS, **INFERENCES, **LAST_LAYERS}.items():
         found[name] = _dataclass_options(method, [field.name for field in fields(method) if field.init])
     found[LOSS] = _loss_options()
     found[LORA] = _dataclass_options(LoRA, LORA_OPTIONS)

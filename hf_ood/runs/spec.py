@@ -12,6 +12,7 @@ from ..data.built_in import BUILT_IN, DEFAULT_DATASET, configuration_of
 from ..data.reading import FROM_FILE, FROM_FOLDER, Reading
 from ..data.targets import CLASSIFICATION
 from ..discovery import INFERENCES
+from ..methods.last_layer import LAST_LAYERS
 from ..methods.registry import METHODS
 from ..models import MODELS, PRETRAINED
 from ..options import Flag, option
@@ -248,6 +249,12 @@ class MethodSpec:
         1,
         "How often a training sample counts that the reference model (the stage before's, or --start_from's) "
         "gets wrong (JTT).",
+    )
+    fit_last_layer: str = option(
+        "none",
+        "Fit the last linear layer on the features of the training samples in place of training: none, "
+        f"{', '.join(LAST_LAYERS)} (DFR: with balanced groups, classes in environments). The rest of the "
+        "network stays as it is; steps, batches and learning rate have no part in it.",
     )
     interpolate_with_start: list[float] | None = option(
         None,

@@ -33,7 +33,8 @@ STAGE_FIGURES = (
     "seconds",
     "selection",
 )
-FOUND = ("inferred", "upweighted")  # what the model of the stage before decided about the training images
+# What the model of the stage before decided about the training images, and what fitted the last layer.
+FOUND = ("inferred", "upweighted", "last_layer")
 # What a regression, and several labels a sample, have in place of accuracies.
 STAGE_OTHERS = (
     "mean_rmse", "worst_rmse", "train_rmse", "mean_squared_error", "train_squared_error",

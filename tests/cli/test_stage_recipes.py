@@ -24,6 +24,7 @@ STEPS = {
     "erm_warmup": "6",
     "eiil": "6",
     "dfr": "6",
+    "dfr_l1": "6",
     "jtt": "6",
     "spare": "6",
     "lp_ft": "2",
@@ -44,10 +45,11 @@ def flags(name: str, source: str, folder: Path, *more: str) -> list[str]:
         # Not Adam: it makes rounding in a gradient near 0 a whole step.
         "eiil": ["--eiil.steps", "50", "--optim", "sgd", "--learning_rate", "0.05"],
         "dfr": ["--eiil.steps", "50"],
+        "dfr_l1": ["--eiil.steps", "50"],
     }.get(name, [])
     size = [
         "--max_train_samples",
-        "200" if name in ("lp_ft", "erm_plus_plus") else "140" if name == "dfr" else "400",
+        "200" if name in ("lp_ft", "erm_plus_plus") else "140" if name.startswith("dfr") else "400",
     ]
     return [
         *("--config", str(ROOT / "hf_ood" / "recipes" / f"{name}.yaml"), "--output_dir", str(folder)),
@@ -82,13 +84,15 @@ def test_every_recipe_ends_with_all_its_stages(runs: dict[str, tuple[Path, dict[
         "erm_warmup": ["warmup", "penalty"],
         "eiil": ["reference", "invariant"],
         "dfr": ["erm", "last_layer"],
+        "dfr_l1": ["erm", "last_layer"],
         "jtt": ["identify", "train"],
         "spare": ["early", "train"],
         "lp_ft": ["pretrain", "probe", "finetune"],
         "erm_plus_plus": ["pretrain", "warm_start", "train"],
     }
     for name, (folder, results) in runs.items():
-        assert results["steps"] == int(STEPS[name]) * len(names[name])
+        trained = [stage for stage in results["stages"] if "last_layer" not in stage]
+        assert results["steps"] == int(STEPS[name]) * len(trained)
         assert (folder / "README.md").exists() and (folder / "results.json").exists()
 
 
@@ -105,6 +109,13 @@ def test_dfr_trains_the_last_layer_alone(runs: dict[str, tuple[Path, dict[str, A
     assert results["stages"][1]["inferred"]["method"] == "eiil"
     recorded = results["hyperparameters"]["data"]
     assert (recorded["train_on"], recorded["environment_proportions"]) == ("held_out", "groups")
+
+
+def test_dfr_with_l1_fits_the_last_layer(runs: dict[str, tuple[Path, dict[str, Any]]]) -> None:
+    folder, results = runs["dfr_l1"]
+    assert moved(*weights(folder)) == {"classifier.weight", "classifier.bias"}
+    _, fitted = results["stages"]
+    assert fitted["inferred"]["method"] == "eiil" and fitted["last_layer"]["method"] == "l1_logistic"
 
 
 def test_probing_moves_the_last_layer_and_fine_tuning_everything(

@@ -13,10 +13,11 @@ from documents import FOLDER
 
 import hf_ood
 from hf_ood.discovery import INFERENCES
+from hf_ood.methods.last_layer import LAST_LAYERS
 from hf_ood.methods.losses import LOSSES
 from hf_ood.methods.registry import METHODS
 
-CLASSES = {**METHODS, **INFERENCES, **LOSSES}
+CLASSES = {**METHODS, **INFERENCES, **LAST_LAYERS, **LOSSES}
 WITH_EXAMPLES = [name for name in hf_ood.__all__ if ">>>" in (inspect.getdoc(getattr(hf_ood, name)) or "")]
 
 

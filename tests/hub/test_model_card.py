@@ -12,6 +12,7 @@ from huggingface_hub import ModelCard
 from hf_ood import LeNetConfig, LeNetForImageClassification, LeNetImageProcessor
 from hf_ood.discovery import INFERENCES
 from hf_ood.hub import build_model_card, write_model_card
+from hf_ood.methods.last_layer import LAST_LAYERS
 from hf_ood.methods.losses import LOSSES
 from hf_ood.methods.registry import METHODS, build_method
 
@@ -70,7 +71,7 @@ def test_the_card_names_the_loss_with_its_equation_and_paper(name: str) -> None:
 
 
 def test_citations_are_entries_with_balanced_braces() -> None:
-    for method in (*METHODS.values(), *INFERENCES.values(), *LOSSES.values()):
+    for method in (*METHODS.values(), *INFERENCES.values(), *LAST_LAYERS.values(), *LOSSES.values()):
         for entry in filter(None, method.citation.split("\n@")):
             assert re.match(r"@?\w+\{\w+,\n", entry) and entry.count("{") == entry.count("}")
             assert not re.search(r"""\{["'`^]""", entry), "an accent needs its backslash"
