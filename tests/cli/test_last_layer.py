@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from hf_ood.runs.run import build_network
 from hf_ood.runs.spec import RunSpec
 from hf_ood.trainer.linear_probe import compute_features
 
+TRAIN = Path(__file__).parents[2] / "trainers" / "train.py"
 STAGES: list[dict[str, Any]] = [
     {"name": "body", "max_steps": 3},
     {
@@ -153,3 +157,26 @@ def test_features_of_random_weights_are_refused(tmp_path: Path, capsys: pytest.C
     with pytest.raises(UsageError):
         train({"fit_last_layer": "l1_logistic", "use_cpu": True}, tmp_path / "run")
     assert "needs trained features" in capsys.readouterr().err
+
+
+@pytest.mark.nightly
+def test_two_processes_fit_what_one_does(settings: dict[str, Any], tmp_path: Path) -> None:
+    body = {**STAGES[0], "optim": "sgd", "learning_rate": 0.5}
+    results = train({**settings, "stages": [body, STAGES[1]]}, tmp_path / "one")
+    recipe = tmp_path / "halves.yaml"
+    halves = {"per_device_train_batch_size": 6, "ddp_backend": "gloo"}
+    recipe.write_text(json.dumps({**settings, **halves, "stages": [body, STAGES[1]]}))
+    launcher = f"{sys.executable} -m torch.distributed.run --standalone --nproc_per_node 2"
+    done = subprocess.run(
+        shlex.split(f"{launcher} {TRAIN} --config {recipe} --output_dir {tmp_path}/two"),
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stderr
+    ours, theirs = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    for name, weights in ours.items():
+        torch.testing.assert_close(theirs[name], weights, rtol=1e-3, atol=1e-4)
+    told = json.loads((tmp_path / "two" / "results.json").read_text())
+    assert told["last_layer"] == results["last_layer"]
