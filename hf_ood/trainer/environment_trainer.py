@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -441,9 +440,9 @@ class EnvironmentTrainer(Checkpointing, EnvironmentEvaluation):
     def outputs(self, model: nn.Module, batch: Mapping[str, Any]) -> Outputs:
         """One forward pass, of a mixed batch if there is a mixing: what the objective sees of it."""
         inputs, number = dict(batch), len(self.environment_names)
-        if self.per_sample is not None:
+        if (per_sample := self.per_sample) is not None:
             with self.network.catching():
-                losses, logits, environments = self.per_sample(model, inputs)
+                losses, logits, environments = per_sample(model, inputs)
             return Outputs(
                 logits,
                 None,
@@ -451,7 +450,7 @@ class EnvironmentTrainer(Checkpointing, EnvironmentEvaluation):
                 number,
                 self.network.features(),
                 given_losses=at_least_float32(losses),
-                start_features=self._at_start(partial(self.per_sample, inputs=dict(batch))),
+                start_features=self._at_start(lambda start: per_sample(start, dict(batch))),
             )
         if self.mixing is not None:
             inputs = self.mixing(inputs, self._num_classes())

@@ -19,6 +19,7 @@ from hf_ood import MIRO, SAM, HeadSpec, OODConfig, OODTrainer, fit_heads
 from hf_ood.engine import FrozenStart, state_file
 from hf_ood.models import Penultimate
 from hf_ood.trainer import cached_features, fit_head
+from hf_ood.trainer.linear_probe import Probe
 
 RATE, CPU = 0.05, torch.device("cpu")
 
@@ -39,7 +40,10 @@ def make_trainer(
 @pytest.mark.parametrize("accumulation", [1, 3])
 def test_two_steps_are_those_of_a_plain_loop(accumulation: int, tmp_path: Path) -> None:
     """All samples at each step, whatever their order: the second has moved away from the start."""
-    batch = {"per_device_train_batch_size": 180 // accumulation, "gradient_accumulation_steps": accumulation}
+    batch: dict[str, Any] = {
+        "per_device_train_batch_size": 180 // accumulation,
+        "gradient_accumulation_steps": accumulation,
+    }
     trainer = make_trainer(tmp_path, max_steps=2, max_grad_norm=0.0, **batch)
     trainer.train()
     model, data = make_model(), make_dataset()
@@ -73,8 +77,9 @@ def run(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
 
 def test_a_heavy_weight_holds_features_at_the_start(tmp_path: Path) -> None:
     images, distances = make_dataset().columns["pixel_values"].float() / 255, []
+    adam: dict[str, Any] = {"optim": "adamw_torch", "learning_rate": 2e-3, "max_steps": 30}
     for weight in (0.0, 30.0):
-        trainer = make_trainer(tmp_path, weight=weight, max_steps=20)
+        trainer = make_trainer(tmp_path, weight=weight, **adam)
         trainer.train()
         with torch.no_grad():
             ends = [run(model.eval(), images)[1] for model in (trainer.model, make_model())]
@@ -84,7 +89,7 @@ def test_a_heavy_weight_holds_features_at_the_start(tmp_path: Path) -> None:
 
 def test_a_resumed_training_compares_with_the_same_start(tmp_path: Path) -> None:
     """Also when it is resumed on a network of other weights, which the checkpoint replaces."""
-    args = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2, "save_total_limit": 9}
+    args: dict[str, Any] = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2, "save_total_limit": 9}
     whole = make_trainer(tmp_path / "whole", **args)
     whole.train()
     kept = load_file(tmp_path / "whole" / "checkpoint-2" / state_file("frozen_start"))
@@ -105,8 +110,13 @@ def test_a_resumed_training_compares_with_the_same_start(tmp_path: Path) -> None
 
 def test_the_copy_is_whole_still_and_of_its_own() -> None:
     """Whatever Accelerate has put around the forward pass, and with weights that two layers share."""
-    config = {"vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
-    model = BertForSequenceClassification(BertConfig(**config, intermediate_size=8, num_labels=3)).train()
+    config: dict[str, Any] = {
+        "vocab_size": 9,
+        "hidden_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
+    model = BertForSequenceClassification(BertConfig(**config, intermediate_size=8)).train()
     inputs = {"input_ids": torch.arange(1, 7).view(2, 3)}
     before = dict(model.named_parameters())["classifier.weight"].clone()
     model._original_forward = forward = model.forward
@@ -142,7 +152,7 @@ def test_where_features_stay_as_they_are_it_is_refused(tmp_path: Path) -> None:
         fit_head(nn.Linear(size, 2), features, MIRO(), steps=1)
     training = OODConfig(str(tmp_path), per_device_train_batch_size=60, max_steps=1, use_cpu=True)
     with pytest.raises(ValueError, match="nothing below the last linear layer trains"):
-        fit_heads(features, [HeadSpec("miro")], training)
+        fit_heads(features, [HeadSpec("miro")], training, network=lambda: Probe(make_model()))
 
 
 def test_an_update_would_not_move_its_variances(tmp_path: Path) -> None:

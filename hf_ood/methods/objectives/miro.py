@@ -29,7 +29,8 @@ class MIRO(Objective):
     Reference: Cha et al. 2022, arXiv:2203.10789; the mean encoder is the identity and the variances are one
     for each channel, `softplus(b_c) + 1e-5`, as in the authors' code, and so are weight, first variance and
     learning rate. They add up the term over the outputs of a ResNet's stem and four stages; here it is of one
-    layer, the features that the last linear layer sees. The variances have no weight decay.
+    layer, the features that the last linear layer sees. The variances have no weight decay. Where they fall
+    below 1 the term, and with it the logged loss, may be negative.
 
     Requirements:
         A pretrained model that ends in a linear layer, of which more than that layer trains. Each step costs
