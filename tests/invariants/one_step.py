@@ -57,7 +57,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "iga": {"penalty_weight": 1.0},
     "dann": {"schedule": "constant", "weight": 30.0, "width": 16},
     "cdann": {"schedule": "constant", "weight": 30.0, "width": 16},
-    "miro": {"weight": 3.0},
+    "miro": {"weight": 30.0},
 }
 
 # Options that change what is summed up, or how it is put together: each as a method of its own.

@@ -115,6 +115,7 @@ def test_the_copy_is_whole_still_and_of_its_own() -> None:
         "hidden_size": 8,
         "num_hidden_layers": 1,
         "num_attention_heads": 2,
+        "num_labels": 3,
     }
     model = BertForSequenceClassification(BertConfig(**config, intermediate_size=8)).train()
     inputs = {"input_ids": torch.arange(1, 7).view(2, 3)}
