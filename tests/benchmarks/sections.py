@@ -52,8 +52,7 @@ from hf_ood.methods.registry import METHODS
 
 # SWAD's cost is that of the evaluations it needs.
 ROSTER = [name for name in METHODS if name not in ("erm", "swad")]
-# A discriminator's step, RSC's second pass of the head, MIRO's second forward pass of the network.
-OWN_TARGETS = {"dann": 1.10, "rsc": 1.35, "miro": 1.40}
+OWN_TARGETS = {"dann": 1.10, "rsc": 1.35}
 ALIGNING = ("coral", "causirl", "mmd", "rdm")
 LOSSES: dict[str, SampleLoss] = {
     "label_smoothing": CrossEntropy(label_smoothing=0.1),
@@ -116,7 +115,8 @@ def methods(settings: Settings) -> None:
     step = partial(run, run_ood_trainer, lenet, settings.images, settings.measured(50))
     for name in settings.methods or ROSTER:
         found = typical_steps({"ERM": step, name: partial(step, name)}, settings.rounds)
-        label = f"{name} (a second forward pass)" if name == "miro" else name
+        second = name in OBJECTIVES and OBJECTIVES[name].needs_start
+        label = f"{name} (a second forward pass)" if second else name
         show(label, ratios(found[name], found["ERM"]), target=method_target(name))
 
 
@@ -126,8 +126,8 @@ def method_target(name: str) -> Target | None:
         return at_most(OWN_TARGETS[name])
     if name in ALIGNING:
         return at_most(1.10)
-    if name not in OBJECTIVES or hasattr(OBJECTIVES[name], "width"):  # a discriminator is a network more
-        return None
+    if name not in OBJECTIVES or OBJECTIVES[name].needs_start or hasattr(OBJECTIVES[name], "width"):
+        return None  # a frozen copy or a discriminator is a network more
     return at_most(1.15 if OBJECTIVES[name].needs_features else 1.05)
 
 
