@@ -60,6 +60,8 @@ def needs(method: type[Any]) -> str:
         found.append(f"{least} environments")
     if getattr(method, "needs_features", False) is True:
         found.append("features")
+    if getattr(method, "needs_start", False):
+        found.append("a frozen copy of the start")
     if getattr(method, "additive", True) is False:
         found.append("whole batches")
     if getattr(method, "needs_validation", False):

@@ -1,6 +1,7 @@
 """What an optimizer step is, whoever runs the loop: pure torch, no `Trainer`."""
 
 from .exact_step import AUXILIARY_LOSS, ExactStep
+from .frozen_start import FrozenStart
 from .method_forward import MethodForward, takes_transform
 from .method_training import MethodTraining
 from .reduction import ALONE, Reduction
@@ -17,6 +18,7 @@ __all__ = [
     "AUXILIARY_LOSS",
     "STOPPING",
     "ExactStep",
+    "FrozenStart",
     "MethodForward",
     "MethodTraining",
     "NonFiniteLossError",

@@ -14,6 +14,7 @@ from ..methods.masking import FeatureTransform
 from ..methods.objectives import Objective
 from ..methods.updates import Update
 from .exact_step import ExactStep, Forward
+from .frozen_start import FrozenStart
 from .own_parameters import average_gradients, rest
 from .pull_to_start import PullToStart
 from .reduction import Reduction
@@ -30,8 +31,8 @@ class MethodTraining:
 
     The loop that owns it says what a step is made of (`receive`). For each micro-batch it calls `begin_step`,
     then `share` and backward or, with an update, `update_step` alone, and `after_backward`.
-    `forward`, `first_pass_graph`: see `ExactStep`; `l2_sp`: see `PullToStart`. `prepare` places a micro-batch
-    where the network is.
+    `forward`, `first_pass_graph`: see `ExactStep`; `l2_sp`: see `PullToStart`; `frozen_start`: what `forward`
+    compares the network with, if it does. `prepare` places a micro-batch where the network is.
     """
 
     def __init__(
@@ -49,9 +50,10 @@ class MethodTraining:
         prepare: Callable[[dict[str, Any]], dict[str, Any]],
         first_pass_graph: bool = False,
         l2_sp: float = 0.0,
+        frozen_start: FrozenStart | None = None,
     ):
         self.objective, self.feature_transform, self.update = objective, feature_transform, update
-        self.device, self.prepare = device, prepare
+        self.device, self.prepare, self.frozen_start = device, prepare, frozen_start
         self.record = TrainingRecord(environment_names, device, reduction)
         self.pull = PullToStart(model, l2_sp) if l2_sp else None
         self.average = None if averaging is None else WeightAverage(averaging, model)
@@ -66,6 +68,8 @@ class MethodTraining:
         parts: dict[str, Stateful] = {"objective": self.objective, "training_record": self.record}
         if self.average is not None:
             parts["averaging"] = self.average
+        if self.frozen_start is not None:
+            parts["frozen_start"] = self.frozen_start
         return parts if self.pull is None else {**parts, "start": self.pull}
 
     def averaged_weights(self) -> AbstractContextManager[None]:

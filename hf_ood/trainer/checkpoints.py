@@ -25,7 +25,7 @@ from ..manifest import (
 )
 
 logger = logging.get_logger(__name__)
-PARTS = ("objective", "averaging", "training_record", "start")
+PARTS = ("objective", "averaging", "training_record", "start", "frozen_start")
 STATE_FILES = {state_file(part) for part in PARTS}
 TRAINER_STATE, OPTIMIZER = "trainer_state.json", "optimizer.pt"
 EARLIER = "earlier"  # the folder of checkpoints that a training found when it began anew

@@ -15,6 +15,7 @@ from transformers import Trainer, TrainingArguments
 from ..data import EnvironmentRows, EnvironmentSampler
 from ..engine import (
     AUXILIARY_LOSS,
+    FrozenStart,
     MethodForward,
     MethodTraining,
     NonFiniteLossError,
@@ -88,6 +89,8 @@ class EnvironmentTrainer(Checkpointing, EnvironmentEvaluation):
     per_sample: Callable[..., PerSample] | None = None
     """Hook: `per_sample(model, inputs) -> losses [B], logits, environments [B]`; the losses are computed from
     the logits, and `inputs["environment"]` has the environments."""
+    frozen_start: FrozenStart | None = None
+    """The network as it was when the training began, for an objective that `needs_start`."""
     model: nn.Module
     loss_is_scaled_for_ga = True  # compute_loss returns a micro-batch's share of the whole step's loss
 
@@ -292,6 +295,10 @@ class EnvironmentTrainer(Checkpointing, EnvironmentEvaluation):
         if self.per_sample is None and not self._divides_weights():
             freeze_unused(self.model, self._few_inputs())
         self.sample_loss = self._make_loss()
+        objective = self.method.objective
+        self.frozen_start = (
+            FrozenStart(self.model, self.args.device, objective.name) if objective.needs_start else None
+        )
         if self.per_sample is not None or self.compute_loss_func is not None:
             try_losses(self.outputs, self.model, self._few_samples(self.training_rows))
         if self.args.torch_compile and self.method.objective.needs_features:
@@ -311,6 +318,7 @@ class EnvironmentTrainer(Checkpointing, EnvironmentEvaluation):
             prepare=self._prepare_inputs,
             first_pass_graph=self.per_sample is not None,
             l2_sp=self.options.l2_sp,
+            frozen_start=self.frozen_start,
         )
         self.after_steps.average = self.training.average
 
@@ -432,9 +440,9 @@ class EnvironmentTrainer(Checkpointing, EnvironmentEvaluation):
     def outputs(self, model: nn.Module, batch: Mapping[str, Any]) -> Outputs:
         """One forward pass, of a mixed batch if there is a mixing: what the objective sees of it."""
         inputs, number = dict(batch), len(self.environment_names)
-        if self.per_sample is not None:
+        if (per_sample := self.per_sample) is not None:
             with self.network.catching():
-                losses, logits, environments = self.per_sample(model, inputs)
+                losses, logits, environments = per_sample(model, inputs)
             return Outputs(
                 logits,
                 None,
@@ -442,6 +450,7 @@ class EnvironmentTrainer(Checkpointing, EnvironmentEvaluation):
                 number,
                 self.network.features(),
                 given_losses=at_least_float32(losses),
+                start_features=self._at_start(lambda start: per_sample(start, dict(batch))),
             )
         if self.mixing is not None:
             inputs = self.mixing(inputs, self._num_classes())
@@ -465,7 +474,15 @@ class EnvironmentTrainer(Checkpointing, EnvironmentEvaluation):
             given_losses=given,
             auxiliary_losses=getattr(network, AUXILIARY_LOSS, None),
             network=network,
+            start_features=self._at_start(lambda start: self.forward(start, known)),
         )
+
+    def _at_start(self, run: Callable[[nn.Module], Any]) -> Tensor | None:
+        """The features [B, D] of the network at its start, which is `run`; None where nobody needs them."""
+        if self.frozen_start is None:
+            return None
+        with self.accelerator.autocast():
+            return at_least_float32(self.frozen_start.features(run))
 
     def _clip_grad_norm(self, model: nn.Module) -> Any:
         own = self.method.objective.parameters()

@@ -132,6 +132,11 @@ def fit_head(
     seen = images_or_vectors(features.columns)
     if seen is None or seen.dim() != 2:
         raise ValueError("fit_head takes vectors in memory, float [N, D], as cached_features gives them.")
+    if objective.needs_start:
+        raise ValueError(
+            f"{objective.name} holds features near those of the network at its start, and cached ones stay "
+            "as they are: leave it out."
+        )
     inputs = seen.to(device)
     labels, environments = features.labels.to(device), features.environments.to(device)
     number = len(features.environment_names)

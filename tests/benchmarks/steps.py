@@ -23,6 +23,7 @@ from hf_ood import (
     OODTrainer,
 )
 from hf_ood.data import EnvironmentDataset, collate
+from hf_ood.methods.losses import SampleLoss
 from hf_ood.methods.registry import METHODS, build_method
 
 BATCH = 192
@@ -76,8 +77,9 @@ def method(name: str) -> dict[str, Any]:
     return vars(build_method(name, options))
 
 
-def config(folder: str, batch: int, steps: int, compiled: bool) -> OODConfig:
-    """The same for both trainers: Adam at a constant rate, no clipping, no logs, no checkpoints."""
+def config(folder: str, batch: int, steps: int, compiled: bool, **options: Any) -> OODConfig:
+    """The same for both trainers, but for `options`: Adam at a constant rate, no clipping, no logs, no
+    checkpoints."""
     return OODConfig(
         output_dir=folder,
         per_device_train_batch_size=batch,
@@ -91,6 +93,7 @@ def config(folder: str, batch: int, steps: int, compiled: bool) -> OODConfig:
         ddp_backend="gloo" if "WORLD_SIZE" in os.environ else None,
         ddp_find_unused_parameters=False,  # as the hand-written loop's
         torch_compile=compiled,
+        **options,
     )
 
 
@@ -115,13 +118,15 @@ def run_ood_trainer(
     name: str = "erm",
     batch: int = BATCH,
     compiled: bool = False,
+    loss: SampleLoss | None = None,
+    **options: Any,
 ) -> Clock:
-    """Train under `OODTrainer` by the method of that name."""
+    """Train under `OODTrainer` by the method of that name, with a loss and options of the configuration."""
     if compiled:
         torch.compiler.reset()  # what an earlier run compiled is not this one's
     with tempfile.TemporaryDirectory() as folder:
-        arguments = config(folder, batch, steps, compiled)
-        return _timed(OODTrainer(model, arguments, **method(name), train_dataset=data))
+        arguments = config(folder, batch, steps, compiled, **options)
+        return _timed(OODTrainer(model, arguments, **method(name), loss=loss, train_dataset=data))
 
 
 def _timed(trainer: Trainer) -> Clock:

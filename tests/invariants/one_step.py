@@ -57,6 +57,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "iga": {"penalty_weight": 1.0},
     "dann": {"schedule": "constant", "weight": 30.0, "width": 16},
     "cdann": {"schedule": "constant", "weight": 30.0, "width": 16},
+    "miro": {"weight": 30.0},
 }
 
 # Options that change what is summed up, or how it is put together: each as a method of its own.
@@ -119,6 +120,18 @@ class KeepGradients(TrainerCallback):
             str(number): parameter.grad.clone()
             for number, parameter in enumerate(self.objective.parameters())
         }
+
+
+class MoveFromStart(TrainerCallback):
+    """Moves the weights once the training has kept its start: before, nothing would hold features back."""
+
+    def on_train_begin(self, *args: Any, model: nn.Module, **kwargs: Any) -> None:
+        generator = torch.Generator().manual_seed(4)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.requires_grad:
+                    noise = torch.randn(parameter.shape, generator=generator)
+                    parameter.add_(noise * 0.1 * parameter.abs().mean())
 
 
 def make_data(counts: tuple[int, ...]) -> EnvironmentDataset:
@@ -244,7 +257,7 @@ def gradients(
         loss=loss,
         train_dataset=data,
         data_collator=collator,
-        callbacks=[keep],
+        callbacks=[keep, *([MoveFromStart()] if objective.needs_start else [])],
     )
     keep.objective = trainer.objective
     roughen(trainer.objective.parameters())

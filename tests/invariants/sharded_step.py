@@ -31,7 +31,8 @@ from hf_ood.methods.objectives import OBJECTIVES, Objective, Outputs
 NETWORKS = ("vit", "bert")
 MICRO_BATCHES = (1, 2)
 # Without those that train a network of their own, which is not divided: the trainer refuses them.
-ADDITIVE = [name for name, cls in OBJECTIVES.items() if cls.additive and name not in ("dann", "cdann")]
+OWN = ("dann", "cdann", "miro")
+ADDITIVE = [name for name, cls in OBJECTIVES.items() if cls.additive and name not in OWN]
 # Each sample is treated alone, so that it does not matter which process has it.
 TRANSFORMED = ("erm", "irm")
 # State of the objective, a penalty on weights, a feature transform: what a resumed run has to go on with.

@@ -57,7 +57,7 @@ def test_full_batch_steps_are_adams_steps_on_the_objective() -> None:
     torch.testing.assert_close(head.weight, by_hand.weight, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", [name for name, cls in OBJECTIVES.items() if not cls.needs_start])
 def test_every_objective_trains_a_head(name: str) -> None:
     features = cached_features(make_model("lenet"), make_dataset())
     head = nn.Linear(features.columns["inputs"].shape[1], 2)

@@ -13,6 +13,7 @@ from .group_dro import GroupDRO
 from .ib_erm import IBERM
 from .ib_irm import IBIRM
 from .irm import IRM
+from .miro import MIRO
 from .mmd import MMD
 from .rdm import RDM
 from .reweighting import Reweighting
@@ -42,7 +43,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
             RDM,
             Fishr,
         ),
-        *(DANN, CDANN, SupCon),
+        *(DANN, CDANN, SupCon, MIRO),
     )
 }
 
@@ -55,6 +56,7 @@ __all__ = [
     "IBERM",
     "IBIRM",
     "IRM",
+    "MIRO",
     "MMD",
     "OBJECTIVES",
     "RDM",

@@ -29,7 +29,8 @@ class Outputs:
     `features` [B, D] are what the classifier, the last linear layer, sees; None unless the objective
     `needs_features`. `loss` says what a sample costs. `given_losses` [B] are losses that somebody has
     computed from `logits` already; they then take the place of `loss`, and labels may be None.
-    `auxiliary_losses` [B] are a loss of the network's own; `network` is all that it gave.
+    `auxiliary_losses` [B] are a loss of the network's own; `network` is all that it gave. `start_features`
+    [B, D] are those of the network that the training started from; None unless the objective `needs_start`.
     """
 
     logits: Tensor
@@ -41,6 +42,7 @@ class Outputs:
     given_losses: Tensor | None = None
     auxiliary_losses: Tensor | None = None
     network: Any = None
+    start_features: Tensor | None = None
 
     def added_up(self, **values: Tensor) -> Sums:
         """`count`, the number of samples of each environment, and the sums of `values` [B, ...] over them."""
@@ -59,6 +61,7 @@ class Outputs:
             given_losses=self.losses.detach(),
             auxiliary_losses=None if auxiliary is None else auxiliary.detach(),
             network=None,
+            start_features=None,
         )
 
     @cached_property
@@ -115,6 +118,9 @@ class Objective(ABC):
     """True: the loss is linear in all sums but `count`, so accumulation needs no forward pass in advance.
     The parts worth logging are then linear in them too."""
     needs_features: ClassVar[bool] = False
+    needs_start: ClassVar[bool] = False
+    """True: it also needs the features of the network that the training started from, which takes a second
+    forward pass."""
     needs_classes: ClassVar[bool] = False
     """True: it compares samples of one class, so mixed samples, which have shares of several, are refused."""
     moves_features: ClassVar[bool] = False

@@ -63,7 +63,8 @@ def make_outputs() -> Outputs:
     logits = torch.randn(30, 2, generator=generator, dtype=torch.float64)
     labels = torch.randint(0, 2, (30,), generator=generator)
     features = torch.randn(30, 4, generator=generator, dtype=torch.float64)
-    return Outputs(logits, labels, torch.arange(30) % 3, 3, features)
+    start = torch.randn(30, 4, generator=generator, dtype=torch.float64)
+    return Outputs(logits, labels, torch.arange(30) % 3, 3, features, start_features=start)
 
 
 def batch(outputs: Outputs) -> tuple[Tensor, Tensor, Tensor, int]:
