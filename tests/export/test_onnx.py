@@ -55,7 +55,9 @@ def run(exported: Exported, *inputs: torch.Tensor) -> list[np.ndarray]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", LENETS, ids=str)
+@pytest.mark.parametrize(
+    "options", LENETS[:1] + [pytest.param(own, marks=pytest.mark.nightly) for own in LENETS[1:]]
+)
 def test_lenet_with_every_option(options: dict[str, Any], tmp_path: Path) -> None:
     model = lenet(**options).train()
     exported = export_onnx(model, image_processor(28, 28), tmp_path)
@@ -164,7 +166,7 @@ def test_grad_cam_is_a_second_output(tmp_path: Path) -> None:
         export_onnx(LinearForImageClassification(LinearConfig(num_features=3)), None, tmp_path, grad_cam=True)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_grad_cam_of_tokens_and_of_residual_networks(tmp_path: Path) -> None:
     pytest.importorskip("captum", reason="Grad-CAM needs hf_ood[explain]")
     torch.manual_seed(0)
