@@ -11,6 +11,7 @@ from torch import Tensor
 from ...options import Search, option
 from ..losses.closed_forms import class_shares
 from .base import Objective, Outputs, Sums, labels_of
+from .group_dro import GroupDRO
 from .weighting import SAMPLES, weighted_mean
 
 CLASS, ENVIRONMENT, GROUP = KINDS = ("class", "environment", "group")
@@ -48,15 +49,7 @@ class Reweighting(Objective):
     equation: ClassVar[str] = (
         r"\frac{1}{n} \sum_i w_{g_i} \ell_i, \quad w_g \propto n_g^{-p}, \quad \frac{1}{n} \sum_i w_{g_i} = 1"
     )
-    citation: ClassVar[str] = """\
-@inproceedings{sagawa2020distributionally,
-  title = {Distributionally Robust Neural Networks for Group Shifts: On the Importance of Regularization for
-           Worst-Case Generalization},
-  author = {Sagawa, Shiori and Koh, Pang Wei and Hashimoto, Tatsunori B. and Liang, Percy},
-  booktitle = {International Conference on Learning Representations},
-  note = {arXiv:1911.08731},
-  year = {2020}
-}"""
+    citation: ClassVar[str] = GroupDRO.citation
     linear: ClassVar[bool] = True
     sums_by_options: ClassVar[bool] = True
 
