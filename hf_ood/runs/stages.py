@@ -20,6 +20,7 @@ from ..models import MODELS, MeanPooledConfig, StemmedConfig, batch_norms, witho
 from ..models.classes import class_names, with_class_order
 from ..trainer.weight_names import check_keys
 from .flags import ALIASES, flag, run_fields
+from .last_layer import TRAINED
 from .network import MODEL_CONFIG
 from .spec import RunSpec
 
@@ -39,6 +40,11 @@ FOUND = ("inferred", "upweighted", "last_layer")
 STAGE_OTHERS = (
     "mean_rmse", "worst_rmse", "train_rmse", "mean_squared_error", "train_squared_error",
     "mean_macro_f1", "worst_macro_f1", "train_macro_f1",
+)  # fmt: skip
+# What says how steps are made.
+OF_STEPS = (
+    "max_steps", "num_train_epochs", "learning_rate", "weight_decay", "per_device_train_batch_size",
+    "gradient_accumulation_steps", "warmup_steps", "lr_scheduler_type", "environment_proportions",
 )  # fmt: skip
 TOTALS = ("steps", "seconds", "cpu_seconds")
 
@@ -63,6 +69,10 @@ def read_stages(content: Any) -> dict[str, dict[str, Any]]:
             fixed = key in known and not flag(known[key][1]).stages
             if fixed or key in (*BUILT_IN, *MODELS, MODEL_CONFIG):
                 raise ValueError(f"Stage {name!r} cannot change {key}: set it for the whole run.")
+            if key in OF_STEPS and changes.get("fit_last_layer", TRAINED) != TRAINED:
+                raise ValueError(
+                    f"Stage {name!r} fits its last layer, which takes no steps: leave {key} out of it."
+                )
         stages[name] = changes
     return stages
 

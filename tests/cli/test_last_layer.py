@@ -137,6 +137,7 @@ def test_the_layer_is_the_fit_on_the_features_of_the_stage_before(
         ({"interpolate_with_start": [0.5]}, "--interpolate_with_start has no part"),
         ({"lora": {"rank": 2}}, "--lora has no part"),
         ({"fit_last_layer": "l1_logistics"}, "l1_logistics"),
+        ({"max_steps": 5}, "fits its last layer, which takes no steps: leave max_steps out of it"),
         ({"l1_logistic": {"subsets": 0}}, "subsets must be at least 1"),
     ],
 )
