@@ -29,6 +29,7 @@ from ..runs.settings import (
 )
 from ..runs.several import different_runs, split_up
 from ..runs.spec import RunSpec
+from ..runs.stages import changed_by
 from .help_pages import first_page, page
 from .parser import make_parser
 
@@ -123,7 +124,9 @@ def _with_flags(recipe: Recipe, given: Settings) -> Recipe:
     settings = merge(canonical(recipe.settings), given)
     if STAGES in settings and isinstance(settings[STAGES], list):
         settings[STAGES] = [
-            merge(canonical(stage), changeable(given)) if isinstance(stage, dict) else stage
+            merge(canonical(stage), changed_by(changeable(given), stage))
+            if isinstance(stage, dict)
+            else stage
             for stage in settings[STAGES]
         ]
     return replace(recipe, settings=settings)

@@ -69,12 +69,22 @@ def read_stages(content: Any) -> dict[str, dict[str, Any]]:
             fixed = key in known and not flag(known[key][1]).stages
             if fixed or key in (*BUILT_IN, *MODELS, MODEL_CONFIG):
                 raise ValueError(f"Stage {name!r} cannot change {key}: set it for the whole run.")
-            if key in OF_STEPS and changes.get("fit_last_layer", TRAINED) != TRAINED:
+            if key in OF_STEPS and takes_no_steps(changes):
                 raise ValueError(
                     f"Stage {name!r} fits its last layer, which takes no steps: leave {key} out of it."
                 )
         stages[name] = changes
     return stages
+
+
+def takes_no_steps(changes: Mapping[str, Any]) -> bool:
+    """Whether a stage with these changes fits its last layer instead of training it."""
+    return changes.get("fit_last_layer", TRAINED) != TRAINED
+
+
+def changed_by(given: Mapping[str, Any], stage: Mapping[str, Any]) -> dict[str, Any]:
+    """Of flags for a whole run, those that a stage can follow: where nothing is trained, none about steps."""
+    return {key: value for key, value in given.items() if not (key in OF_STEPS and takes_no_steps(stage))}
 
 
 def place_stages(spec: RunSpec, folder: Path) -> list[RunSpec]:
