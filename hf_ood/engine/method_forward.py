@@ -34,6 +34,7 @@ class MethodForward:
     ):
         self.transform = transform
         self.penultimate = Penultimate(model) if needs_features else None
+        self.head = self.penultimate.classifier if self.penultimate else None
         self.frozen_norms = batch_norms(model) if freeze_batch_norm else []
         self.needs_labels = _requires_labels(model)
         self.split: FeatureSplit | None = None

@@ -21,7 +21,7 @@ from .linear import LinearConfig, LinearForImageClassification
 from .mean_pooled import MeanPooledConfig, MeanPooledForSequenceClassification
 from .mean_pooling import with_mean_pooling
 from .mlp import MLPConfig, MLPForImageClassification
-from .penultimate import Penultimate
+from .penultimate import Penultimate, check_reads_out
 from .resnet import SmallResNetConfig, SmallResNetForImageClassification
 from .stemmed import InputStem, StemmedConfig, StemmedForImageClassification
 from .temperature import with_temperature
@@ -74,6 +74,7 @@ __all__ = [
     "StemmedForImageClassification",
     "batch_norms",
     "canonicalize_colors",
+    "check_reads_out",
     "find_feature_layer",
     "image_processor",
     "load_imagenet_weights",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -59,3 +61,23 @@ def last_linear(model: nn.Module) -> nn.Linear:
             "no features to compare: end it in one, or use an objective that needs none, such as vrex."
         )
     return fitting[-1]
+
+
+@torch.no_grad()
+def check_reads_out(model: nn.Module, inputs: Mapping[str, Any]) -> None:
+    """Refuse a model whose logits for `inputs` are not just what its last linear layer makes of its
+    features: other features could not be read out. Raises `ValueError`."""
+    training = model.training
+    penultimate = Penultimate(model.eval())
+    try:
+        with penultimate:
+            logits = model(**inputs).logits
+    finally:
+        model.train(training)
+    read_out = penultimate.classifier(penultimate.take())
+    if read_out.shape != logits.shape or not torch.allclose(read_out, logits, rtol=1e-3, atol=1e-4):
+        raise ValueError(
+            f"{type(model).__name__} does more to its logits than its last linear layer does, so other "
+            "features cannot be read out, as this method does: use another method, or a model that ends in "
+            "that layer."
+        )

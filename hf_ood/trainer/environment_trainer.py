@@ -36,6 +36,7 @@ from ..methods.objectives import ERM, Objective, Outputs
 from ..methods.objectives.functional import at_least_float32, largest_class
 from ..methods.registry import Method
 from ..methods.updates import Update
+from ..models import check_reads_out
 from . import checks, data_checks
 from .callbacks import MethodCallback
 from .checkpointing import Checkpointing
@@ -338,6 +339,8 @@ class EnvironmentTrainer(Checkpointing, EnvironmentEvaluation):
             self.options.freeze_batch_norm,
             self.args.torch_compile,
         )
+        if self.method.objective.needs_head:
+            check_reads_out(self.model, self._few_inputs())
 
     def _build_networks(self) -> None:
         build_networks(
@@ -474,6 +477,7 @@ class EnvironmentTrainer(Checkpointing, EnvironmentEvaluation):
             given_losses=given,
             auxiliary_losses=getattr(network, AUXILIARY_LOSS, None),
             network=network,
+            head=self.network.head,
             start_features=self._at_start(lambda start: self.forward(start, known)),
         )
 

@@ -153,7 +153,7 @@ def fit_head(
 
     def forward(model: nn.Module, batch: Mapping[str, Tensor]) -> Outputs:
         seen = batch["inputs"]
-        return Outputs(model(seen), batch["labels"], batch["environment"], number, seen, prepared)
+        return Outputs(model(seen), batch["labels"], batch["environment"], number, seen, prepared, head=head)
 
     # Fused: a step of a small head is mostly the calls that it takes.
     optimizer = torch.optim.Adam([*head.parameters(), *objective.parameters()], lr=learning_rate, fused=True)

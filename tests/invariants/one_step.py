@@ -22,7 +22,7 @@ from tokenizers.models import WordLevel
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainerCallback, set_seed
 
-from hf_ood import RSC, LeNetConfig, LeNetForImageClassification, OODConfig, OODTrainer
+from hf_ood import RSC, LeNetConfig, LeNetForImageClassification, OODConfig, OODTrainer, SagNet
 from hf_ood.data import EnvironmentDataset, collate
 from hf_ood.data.mapped_dataset import ArrowEnvironmentDataset
 from hf_ood.data.text import Pad, TokenReader
@@ -58,6 +58,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "dann": {"schedule": "constant", "weight": 30.0, "width": 16},
     "cdann": {"schedule": "constant", "weight": 30.0, "width": 16},
     "miro": {"weight": 30.0},
+    "sagnet": {"weight": 30.0},
 }
 
 # Options that change what is summed up, or how it is put together: each as a method of its own.
@@ -92,6 +93,14 @@ WITH_OWN_LOSS = ("erm", "irm")
 
 
 MAX_GRAD_NORM = 0.5  # of "dann+clipped", below the norm that it finds
+
+
+def own_partners(self: SagNet, number: int, device: torch.device) -> torch.Tensor:
+    """Everyone is his own partner: others depend on who shares a micro-batch."""
+    return torch.arange(number, device=device)
+
+
+SagNet.partners = own_partners  # type: ignore[method-assign]
 
 
 class WithOwnLoss(LeNetForImageClassification):

@@ -31,7 +31,7 @@ from hf_ood.methods.objectives import OBJECTIVES, Objective, Outputs
 NETWORKS = ("vit", "bert")
 MICRO_BATCHES = (1, 2)
 # Without those that train a network of their own, which is not divided: the trainer refuses them.
-OWN = ("dann", "cdann", "miro")
+OWN = ("dann", "cdann", "miro", "sagnet")
 ADDITIVE = [name for name, cls in OBJECTIVES.items() if cls.additive and name not in OWN]
 # Each sample is treated alone, so that it does not matter which process has it.
 TRANSFORMED = ("erm", "irm")

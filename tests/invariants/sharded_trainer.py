@@ -89,7 +89,7 @@ def refusals(folder: Path) -> dict[str, str]:
     methods: dict[str, dict[str, Any]] = {
         **{name: {"averaging": averaging()} for name, averaging in AVERAGINGS.items()},
         **{name: {"update": update()} for name, update in UPDATES.items()},
-        **{name: {"objective": OBJECTIVES[name]()} for name in ("dann", "cdann", "miro")},
+        **{name: {"objective": OBJECTIVES[name]()} for name in ("dann", "cdann", "miro", "sagnet", "sagnet")},
     }
     found = {}
     for name, method in methods.items():

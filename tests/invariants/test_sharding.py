@@ -141,7 +141,9 @@ def test_a_saved_network_is_whole_and_the_best_is_loaded(
     ("name", "how"),
     [
         *product([*AVERAGINGS, *UPDATES], ["read", "by hand"]),
-        *product(["dann", "cdann", "miro"], ["read"]),  # by hand, the network itself is refused first
+        *product(
+            ["dann", "cdann", "miro", "sagnet"], ["read"]
+        ),  # by hand, the network itself is refused first
     ],
 )
 def test_what_needs_whole_weights_refuses_a_divided_network(

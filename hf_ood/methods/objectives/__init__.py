@@ -17,6 +17,7 @@ from .miro import MIRO
 from .mmd import MMD
 from .rdm import RDM
 from .reweighting import Reweighting
+from .sagnet import SagNet
 from .sample_cvar import SampleCVaR
 from .sd import SD
 from .supcon import SupCon
@@ -43,7 +44,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
             RDM,
             Fishr,
         ),
-        *(DANN, CDANN, SupCon, MIRO),
+        *(DANN, CDANN, SupCon, SagNet, MIRO),
     )
 }
 
@@ -68,6 +69,7 @@ __all__ = [
     "Objective",
     "Outputs",
     "Reweighting",
+    "SagNet",
     "SampleCVaR",
     "Sums",
     "SupCon",

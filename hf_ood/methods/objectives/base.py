@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -31,6 +31,7 @@ class Outputs:
     computed from `logits` already; they then take the place of `loss`, and labels may be None.
     `auxiliary_losses` [B] are a loss of the network's own; `network` is all that it gave. `start_features`
     [B, D] are those of the network that the training started from; None unless the objective `needs_start`.
+    `head` is that layer, features [B, D] -> logits [B, C]; None where there are no features.
     """
 
     logits: Tensor
@@ -43,6 +44,7 @@ class Outputs:
     auxiliary_losses: Tensor | None = None
     network: Any = None
     start_features: Tensor | None = None
+    head: Callable[[Tensor], Tensor] | None = None
 
     def added_up(self, **values: Tensor) -> Sums:
         """`count`, the number of samples of each environment, and the sums of `values` [B, ...] over them."""
@@ -62,6 +64,7 @@ class Outputs:
             auxiliary_losses=None if auxiliary is None else auxiliary.detach(),
             network=None,
             start_features=None,
+            head=None,
         )
 
     @cached_property
@@ -121,6 +124,11 @@ class Objective(ABC):
     needs_start: ClassVar[bool] = False
     """True: it also needs the features of the network that the training started from, which takes a second
     forward pass."""
+    needs_head: ClassVar[bool] = False
+    """True: it also needs the classifier itself, to read other features out."""
+    draws_partners: ClassVar[bool] = False
+    """True: it pairs the samples of a micro-batch at random, so another layout of the batch draws other
+    pairs; for those drawn, the loss is exact in any layout."""
     needs_classes: ClassVar[bool] = False
     """True: it compares samples of one class, so mixed samples, which have shares of several, are refused."""
     moves_features: ClassVar[bool] = False
@@ -242,6 +250,13 @@ def features_of(outputs: Outputs) -> Tensor:
     if outputs.features is None:
         raise ValueError("This objective compares features: give Outputs(..., features=[B, D]).")
     return outputs.features
+
+
+def head_of(outputs: Outputs) -> Callable[[Tensor], Tensor]:
+    """The classifier. Raises `ValueError` where nobody gave it."""
+    if outputs.head is None:
+        raise ValueError("This objective reads out other features too: give Outputs(..., head=classifier).")
+    return outputs.head
 
 
 def risks(totals: Sums) -> Tensor:

@@ -48,6 +48,8 @@ def why_not_the_method(method: Method) -> str | None:
         return f"{method.update.name} makes the steps of its weights itself"
     if not method.objective.additive:
         return f"{method.objective.name} is no function of sums over samples"
+    if method.objective.needs_head:
+        return f"{method.objective.name} reads out other features than the data's"
     if method.objective.needs_start:
         return f"{method.objective.name} runs a frozen copy of the network beside it"
     if isinstance(method.feature_transform, MixStyle):
