@@ -157,6 +157,29 @@ class EnvironmentDataset(Dataset):
         chosen.columns = {name: column.index_select(0, index) for name, column in self.columns.items()}
         return chosen
 
+    def followed_by(self, other: EnvironmentDataset) -> EnvironmentDataset:
+        """These rows, then those of `other`, with the transform of these.
+
+        Raises `ValueError` where the other's rows are of another kind or have other names, `TypeError` where
+        they are kept in another way.
+        """
+        if type(other) is not type(self):
+            raise TypeError(f"Rows of {type(self).__name__} and {type(other).__name__} cannot be joined.")
+        for what in ("label_names", "environment_names"):
+            ours, theirs = getattr(self, what), getattr(other, what)
+            if ours != theirs:
+                raise ValueError(
+                    f"Rows with other {what.replace('_', ' ')} cannot follow: {theirs}, not {ours}."
+                )
+        if self.columns.keys() != other.columns.keys():
+            raise ValueError(f"Rows of {sorted(other.columns)} cannot follow rows of {sorted(self.columns)}.")
+        joined = copy(self)
+        joined.columns = {
+            name: torch.cat([column, other.columns[name]]) for name, column in self.columns.items()
+        }
+        joined.content = None
+        return joined
+
     def with_transform(self, transform: Step | None) -> EnvironmentDataset:
         """The same rows, each batch passed through `transform`; None takes it away."""
         changed = copy(self)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 from datasets import Dataset as HFDataset
+from datasets import concatenate_datasets
 from torch import Tensor
 
 from .environment_dataset import Batch, EnvironmentDataset, Step
@@ -53,6 +54,13 @@ class ArrowEnvironmentDataset(EnvironmentDataset):
         self.read = read
         columns = {"labels": labels, "environment": environments, "position": positions}
         self._keep(columns, label_names, environment_names, transform, finish, processor)
+
+    def followed_by(self, other: EnvironmentDataset) -> EnvironmentDataset:
+        joined = super().followed_by(other)
+        assert isinstance(joined, ArrowEnvironmentDataset) and isinstance(other, ArrowEnvironmentDataset)
+        joined.table = concatenate_datasets([self.table, other.table])
+        joined.columns["position"][len(self) :] += len(self.table)
+        return joined
 
     def inputs(self, rows: Sequence[int] | Tensor) -> Batch:
         positions = self.columns["position"][torch.as_tensor(rows, dtype=torch.long)]

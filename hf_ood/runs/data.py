@@ -37,6 +37,7 @@ from .network import VECTOR_MODELS, backbone, load_config, own_processor
 from .spec import DataSpec, RunSpec
 
 logger = logging.get_logger(__name__)
+EVERYTHING = "everything"
 IN_MEMORY = {"auto": None, "always": True, "never": False}
 
 DATA_FLAGS = (
@@ -209,7 +210,8 @@ def starting_processor(spec: RunSpec) -> FeatureProcessor | None:
 
     Raises `ValueError` for starting weights of several ways, `FileNotFoundError` for some without one.
     """
-    starts = {each.network.start_from for each in (spec, *spec.stages.values())} - {"scratch", "previous"}
+    starts = {each.network.start_from for each in (spec, *spec.stages.values())}
+    starts -= {"scratch", "previous", *spec.stages}
     found = {start: FeatureProcessor.from_pretrained(start) for start in sorted(starts)}
     first, *others = found.values() or [None]
     if any(other != first for other in others):
@@ -272,6 +274,8 @@ def training_datasets(
             validation = keep_environments(validation, chosen)
     if spec.data.max_train_samples is not None:
         train = first_of_each_environment(train, spec.data.max_train_samples)
+    if spec.data.train_on == EVERYTHING:
+        train, validation = train.followed_by(validation), validation.select([])
     if spec.data.augmentation != "none":
         if spec.data.augmentation not in AUGMENTATIONS:
             raise ValueError(unknown_name("augmentation", spec.data.augmentation, ["none", *AUGMENTATIONS]))
@@ -304,19 +308,20 @@ def in_domain_test(
 
 
 def part_of(dataset: EnvironmentDataset, part: str, share: float, seed: int) -> EnvironmentDataset:
-    """`train`: the training images without the share that is held out; `held_out`: that share.
+    """`train`: the training images without the share that is held out; `held_out`: that share; `everything`:
+    both.
 
     It is drawn from each group (class in an environment; an environment, where there are no classes) alike,
     and a function of the seed and of the whole training split: stages that see other environments or fewer
     images have no image of another's part.
     """
-    if part not in ("train", "held_out"):
-        raise ValueError(unknown_name("part to train on", part, ["train", "held_out"]))
+    if part not in ("train", "held_out", EVERYTHING):
+        raise ValueError(unknown_name("part to train on", part, ["train", "held_out", EVERYTHING]))
     if not 0 <= share < 1:
         raise ValueError(f"hold_out must lie in 0..1, not {share}.")
-    if share == 0:
-        if part == "held_out":
-            raise ValueError("--train_on held_out: no images are held out; set --hold_out, such as 0.2.")
+    if share == 0 and part == "held_out":
+        raise ValueError("--train_on held_out: no images are held out; set --hold_out, such as 0.2.")
+    if share == 0 or part == EVERYTHING:
         return dataset
     order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))
     held_out = torch.zeros(len(dataset), dtype=torch.bool)

@@ -34,6 +34,7 @@ from .network import describe_model, input_processor
 from .relabel import recorded_inference, recorded_options
 from .sections import LOSS
 from .spec import RunSpec
+from .stages import CHOSEN_STEP
 
 
 class Results(dict[str, Any]):
@@ -112,12 +113,20 @@ def collect_results(
             },
         },
         "steps": trainer.state.global_step,
+        CHOSEN_STEP: chosen_step(trainer),
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
         "samples_per_second": done * batch / seconds,
         "versions": versions(),
         "command": spec.command,
     }
+
+
+def chosen_step(trainer: OODTrainer) -> int:
+    """The optimizer step whose weights the training ended with; of an average over steps, the last."""
+    averages = trainer.averaging is not None and bool(trainer.averaging.selection)
+    best = trainer.state.best_global_step if trainer.args.load_best_model_at_end and not averages else None
+    return best or trainer.state.global_step
 
 
 def described_sounds(spec: RunSpec, train: EnvironmentDataset) -> dict[str, str]:

@@ -50,7 +50,7 @@ from .results import Results, collect_results, image_size, predict_report, write
 from .sections import LOSS
 from .settings import check_options, comparable_settings
 from .spec import RunSpec
-from .stages import combine, load_weights, place_stages
+from .stages import combine, load_weights, place_stages, stage_before, take_steps_of
 from .starting_weights import STARTING_WEIGHTS, fingerprint_of_weights
 from .trainable import choose_trainable, inputs_of_the_trained_part, is_head_of_vectors
 
@@ -122,10 +122,12 @@ def _train_stages(
     for stage in stages[1:]:  # a mistake in a later stage is found before the first one trains
         rehearsed = rehearse(stage, training_datasets(stage, datasets))
         build_trainer(stage, rehearsed, build_network(stage, rehearsed, previous=None))
-    finished = []
+    finished: list[dict[str, Any]] = []
     for number, stage in enumerate(stages):
-        previous = stages[number - 1].folder if number else None
+        before = stage_before(stages, number)
+        previous = before.folder if before else None
         if spec.stages:
+            take_steps_of(stage, dict(zip(spec.stages, finished, strict=False)))
             finished.append(_go_on(stage, datasets, previous, resume is True, origin))
         else:
             checkpoint = checkpoint_to_go_on_from(folder, resume)
@@ -244,9 +246,8 @@ def starting_network(
         check_image_size(without_stem(model), spec.network.model, image_size(datasets["train"]))
     if spec.data.max_seconds is not None:
         check_sound(model, collate(datasets["train"].__getitems__([0])), spec.data.max_seconds)
-    source = {"scratch": None, "previous": previous}.get(
-        spec.network.start_from, Path(spec.network.start_from)
-    )
+    start = spec.network.start_from
+    source = None if start == "scratch" else previous if start in ("previous", *spec.before) else Path(start)
     if source is not None:
         load_weights(model, source, spec.training.accept_missing_keys)
     return model

@@ -148,7 +148,9 @@ class DataSpec(Reading):
         flag=Flag(stages=False),
     )
     train_on: str = option(
-        "train", "A stage's training images: train (all but the held-out ones), or held_out (DFR)."
+        "train",
+        "A stage's training samples: train (all but the held-out ones), held_out (DFR), or everything (both, "
+        "and the validation samples, so that nothing is left to choose weights by).",
     )
 
     @property
@@ -217,7 +219,7 @@ class NetworkSpec:
     start_from: str = option(
         "previous",
         "Starting weights: previous (those of the stage before; a run's first stage starts from scratch), "
-        "scratch, or a folder with a checkpoint.",
+        "scratch, the name of an earlier stage, or a folder with a checkpoint.",
     )
     trainable: list[str] | None = option(
         None, "Train the parameters whose names match one of these patterns (classifier.*). Default: all."
@@ -255,6 +257,11 @@ class MethodSpec:
         "Fit the last linear layer on the features of the training samples in place of training: none, "
         f"{', '.join(LAST_LAYERS)} (DFR: with balanced groups, classes in environments). The rest of the "
         "network stays as it is; steps, batches and learning rate have no part in it.",
+    )
+    steps_of: str | None = option(
+        None,
+        "In a stage: take as many steps as the weights had taken that this earlier stage ended with, those "
+        "that its validation chose. With train_on everything this trains again on all samples (ERM++).",
     )
     interpolate_with_start: list[float] | None = option(
         None,
@@ -301,6 +308,8 @@ class RunSpec:
         flag=Flag(topic="output", stages=False, resume=True),
     )
     command: str = ""
+    before: tuple[str, ...] = field(default=(), compare=False)
+    """The names of the stages before this one, once `place_stages` has given it a folder."""
 
     @property
     def folder(self) -> Path:

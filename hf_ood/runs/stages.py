@@ -41,11 +41,15 @@ STAGE_OTHERS = (
     "mean_rmse", "worst_rmse", "train_rmse", "mean_squared_error", "train_squared_error",
     "mean_macro_f1", "worst_macro_f1", "train_macro_f1",
 )  # fmt: skip
+CHOSEN_STEP = "chosen_step"  # the key of the results: the step whose weights were kept
+STEPS_OF = "steps_of"
 # What says how steps are made.
 OF_STEPS = (
     "max_steps", "num_train_epochs", "learning_rate", "weight_decay", "per_device_train_batch_size",
     "gradient_accumulation_steps", "warmup_steps", "lr_scheduler_type", "environment_proportions",
 )  # fmt: skip
+LENGTHS = ("max_steps", "num_train_epochs")
+STARTS = ("scratch", "previous")  # what --start_from says that is neither a stage nor a folder
 TOTALS = ("steps", "seconds", "cpu_seconds")
 
 
@@ -73,8 +77,24 @@ def read_stages(content: Any) -> dict[str, dict[str, Any]]:
                 raise ValueError(
                     f"Stage {name!r} fits its last layer, which takes no steps: leave {key} out of it."
                 )
+            if key in LENGTHS and changes.get(STEPS_OF) is not None:
+                raise ValueError(
+                    f"Stage {name!r} takes the steps of {changes[STEPS_OF]}: leave {key} out of it."
+                )
+        _check_steps_of(name, changes.get(STEPS_OF), stages)
         stages[name] = changes
     return stages
+
+
+def _check_steps_of(name: str, other: Any, earlier: Mapping[str, Any]) -> None:
+    if other is None:
+        return
+    if other not in earlier:
+        raise ValueError(
+            f"Stage {name!r}: " + unknown_name("earlier stage in steps_of", other, list(earlier))
+        )
+    if takes_no_steps(earlier[other]):
+        raise ValueError(f"Stage {name!r}: {other} fits its last layer, which takes no steps to go by.")
 
 
 def takes_no_steps(changes: Mapping[str, Any]) -> bool:
@@ -83,8 +103,10 @@ def takes_no_steps(changes: Mapping[str, Any]) -> bool:
 
 
 def changed_by(given: Mapping[str, Any], stage: Mapping[str, Any]) -> dict[str, Any]:
-    """Of flags for a whole run, those that a stage can follow: where nothing is trained, none about steps."""
-    return {key: value for key, value in given.items() if not (key in OF_STEPS and takes_no_steps(stage))}
+    """Of flags for a whole run, those that a stage can follow: where nothing is trained, none about steps;
+    where it goes by another stage, not how many."""
+    useless = OF_STEPS if takes_no_steps(stage) else LENGTHS if stage.get(STEPS_OF) is not None else ()
+    return {key: value for key, value in given.items() if key not in useless}
 
 
 def place_stages(spec: RunSpec, folder: Path) -> list[RunSpec]:
@@ -92,8 +114,27 @@ def place_stages(spec: RunSpec, folder: Path) -> list[RunSpec]:
     spec.training.output_dir = str(folder)
     for number, (name, stage) in enumerate(spec.stages.items(), 1):
         stage.training.output_dir = str(folder / f"{number}-{name}")
+        stage.before = tuple(spec.stages)[: number - 1]
         stage.training.push_to_hub, stage.training.hub_token = False, None  # the whole run is published
+    if spec.method.steps_of is not None and not spec.stages:
+        raise ValueError("--steps_of names an earlier stage of a recipe, and this run has no stages.")
     return list(spec.stages.values()) or [spec]
+
+
+def stage_before(stages: Sequence[RunSpec], number: int) -> RunSpec | None:
+    """The stage whose weights stage `number`, from 0, may start from: the one that its `start_from` names, or
+    the one before it; None for the first."""
+    start, before = stages[number].network.start_from, stages[number].before
+    if start in before and start not in STARTS:
+        return stages[before.index(start)]
+    return stages[number - 1] if number else None
+
+
+def take_steps_of(stage: RunSpec, results: Mapping[str, Mapping[str, Any]]) -> None:
+    """Give a stage as many steps as the weights had taken that the stage it names ended with. `results`: of
+    the stages before it, by name."""
+    if stage.method.steps_of is not None:
+        stage.training.max_steps = results[stage.method.steps_of][CHOSEN_STEP]
 
 
 def freeze_all_but(model: PreTrainedModel, patterns: Sequence[str] | None) -> None:

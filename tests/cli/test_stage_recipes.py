@@ -88,7 +88,7 @@ def test_every_recipe_ends_with_all_its_stages(runs: dict[str, tuple[Path, dict[
         "jtt": ["identify", "train"],
         "spare": ["early", "train"],
         "lp_ft": ["pretrain", "probe", "finetune"],
-        "erm_plus_plus": ["pretrain", "warm_start", "train"],
+        "erm_plus_plus": ["pretrain", "warm_start", "train", "again"],
     }
     for name, (folder, results) in runs.items():
         trained = [stage for stage in results["stages"] if "last_layer" not in stage]
@@ -130,9 +130,12 @@ def test_a_warm_start_moves_the_last_layer_and_the_end_is_an_average(
     runs: dict[str, tuple[Path, dict[str, Any]]],
 ) -> None:
     folder, results = runs["erm_plus_plus"]
-    pretrained, warm, _ = weights(folder)
+    pretrained, warm, *_ = weights(folder)
     assert moved(pretrained, warm) == {"head.5.weight", "head.5.bias"}
-    assert results["stages"][2]["selection"] == "mean of weights (swa)"
+    _, _, train, again = results["stages"]
+    assert train["selection"] == again["selection"] == "mean of weights (swa)"
+    assert again["steps"] == train["steps"]
+    assert {entry["split"] for entry in again["environments"].values()} == {"test"}
 
 
 def test_jtt_counts_the_errors_of_its_first_stage(runs: dict[str, tuple[Path, dict[str, Any]]]) -> None:
