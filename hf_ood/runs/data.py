@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -158,19 +158,8 @@ def tested_environments(datasets: dict[str, EnvironmentDataset], names: Sequence
             raise ValueError(unknown_name("environment", name, sorted(known[0] | known[1])))
     own = [name for name in names if name in known[0]]
     chosen = [own, [name for name in names if name not in own]]
-    return concatenate(
-        [keep_environments(part, some) for part, some in zip(parts, chosen, strict=True) if some]
-    )
-
-
-def concatenate(datasets: Sequence[EnvironmentDataset]) -> EnvironmentDataset:
-    first, *others = datasets
-    if not others:
-        return first
-    columns = {name: torch.cat([part.columns[name] for part in datasets]) for name in first.columns}
-    whole = copy(first)
-    whole.columns = columns
-    return whole
+    kept = [keep_environments(part, some) for part, some in zip(parts, chosen, strict=True) if some]
+    return reduce(EnvironmentDataset.followed_by, kept)
 
 
 def input_processor(spec: RunSpec) -> Any:

@@ -109,6 +109,24 @@ def test_images_are_kept_in_memory_where_there_is_room(
         assert np.array_equal(values, on_disk.__getitems__([3, 1])[name])
 
 
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_rows_follow_rows_of_another_table(table: Dataset, in_memory: bool) -> None:
+    data = divided(table.select(range(280, 320)), in_memory)
+    first, second = data["train"], data["test"]
+    whole = first.followed_by(second)
+    assert len(whole) == len(first) + len(second)
+    for at, part, rows in ((0, first, [2, 0]), (len(first), second, [3, 1])):
+        found, expected = whole.__getitems__([at + row for row in rows]), part.__getitems__(rows)
+        for name in ("pixel_values", "labels", "environment"):
+            assert torch.equal(found[name], expected[name])
+    assert torch.equal(data["test"].columns["environment"], second.environments)  # its own stay as they are
+    with pytest.raises(ValueError, match="other label names cannot follow"):
+        first.followed_by(second.with_labels(second.labels, ["a", "b", "c"]))
+    other = divided(table.select(range(280, 320)), not in_memory)["test"]
+    with pytest.raises(TypeError, match="cannot be joined"):
+        first.followed_by(other)
+
+
 def test_what_is_on_disk_serves_wherever_what_is_in_memory_does() -> None:
     """Shifts, cached features, reference models, explanations, pictures: to the last digit."""
     pixels = np.random.default_rng(0).integers(0, 256, (60, 28, 28, 3), dtype=np.uint8)
