@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow.compute as pc
-from datasets import ClassLabel, Dataset, DatasetDict, LargeList, List, Value
+from datasets import Dataset, DatasetDict
 from transformers.utils import cached_file, logging
 
 from ..json_files import json_text
 from .align import in_order, listed
+from .cells import Cells, Teller, as_objects, is_category, read_cells, width_of
 from .columns import require_columns
-from .ids import MISSING_WORDS
-from .origins import shown, where
+from .origins import where
 
 if TYPE_CHECKING:  # a second of importing, which only runs on features need
     from sklearn.impute import SimpleImputer
@@ -26,21 +25,6 @@ if TYPE_CHECKING:  # a second of importing, which only runs on features need
 
 logger = logging.get_logger(__name__)
 FEATURES_FILE = "features.json"  # beside the weights
-MANY_CATEGORIES = 20  # more texts than these that hardly repeat, or are mostly numbers, are no categories
-LARGEST = float(np.finfo(np.float32).max)
-Teller = Callable[[int], str]  # where a row is, as the user counts
-
-
-@dataclass(frozen=True)
-class Cells:
-    """Rows as they were read: `numbers` float64 [N, n], NaN where there is none; `categories` names, object
-    [N, k], None where there is none."""
-
-    numbers: np.ndarray
-    categories: np.ndarray
-
-    def select(self, rows: np.ndarray) -> Cells:
-        return Cells(self.numbers[rows], self.categories[rows])
 
 
 @dataclass(frozen=True)
@@ -110,7 +94,7 @@ class FeatureProcessor:
             parts.append(self._scaler().transform(numbers))
         if self.categories:
             if self.most_frequent is not None:
-                categories = _category_imputer().fit(_objects([self.most_frequent])).transform(categories)
+                categories = _category_imputer().fit(as_objects([self.most_frequent])).transform(categories)
             for column, names, values in zip(
                 self.categories, self.categories.values(), categories.T, strict=True
             ):
@@ -133,9 +117,9 @@ class FeatureProcessor:
     def _encoder(self) -> OneHotEncoder:
         from sklearn.preprocessing import OneHotEncoder
 
-        names = [_objects(own) for own in self.categories.values()]
+        names = [as_objects(own) for own in self.categories.values()]
         encoder = OneHotEncoder(categories=names, handle_unknown="ignore", sparse_output=False)
-        return encoder.fit(_objects([[own[0] for own in names]]))
+        return encoder.fit(as_objects([[own[0] for own in names]]))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `features.json` into the folder."""
@@ -197,7 +181,7 @@ def feature_vectors(
         raise ValueError(f"Name each feature column once{f', not {listed(twice)} twice' if twice else ''}.")
     first = next(iter(dataset.values()))
     require_columns(first, *columns)
-    kinds = {column: _width(first, column) for column in columns if not _is_category(first, column)}
+    kinds = {column: width_of(first, column) for column in columns if not is_category(first, column)}
     categories = [column for column in columns if column not in kinds]
     if processor is not None:
         kinds, categories, impute = dict(processor.numbers), list(processor.categories), processor.imputes
@@ -252,164 +236,6 @@ def _fit(
     return FeatureProcessor(columns, dict(numbers), known, **fitted)
 
 
-def read_cells(
-    data: Dataset,
-    columns: Mapping[str, int | None],
-    categories: Sequence[str],
-    tell: Teller,
-    may_miss: bool,
-) -> Cells:
-    """The cells of the columns, each with how many numbers a cell holds (None: one), but for `categories`.
-
-    Text that is written as a number is one. Raises `ValueError` for what is not what its column holds, for
-    infinities and, unless they `may_miss`, for missing values, with the row and the way out.
-    """
-    require_columns(data, *columns)
-    plain = data.with_format(None)
-    read_numbers, read_names = [], []
-    for column, width in columns.items():
-        if column in categories:
-            names = _names(plain[column][:], data.features[column])
-            _refuse_missing([name is None for name in names], column, tell, may_miss)
-            read_names.append(_objects(names))
-        else:
-            if width is None and _is_stored_number(data.features[column]):
-                values = _stored_numbers(data, column, tell)
-            else:
-                values = _numbers(plain[column][:], width, column, tell)
-            _refuse_missing(np.isnan(values).any(1), column, tell, may_miss)
-            read_numbers.append(values)
-    count = len(data)
-    return Cells(
-        np.concatenate([np.empty((count, 0)), *read_numbers], axis=1),
-        np.stack(read_names, axis=1) if read_names else np.empty((count, 0), object),
-    )
-
-
-def _is_category(data: Dataset, column: str) -> bool:
-    """Raises `ValueError` for texts that are no categories."""
-    feature = data.features[column]
-    if isinstance(feature, ClassLabel) or getattr(feature, "dtype", "") == "bool":
-        return True
-    if isinstance(feature, Value) and "string" in feature.dtype:
-        _require_categories(data, column)
-        return True
-    return False
-
-
-def _require_categories(data: Dataset, column: str) -> None:
-    cells = data.with_format(None)[column][:]
-    kinds = {cell for cell in cells if not _is_missing(cell)}
-    if len(kinds) <= MANY_CATEGORIES:
-        return
-    strange = {kind for kind in kinds if _as_number(kind) is None}
-    if len(strange) < len(kinds) / 2:
-        wrong = [row for row, cell in enumerate(cells) if cell in strange]
-        if wrong:
-            raise ValueError(
-                f"Column {column!r} holds numbers, and {shown(cells[wrong[0]])} in {where(data, wrong[0])}: "
-                "correct it, or leave the cell empty."
-            )
-    if len(kinds) > len(cells) / 2:
-        raise ValueError(
-            f"Column {column!r} holds {len(kinds)} different texts in {len(cells)} rows, such as "
-            f"{shown(cells[0])}: these are no categories. Leave it out of the feature columns."
-        )
-
-
-def _width(data: Dataset, column: str) -> int | None:
-    """How many numbers the lists of a column hold; None: it holds numbers. Raises `ValueError` for others."""
-    feature = data.features[column]
-    inner = feature.feature if isinstance(feature, List | LargeList) else feature
-    if getattr(inner, "dtype", "") == "null":
-        raise ValueError(f"Column {column!r} has no value in any row: leave it out.")
-    if not _is_stored_number(inner):
-        raise ValueError(
-            f"Column {column!r} holds {shown(feature)}: a feature is a number, a list of numbers, or a "
-            "category (a string, a bool or a ClassLabel). Leave it out, or write it as one of these."
-        )
-    if inner is feature:
-        return None
-    cells = data.with_format(None)[column]
-    return next((len(cell) for cell in cells if cell), 0)
-
-
-def _is_stored_number(feature: Any) -> bool:
-    return isinstance(feature, Value) and feature.dtype.startswith(("int", "uint", "float", "decimal"))
-
-
-def _stored_numbers(data: Dataset, column: str, tell: Teller) -> np.ndarray:
-    """float64 [N, 1] of a column whose cells are numbers, not lists or texts; NaN where there is nothing."""
-    cells = data.with_format("arrow").select_columns([column])[:][column]
-    values = pc.cast(cells, "float64", safe=False).to_numpy()
-    for row in np.flatnonzero(np.abs(values) > LARGEST)[:1]:
-        _refuse_number(values[row].item(), column, tell(int(row)))
-    return values[:, None]
-
-
-def _refuse_number(cell: Any, column: str, place: str) -> NoReturn:
-    raise ValueError(
-        f"Column {column!r} holds {shown(cell)} in {place}, which is no finite number of 32 bits: correct "
-        "it, or leave the row out."
-    )
-
-
-def _numbers(cells: Sequence[Any], width: int | None, column: str, tell: Teller) -> np.ndarray:
-    """float64 [N, width or 1], NaN where there is nothing."""
-    rows = []
-    for row, cell in enumerate(cells):
-        if width is None:
-            own = [cell]
-        elif cell is None:
-            own = [None] * width
-        elif isinstance(cell, Sequence) and not isinstance(cell, str) and len(cell) == width:
-            own = list(cell)
-        else:
-            told = f"{len(cell)} numbers" if isinstance(cell, list) else shown(cell)
-            raise ValueError(
-                f"Column {column!r} holds lists of {width} numbers, and {told} in {tell(row)}: a vector "
-                "has one length in all rows."
-            )
-        found = [np.nan if _is_missing(value) else _as_number(value) for value in own]
-        if any(value is None or abs(value) > LARGEST for value in found):
-            _refuse_number(cell, column, tell(row))
-        rows.append(found)
-    return np.array(rows, float).reshape(len(cells), 1 if width is None else width)
-
-
-def _as_number(cell: Any) -> float | None:
-    try:
-        return None if isinstance(cell, bool) or "_" in str(cell) else float(cell)  # 1_000 is no number
-    except (TypeError, ValueError):
-        return None
-
-
-def _names(cells: Sequence[Any], feature: Any) -> list[str | None]:
-    """Categories by name."""
-    if isinstance(feature, ClassLabel):
-        return [None if cell is None or cell < 0 else feature.int2str(cell) for cell in cells]
-    whole = (int(cell) if isinstance(cell, float) and cell.is_integer() else cell for cell in cells)
-    return [None if _is_missing(cell) else str(cell) for cell in whole]
-
-
-def _is_missing(cell: Any) -> bool:
-    if isinstance(cell, str):
-        return cell.strip() == "" or cell in MISSING_WORDS
-    return cell is None or cell != cell  # NaN differs from itself
-
-
-def _refuse_missing(missing: Any, column: str, tell: Teller, may_miss: bool) -> None:
-    rows = np.flatnonzero(missing)
-    if len(rows) and not may_miss:
-        told = "; ".join(tell(int(row)) for row in rows[:3])
-        more = f"; and {len(rows) - 3} more" if len(rows) > 3 else ""
-        raise ValueError(
-            f"Column {column!r} has no value in {len(rows)} of {len(missing)} rows ({told}{more}): fill "
-            "it in, leave the rows out, or train with --impute true (the median, or the most frequent "
-            "category, of the training rows)."
-        )
-
-
 def _say_unknown(column: str, known: Sequence[str], values: np.ndarray) -> None:
     names = {*known}
     strange = [name for name in values if name not in names]
@@ -431,7 +257,3 @@ def _category_imputer() -> SimpleImputer:
     from sklearn.impute import SimpleImputer
 
     return SimpleImputer(missing_values=None, strategy="most_frequent")
-
-
-def _objects(values: Any) -> np.ndarray:
-    return np.array(values, dtype=object)
