@@ -31,6 +31,10 @@ MOVED_OUT: dict[str, dict[str, str]] = {  # of a file that is still there: name 
         "colored_mnist_text": "hf_ood.data.colored_mnist.card",
         "with_shifts": "hf_ood.data.colored_mnist.card",
     },
+    "hf_ood.runs.data": dict.fromkeys(
+        ("training_datasets", "in_domain_test", "part_of", "first_of_each_environment"),
+        "hf_ood.runs.stage_data",
+    ),
     "hf_ood.data.publish": {"write_colored_mnist": "hf_ood.data.colored_mnist.dataset_folder"},
 }
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import psutil
 import torch
 from datasets import (
@@ -16,11 +14,11 @@ from datasets import (
     IterableDataset,
     IterableDatasetDict,
     List,
-    concatenate_datasets,
 )
 from transformers.utils import logging
 
 from .accounting import account
+from .asked_columns import Columns
 from .columns import find_audio_column, find_image_column, require_columns
 from .combinations import with_combinations
 from .environment_dataset import EXTRAS, Batch, EnvironmentDataset, MemoryEnvironmentDataset, Step
@@ -30,12 +28,12 @@ from .first_reading import FirstReading, refuse_bad_rows, without_rows
 from .ids import numbered
 from .images import ImageReader, Process, is_separable
 from .mapped_dataset import ArrowEnvironmentDataset, Reader
-from .origins import where
 from .processors import takes_audio, takes_text
 from .reading import read_dataset
 from .sounds import SoundReader, sound_reader, undecoded, with_length
 from .split_names import with_canonical_names
-from .splits import ROLES, Protocol, divide
+from .split_tables import by_split, joined, row_teller, together, used_splits
+from .splits import Protocol, divide
 from .targets import CLASSIFICATION, read_targets
 from .text import Pad, TokenReader, require_texts, tokenize
 
@@ -46,31 +44,6 @@ REGRESS = " To predict the number itself: --task regression (Columns(task='regre
 MANY_CLASSES = 20  # more values than these that hardly repeat are no classes
 ONE_SIZE = " Images must have one size, unless the model has an image processor."
 SHARE_OF_MEMORY = 0.25  # of what is available: images that fill no more of it are kept there
-
-
-@dataclass(frozen=True)
-class Columns:
-    """What a dataset's columns hold.
-
-    `image`: None: the only column of images. `text`: one column, or two for sentence pairs; None: images.
-    `environment`: one column, or several whose combinations are the environments. `features`: columns of
-    numbers, lists of numbers and categories, which together are vectors; None: images or texts. `audio`:
-    None: the only column of sounds, where the model takes sounds. `task`: what the label says:
-    `classification`, `regression` (`label` holds numbers), or `multi_label` (`label` names several columns of
-    0 and 1, or one of lists).
-    """
-
-    label: str | Sequence[str] = "label"
-    environment: Sequence[str] = ("environment",)
-    image: str | None = None
-    text: Sequence[str] | None = None
-    features: Sequence[str] | None = None
-    audio: str | None = None
-    task: str = CLASSIFICATION
-
-    @property
-    def labels(self) -> list[str]:
-        return [self.label] if isinstance(self.label, str) else list(self.label)
 
 
 def environment_datasets(
@@ -120,14 +93,14 @@ def environment_datasets(
     if columns.task == CLASSIFICATION:
         _check_classes(len(targets.values), targets.names, columns.labels[0], dataset)
     environments, environment_names = numbered(dataset, columns.environment, "environment")
-    environment_ids = _joined(environments)
+    environment_ids = joined(environments)
     sizes = {split: len(data) for split, data in dataset.items()}
     asked = with_combinations(protocol, environment_names, columns.environment)
     roles = divide(sizes, environment_ids, environment_names, asked)
     if columns.features is not None:
         _check_features(columns, processor)
         processor, vectors = feature_vectors(dataset, columns.features, roles["train"], impute, processor)
-        labels = _by_split(targets.values, dataset)
+        labels = by_split(targets.values, dataset)
         for line in account(dataset, labels, targets.names, environments, environment_names, roles, {}):
             tell(line)
         tell(processor.told())
@@ -166,7 +139,7 @@ def environment_datasets(
     else:
         for role, part in divided.items():
             part.content = content_of(rows_of(raw, list(raw.column_names), roles[role]))
-    labels = _by_split(targets.values, dataset)
+    labels = by_split(targets.values, dataset)
     for line in account(dataset, labels, targets.names, environments, environment_names, roles, bad):
         tell(line)
     return divided
@@ -184,36 +157,6 @@ def _check_features(columns: Columns, processor: Any) -> None:
         )
     if told := [name for name in columns.labels if name in features]:
         raise ValueError(f"{told[0]!r} is the label: leave it out of the feature columns.")
-
-
-def used_splits(
-    splits: Mapping[str, Dataset], columns: Columns, protocol: Protocol, tell: Callable[[str], None]
-) -> DatasetDict:
-    """The splits that have a part: train, validation and test, or all where there is no train. A test split
-    without labels has none where other rows are held out for testing; whatever has none is told."""
-    used = {split: data for split, data in splits.items() if split in ROLES or "train" not in splits}
-    if (
-        "test" in used
-        and protocol.test_environments
-        and all(_is_unlabelled(used["test"], column) for column in columns.labels)
-    ):
-        tell(
-            f"test: {len(used.pop('test')):,} rows without labels, not used: environments are held out "
-            "instead"
-        )
-    for split, data in splits.items():
-        if split not in used and split not in ROLES:
-            tell(
-                f"{split}: {len(data):,} rows, not used: there is a split train (--ignore_splits says so too)"
-            )
-    return DatasetDict(used)
-
-
-def _is_unlabelled(data: Dataset, column: str) -> bool:
-    if column not in data.column_names:
-        return True
-    values = data.with_format(None)[column][:]
-    return all(value is None or value == -1 or value != value for value in values)
 
 
 def _check_classes(rows: int, names: Sequence[str], column: str, dataset: DatasetDict) -> None:
@@ -235,45 +178,6 @@ def _is_number(text: str) -> bool:
         return float(text) == float(text)
     except ValueError:
         return False
-
-
-def _by_split(values: np.ndarray, dataset: DatasetDict) -> dict[str, np.ndarray]:
-    ends = np.cumsum([len(data) for data in dataset.values()])[:-1]
-    return dict(zip(map(str, dataset), np.split(values, ends), strict=True))
-
-
-def _joined(ids: Mapping[str, np.ndarray]) -> np.ndarray:
-    return np.concatenate(list(ids.values()))
-
-
-def together(dataset: DatasetDict, columns: Sequence[str]) -> Dataset:
-    """These columns of all splits, one below the other. Raises `ValueError` where their types differ."""
-    parts = {split: data.select_columns(list(columns)) for split, data in dataset.items()}
-    first_split, first = next(iter(parts.items()))
-    for split, part in parts.items():
-        for column in columns:
-            if part.features[column] != first.features[column]:
-                try:
-                    parts[split] = parts[split].cast_column(column, first.features[column])
-                except Exception as error:  # Arrow raises many kinds
-                    raise ValueError(
-                        f"Column {column!r} holds {part.features[column]} in the split {split}, and "
-                        f"{first.features[column]} in {first_split}: make them alike."
-                    ) from error
-    return concatenate_datasets(list(parts.values()))
-
-
-def row_teller(dataset: DatasetDict) -> Callable[[int], str]:
-    """Where a row of all splits together is, as the user counts."""
-
-    def tell(row: int) -> str:
-        for split, data in dataset.items():
-            if row < len(data):
-                return where(data, row, str(split))
-            row -= len(data)
-        raise IndexError(row)
-
-    return tell
 
 
 def _read_once(

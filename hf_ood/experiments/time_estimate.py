@@ -19,11 +19,12 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_utils import IntervalStrategy
 
 from ..runs.adapters import without_adapters
-from ..runs.data import load_splits, training_datasets
+from ..runs.data import load_splits
 from ..runs.relabel import rehearse
 from ..runs.results import collect_results, write_run
 from ..runs.run import build_network, build_trainer
 from ..runs.spec import RunSpec
+from ..runs.stage_data import training_datasets
 from ..runs.stages import place_stages
 from .keyed_run import Run
 

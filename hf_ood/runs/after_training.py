@@ -24,8 +24,9 @@ from ..models import batch_norms, measure_batch_norms, with_temperature
 from ..models.run_over_dataset import batches_of, run_over
 from ..options import option
 from ..trainer.saved_size import size_of_state
-from .data import load_splits, training_datasets
+from .data import load_splits
 from .folder import recorded_spec
+from .stage_data import training_datasets
 
 Batches = Iterable[Mapping[str, Tensor]]
 CALIBRATED = "calibrated_model"  # the folder beside the results

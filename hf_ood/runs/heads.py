@@ -25,12 +25,13 @@ from ..trainer.heads.spec import Head, HeadSpec
 from ..trainer.linear_probe import Probe, on_features
 from .adapters import LORA
 from .cores import cores_per_process
-from .data import load_splits, training_datasets
+from .data import load_splits
 from .feature_store import kept_features
 from .last_layer import TRAINED
 from .run import build_network
 from .sections import LOSS
 from .spec import RunSpec
+from .stage_data import training_datasets
 from .trainable import is_head_of_vectors, refuse_what_stays_as_it_is
 
 EVALUATED = ("validation", IN_DOMAIN, "test")

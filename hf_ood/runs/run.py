@@ -28,7 +28,7 @@ from ..trainer.linear_probe import Probe, on_features
 from .adapters import LORA, without_adapters
 from .classifier import build_classifier
 from .cores import cores_per_process
-from .data import load_splits, training_datasets
+from .data import load_splits
 from .folder import (
     checkpoint_to_go_on_from,
     claim_data,
@@ -50,6 +50,7 @@ from .results import Results, collect_results, image_size, predict_report, write
 from .sections import LOSS
 from .settings import check_options, comparable_settings
 from .spec import RunSpec
+from .stage_data import training_datasets
 from .stages import combine, load_weights, place_stages, stage_before, take_steps_of
 from .starting_weights import STARTING_WEIGHTS, fingerprint_of_weights
 from .trainable import choose_trainable, inputs_of_the_trained_part, is_head_of_vectors

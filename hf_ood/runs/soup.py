@@ -29,7 +29,7 @@ from ..options import option
 from ..reporting.tables import print_results
 from ..trainer import OODConfig, OODTrainer
 from .classifier import build_classifier
-from .data import load_splits, training_datasets
+from .data import load_splits
 from .folder import ARGUMENTS_FILE, claim_data, recorded_settings, recorded_spec
 from .ingredients import SOUP, Ingredient, read_ingredients
 from .network import model_section
@@ -38,6 +38,7 @@ from .output import choose_output
 from .results import Results, predict_report, write_run
 from .soup_results import GREEDY, UNIFORM, common, described
 from .spec import MethodSpec, RunSpec
+from .stage_data import training_datasets
 from .stages import load_weights
 
 PROTOCOLS = (UNIFORM, GREEDY)

@@ -14,7 +14,8 @@ from tiny_models import save_text_model
 from hf_ood.cli.arguments import parse_arguments
 from hf_ood.cli.train import main
 from hf_ood.errors import UsageError
-from hf_ood.runs.data import load_splits, training_datasets
+from hf_ood.runs.data import load_splits
+from hf_ood.runs.stage_data import training_datasets
 
 RUN = "--per_device_train_batch_size 32 --use_cpu true --num_threads 1 --disable_tqdm true --report_to none"
 

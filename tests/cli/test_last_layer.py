@@ -20,10 +20,11 @@ from hf_ood.cli.evaluate import main as evaluate
 from hf_ood.cli.train import main
 from hf_ood.errors import UsageError
 from hf_ood.methods.last_layer import L1Logistic
-from hf_ood.runs.data import load_splits, training_datasets
+from hf_ood.runs.data import load_splits
 from hf_ood.runs.results import Results
 from hf_ood.runs.run import build_network
 from hf_ood.runs.spec import RunSpec
+from hf_ood.runs.stage_data import training_datasets
 from hf_ood.trainer.linear_probe import compute_features
 
 TRAIN = Path(__file__).parents[2] / "trainers" / "train.py"

@@ -16,11 +16,12 @@ from hf_ood.cli.arguments import parse_arguments
 from hf_ood.cli.train import main
 from hf_ood.data import EnvironmentDataset
 from hf_ood.errors import UsageError
-from hf_ood.runs.data import load_splits, part_of, training_datasets
+from hf_ood.runs.data import load_splits
 from hf_ood.runs.network import build_model
 from hf_ood.runs.relabel import judge, recorded_options, rehearse
 from hf_ood.runs.run import build_network, build_trainer
 from hf_ood.runs.spec import RunSpec
+from hf_ood.runs.stage_data import part_of, training_datasets
 
 SMALL: dict[str, Any] = {
     "dataset_config": "label_noise_shortcut",

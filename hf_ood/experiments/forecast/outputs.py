@@ -21,9 +21,10 @@ from ...evaluation.prediction import finite, load_network, predict_logits
 from ...models.classes import class_names
 from ...models.penultimate import last_linear
 from ...models.run_over_dataset import batches_of, run_over
-from ...runs.data import keep_environments, load_splits, training_datasets
+from ...runs.data import keep_environments, load_splits
 from ...runs.folder import recorded_spec
 from ...runs.network import find_auto_class
+from ...runs.stage_data import training_datasets
 
 BATCH_SIZE = 64
 
