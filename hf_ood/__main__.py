@@ -22,7 +22,7 @@ COMMANDS = {
     "soup": "average the weights of finished runs: uniform, greedy, DiWA",
     "predict": "predict classes and probabilities for the rows of a table",
     "forecast": "how well a finished run will work where nobody has labels",
-    "dossier": "the evidence on a run in one document, for whoever must sign",
+    "dossier": "the evidence on a run, sweep or bench in one document, to sign",
     "explain": "where a finished run looks: Grad-CAM by environment",
     "shift": "how, and how far, one split has moved away from another",
     "reproduce": "carry out studies: arms, seeds, intervals, one page",

@@ -1,19 +1,21 @@
-"""`hf-ood dossier`: the evidence on a finished run in one document."""
+"""`hf-ood dossier`: the evidence on a finished run, a sweep or a bench in one document."""
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
-from collections.abc import Sequence
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from ..evaluation.results import load_results
+from ..experiments.bench.rounds import bench_folders, read_rounds
 from ..experiments.forecast.report import FORECAST_FILE
+from ..experiments.sweep.choices import read_choices
 from ..json_files import read_object
 from ..names import file_name
 from ..reporting.attributions import ATTRIBUTIONS_FILE
-from ..reporting.dossier import MARKDOWN_FILE, Evidence, write_dossier
+from ..reporting.dossier import MARKDOWN_FILE, Evidence, write_dossier, write_rounds
 from ..reporting.terminal import say
 from ..runs.finished_run import read_run
 from ..runs.folder import DATA_FILE
@@ -25,41 +27,99 @@ PICTURES = {ATTRIBUTIONS_FILE: "Where the model looks, in samples that it gets r
 
 
 @one_message
-def main(argv: Sequence[str] | None = None) -> Path:
-    """Parse the command line and write the page and the section. Returns the page's path."""
-    arguments = make_parser().parse_args(argv)
-    forecasts = arguments.forecast or found_forecasts(arguments.run)
-    evidence = read_evidence(arguments.run, forecasts, arguments.use)
-    folder = arguments.output_dir or Path("dossiers") / file_name(evidence.name)
-    page = write_dossier(evidence, folder)
-    console = Console()
-    say(console, f"page: {page}")
-    say(console, f"text: {folder / MARKDOWN_FILE}")
-    return page
+def main(argv: Sequence[str] | None = None) -> list[Path]:
+    """Parse the command line and write pages and sections. Returns the pages' paths."""
+    parser = make_parser()
+    arguments = parser.parse_args(argv)
+    _refuse_flags_of_others(arguments, parser)
+    console, pages = Console(), []
+    for page in _written(arguments):
+        say(console, f"page: {page}")
+        say(console, f"text: {page.parent / MARKDOWN_FILE}")
+        pages.append(page)
+    return pages
 
 
 def make_parser() -> ArgumentParser:
     parser = ArgumentParser(
-        description="The evidence on a finished run, for whoever must sign: one page that needs no other "
-        "file (print it\nas a PDF from a browser), and a section for its card.\n\n"
+        description="The evidence on a finished run, a sweep or a bench, for whoever must sign: one page "
+        "that needs no\nother file (print it as a PDF from a browser), and a section for a card.\n\n"
         '  %(prog)s --run runs/mine --use "triage of X-rays, then read by a radiologist"\n'
-        "  %(prog)s --run runs/mine --forecast forecasts/mine\n\n"
-        "hf-ood forecast --run leaves each environment out in turn; without that, the page has the "
-        "environments that\nthe run itself held out.",
+        "  %(prog)s --run runs/mine --forecast forecasts/mine\n"
+        "  %(prog)s --sweep sweeps/mine --method irm\n"
+        "  %(prog)s --bench bench/full                     a page for each data set of the bench\n\n"
+        "Of a run: hf-ood forecast --run leaves each environment out in turn; without that, the page has "
+        "what the\nrun itself held out. Of a sweep or a bench: every environment that was held out, with the "
+        "model that a\nprotocol chose for it without seeing it. Benches, and sweeps of frozen features, keep "
+        "accuracies alone: the\npage says what is not known, such as calibration.",
         formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--run", required=True, type=Path, help="The output folder of a finished run.")
+    of = parser.add_mutually_exclusive_group(required=True)
+    of.add_argument("--run", type=Path, help="The output folder of a finished run.")
+    of.add_argument("--sweep", type=Path, help="The folder of a sweep's tables: sweeps/<name>.")
+    of.add_argument(
+        "--bench",
+        type=Path,
+        help="The folder of a bench's results: bench/<budget>, or of one data set in it.",
+    )
     parser.add_argument(
         "--forecast",
         nargs="+",
         type=Path,
-        help="Folders that hf-ood forecast wrote for the run. Default: forecasts/<run>*, those of this run.",
+        help="Of a run: folders that hf-ood forecast wrote for it. Default: forecasts/<run>*.",
+    )
+    parser.add_argument(
+        "--method",
+        help="Of a sweep or a bench: the method whose rounds are shown. Default: in each round the one whose "
+        "score is best, so that no environment chooses the method that it tests.",
+    )
+    parser.add_argument(
+        "--protocol",
+        help="Of a sweep or a bench: what chooses hyper-parameters and method, by the name that its tables "
+        "have. Default: the first that no test environment takes part in.",
     )
     parser.add_argument("--use", help="What the model is for, in a sentence.")
-    parser.add_argument("--output_dir", type=Path, help="Folder of the page. Default: dossiers/<run>.")
+    parser.add_argument(
+        "--output_dir",
+        type=Path,
+        help="Folder of the page; of a bench with several data sets, of a folder for each. Default: "
+        "dossiers/<run, sweep or data set>.",
+    )
     add_debug(parser)
     return parser
+
+
+def _refuse_flags_of_others(arguments: Namespace, parser: ArgumentParser) -> None:
+    if arguments.forecast and arguments.run is None:
+        parser.error("--forecast goes with --run: a forecast is of a run.")
+    for name in ("method", "protocol"):
+        if getattr(arguments, name) and arguments.run is not None:
+            parser.error(f"--{name} goes with --sweep and --bench: a run has one of its own.")
+
+
+def _written(arguments: Namespace) -> Iterator[Path]:
+    """Write the pages that are asked for, one after the other."""
+    if arguments.run is not None:
+        forecasts = arguments.forecast or found_forecasts(arguments.run)
+        evidence = read_evidence(arguments.run, forecasts, arguments.use)
+        yield write_dossier(evidence, arguments.output_dir or _folder(evidence.name))
+        return
+    choose = {"method": arguments.method, "protocol": arguments.protocol}
+    if arguments.sweep is not None:
+        rounds = read_choices(arguments.sweep, arguments.use)
+        yield write_rounds(rounds, arguments.output_dir or _folder(rounds.name), **choose)
+        return
+    folders = bench_folders(arguments.bench)
+    for rounds in [read_rounds(folder, arguments.use) for folder in folders]:
+        folder = arguments.output_dir or _folder(rounds.name)
+        if arguments.output_dir and len(folders) > 1:
+            folder /= file_name(rounds.name)
+        yield write_rounds(rounds, folder, **choose)
+
+
+def _folder(name: str) -> Path:
+    return Path("dossiers") / file_name(name)
 
 
 def read_evidence(run: Path, forecasts: Sequence[Path], use: str | None = None) -> Evidence:

@@ -34,11 +34,21 @@ class Protocol(ABC):
     """True: the test environment takes part in the choice, so `accuracy` is too good."""
     needs_folds: ClassVar[bool] = False
 
+    @property
+    def left_out(self) -> str | None:
+        """The environment that the run whose accuracy counts did not train on either; None: it trained on all
+        but the held-out ones."""
+        return None
+
     @abstractmethod
     def score(self, candidate: Candidate) -> float: ...
 
+    def run(self, candidate: Candidate) -> Results:
+        """The run whose accuracy counts."""
+        return candidate.whole
+
     def accuracy(self, candidate: Candidate) -> float:
-        return tested(candidate.whole, *candidate.held_out)
+        return tested(self.run(candidate), *candidate.held_out)
 
 
 class TrainingValidation(Protocol):
@@ -83,13 +93,14 @@ class GivenEnvironment(Protocol):
     def name(self) -> str:  # type: ignore[override]
         return f"validation environment {self.environment}"
 
+    @property
+    def left_out(self) -> str:
+        return self.environment
+
     def score(self, candidate: Candidate) -> float:
-        return tested(self._run(candidate), self.environment)
+        return tested(self.run(candidate), self.environment)
 
-    def accuracy(self, candidate: Candidate) -> float:
-        return tested(self._run(candidate), *candidate.held_out)
-
-    def _run(self, candidate: Candidate) -> Results:
+    def run(self, candidate: Candidate) -> Results:
         if self.environment not in candidate.folds:
             raise ValueError(
                 f"{self.environment!r} cannot choose for {', '.join(candidate.held_out)}: it must be another "
@@ -133,9 +144,14 @@ PROTOCOLS: dict[str, type[Protocol]] = {
 
 def tested(results: Results, *environments: str) -> float:
     """A run's mean accuracy on test environments."""
-    entries = results["environments"]
-    found = [entries.get(f"test/{name}", entries.get(name)) for name in environments]
+    found = tested_entries(results, environments).values()
     return sum(entry["accuracy"] for entry in found) / len(found)
+
+
+def tested_entries(results: Results, environments: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    """What a run says of each of these test environments."""
+    entries = results["environments"]
+    return {name: entries.get(f"test/{name}", entries.get(name)) for name in environments}
 
 
 def _validated(results: Results) -> dict[str, Mapping[str, Any]]:

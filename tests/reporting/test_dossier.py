@@ -7,18 +7,17 @@ import json
 import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from page_numbers import Numbers, looked_up
 
 from hf_ood.evaluation.meta_analysis import meta_analysis
 from hf_ood.evaluation.metrics import environment_report
 from hf_ood.evaluation.small_samples import wilson
 from hf_ood.reporting.dossier import MARKDOWN_FILE, Evidence, content, write_dossier
-from hf_ood.reporting.dossier.numbers import at
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NAMES = ["north", "<b>east</b>", "south|west", "few", "five"]
@@ -87,47 +86,9 @@ def evidence() -> Evidence:
     return Evidence("mine", results, data, {"commit": "0123456789"}, [found], "reading <scans>")
 
 
-class Numbers(HTMLParser):
-    """The `data` elements of a page (value, where from, text), and the text outside them."""
-
-    def __init__(self, page: str):
-        super().__init__()
-        self.found: list[tuple[float, str, str]] = []
-        self.outside = ""
-        self.inside: tuple[float, str] | None = None
-        self.skipped = 0
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        named = dict(attrs)
-        self.skipped += tag in ("style", "code")
-        if tag == "data":
-            self.inside = float(str(named["value"])), str(named["title"])
-
-    def handle_endtag(self, tag: str) -> None:
-        self.skipped -= tag in ("style", "code")
-        if tag == "data":
-            self.inside = None
-
-    def handle_data(self, data: str) -> None:
-        if self.inside:
-            self.found.append((*self.inside, data))
-        elif not self.skipped:
-            self.outside += f"{data} "
-
-
 def test_every_number_is_the_one_in_its_run(evidence: Evidence, tmp_path: Path) -> None:
-    page = Numbers(write_dossier(evidence, tmp_path).read_text())
     files = {"results.json": evidence.results, "forecast.json": evidence.forecasts[0]}
-    looked_up = 0
-    for value, source, text in page.found:
-        shown, digits = float(text.rstrip(" %").replace(",", "")), len(text.rstrip(" %").partition(".")[2])
-        assert shown in (round(100 * value, digits), round(value, digits)), (text, source)
-        file, _, path = source.partition("/")
-        if file in files and ":" not in path and not path.endswith("minus in-domain"):
-            assert at(files[file], path) == value, source
-            looked_up += 1
-    assert looked_up > 40
+    assert looked_up(write_dossier(evidence, tmp_path), files) > 40
 
 
 def test_what_is_computed_is_computed_from_the_run(evidence: Evidence) -> None:

@@ -14,7 +14,7 @@ _shtab_hf_ood_commands() {
     compare:'finished runs side by side: intervals, verdicts, cost, a plot'
     completion:'print the completion of a shell'
     datasets:'built-in data sets: list them, write one as a folder, publish it'
-    dossier:'the evidence on a run in one document, for whoever must sign'
+    dossier:'the evidence on a run, sweep or bench in one document, to sign'
     evaluate:'evaluate a classifier in every environment of a dataset'
     explain:'where a finished run looks: Grad-CAM by environment'
     export:'a finished run as an ONNX file, which runs without PyTorch'
@@ -118,9 +118,13 @@ _shtab_hf_ood_datasets_defaults_added=0
 _shtab_hf_ood_dossier_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--run[The output folder of a finished run.]:run:"
-  "--forecast[Folders that hf-ood forecast wrote for the run. Default\: forecasts\/\<run\>\*, those of this run.]:forecast:"
+  "--sweep[The folder of a sweep\'s tables\: sweeps\/\<name\>.]:sweep:"
+  "--bench[The folder of a bench\'s results\: bench\/\<budget\>, or of one data set in it.]:bench:"
+  "--forecast[Of a run\: folders that hf-ood forecast wrote for it. Default\: forecasts\/\<run\>\*.]:forecast:"
+  "--method[Of a sweep or a bench\: the method whose rounds are shown. Default\: in each round the one whose score is best, so that no environment chooses the method that it tests.]:method:"
+  "--protocol[Of a sweep or a bench\: what chooses hyper-parameters and method, by the name that its tables have. Default\: the first that no test environment takes part in.]:protocol:"
   "--use[What the model is for, in a sentence.]:use:"
-  "--output_dir[Folder of the page. Default\: dossiers\/\<run\>.]:output_dir:"
+  "--output_dir[Folder of the page\; of a bench with several data sets, of a folder for each. Default\: dossiers\/\<run, sweep or data set\>.]:output_dir:"
   "--debug[Show the traceback of an error\; so does HF_OOD_DEBUG\=1 in the environment.]"
 )
 

@@ -11,10 +11,11 @@ import pandas as pd
 from ...data.splits import IN_DOMAIN
 from ...evaluation.leaderboard import BASELINE, COLUMNS, OWN
 from ...evaluation.results import versions
+from ...evaluation.selection import tested_entries
 from ...local_paths import without_local_paths
 from ...runs.origin import commit
 from ...runs.settings import plain
-from ..keyed_run import read_run
+from ..keyed_run import data_fingerprint, read_run
 from ..sweep.plan import Plan
 from ..sweep.selection_table import candidates, chosen, cost
 from ..sweep.space import space_table
@@ -43,6 +44,8 @@ def collect(bench: Bench, trials: Trials, own_trials: Trials, root: Path) -> Kep
         "seeds": list(bench.seeds),
         "left_out": dict(bench.left_out),
         "own_rows": _own_rows(bench, own_trials, root),
+        "tested": _tested(bench, trials, root),
+        "data_fingerprint": data_fingerprint(bench.plan.settings),
         "settings": without_local_paths(plain(bench.plan.settings)),
         "commit": commit(),
         "versions": versions(),
@@ -75,6 +78,20 @@ def _choices(
     ]
     texts = [json.dumps({name: _short(value) for name, value in own.items()}) for own in of_choice]
     return best.assign(values=texts, settings=keys)[COLUMNS]
+
+
+def _tested(bench: Bench, trials: Trials, root: Path) -> dict[str, int]:
+    """How many rows of each held-out environment are tested."""
+    found = {}
+    for name, environments in bench.plan.held_out.items():
+        for trial in trials.ended(BASELINE, name):
+            results = read_run(
+                bench.plan.runs(BASELINE, trial.user_attrs[VALUES], name, bench.seeds[0])[None], root
+            )
+            if results is not None:
+                found[name] = sum(each["count"] for each in tested_entries(results, environments).values())
+                break
+    return found
 
 
 def _own_rows(bench: Bench, trials: Trials, root: Path) -> str:

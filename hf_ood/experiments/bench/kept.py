@@ -42,8 +42,9 @@ class Kept:
     """The results of one configuration.
 
     `about`: title, environments with their rows, trials, seeds, methods that were left out and why, what the
-    reference was measured on (`own_rows`), settings, versions. `choices`: lines of `COLUMNS`. `cost`: by
-    method. `spaces`: where hyper-parameters were looked for, by option.
+    reference was measured on (`own_rows`), settings, versions, and, but for earlier versions, how many rows
+    of each environment are tested (`tested`) and the `data_fingerprint`. `choices`: lines of `COLUMNS`.
+    `cost`: by method. `spaces`: where hyper-parameters were looked for, by option.
     """
 
     name: str

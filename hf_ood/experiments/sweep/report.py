@@ -15,12 +15,14 @@ from ...files import replace_text
 from ...names import file_name, markdown
 from ...reporting.terminal import plain
 from ...runs.settings import merge
+from .choices import CANDIDATES_FILE
+from .chosen_runs import write_choices
 from .plan import Plan
 from .selection_table import best_values, candidates, chosen, cost, worth
 from .space import as_settings, space_table
 from .trials import Trials
 
-CANDIDATES_FILE, TABLE_FILE, COST_FILE, RECIPES = "candidates.csv", "sweep.md", "cost.csv", "recipes"
+TABLE_FILE, COST_FILE, RECIPES = "sweep.md", "cost.csv", "recipes"
 ORACLE_NOTE = "the test environment chose: an upper bound, not a result"
 
 
@@ -39,6 +41,7 @@ def report(
         return None
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / CANDIDATES_FILE, index=False, float_format="%.6g")
+    write_choices(plan, trials, seeds, root, table, folder)
     accuracies, costs = worth(chosen(table)), cost(plan, methods, trials, seeds, root)
     costs.to_csv(folder / COST_FILE)
     oracles = {protocol.name for protocol in plan.protocols if protocol.oracle}

@@ -7,17 +7,27 @@ texts themselves are what counts.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+
+from .known import COMMIT, FINGERPRINT, GROUPS, IN_TURN, WORDS
 
 
 @dataclass(frozen=True)
 class Item:
-    """`asked`: by `source`. `covered`: where the dossier has it. `add`: what it cannot know."""
+    """`asked`: by `source`. `covered`: where the dossier has it, if the results know what it `needs`. `add`:
+    what it cannot know."""
 
     source: str
     asked: str
     covered: str
     add: str
+    needs: tuple[str, ...] = ()
+
+    def covered_by(self, known: Collection[str]) -> str:
+        """What a dossier has of it where `known` is known."""
+        missing = [WORDS[name] for name in self.needs if name not in known]
+        return f"Not here: {', '.join(missing)}." if missing else self.covered
 
 
 CHECKLIST = (
@@ -38,6 +48,7 @@ CHECKLIST = (
         "Internal-external validation: each cluster left out in turn",
         "The forest plot, one model for each environment that was left out, made by the same settings.",
         "Whether the next site is like these: time, country, device.",
+        needs=(IN_TURN,),
     ),
     Item(
         "TRIPOD-Cluster",
@@ -50,6 +61,7 @@ CHECKLIST = (
         "Discrimination and calibration in each cluster",
         "AUROC, calibration error and confidence against accuracy of each environment.",
         "Clinical utility: costs of either error at the threshold that is used.",
+        needs=("ece", "confidence"),
     ),
     Item(
         "TRIPOD-Cluster",
@@ -60,8 +72,9 @@ CHECKLIST = (
     Item(
         "EU AI Act, Art. 11",
         "Technical documentation: how the system was developed, validated and tested (Annex IV)",
-        "Settings, command, commit, versions, data fingerprint, and the results of each run.",
+        "Settings, commit, versions, data fingerprint, and the results of each run.",
         "Origin of the data and how they were labelled, risk management, human oversight, signed reports.",
+        needs=(COMMIT, FINGERPRINT),
     ),
     Item(
         "EU AI Act, Art. 13",
@@ -74,6 +87,7 @@ CHECKLIST = (
         "Performance for the persons or groups that the system is used on",
         "Each class in each environment; which of them are too few to say.",
         "Groups of persons, such as by sex or age: an environment column of them gives their figures.",
+        needs=(GROUPS,),
     ),
     Item(
         "EU AI Act, Art. 15",
@@ -88,3 +102,11 @@ CHECKLIST = (
         "Monitoring in use; errors of inputs and of other systems; feedback loops; cybersecurity.",
     ),
 )
+
+
+def checklist(known: Collection[str]) -> list[dict[str, str]]:
+    """The rows of the page's table for results that know this much."""
+    return [
+        {"source": item.source, "asked": item.asked, "covered": item.covered_by(known), "add": item.add}
+        for item in CHECKLIST
+    ]

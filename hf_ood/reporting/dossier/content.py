@@ -7,16 +7,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...evaluation.forecast.over_environments import LEAST_ENVIRONMENTS
-from ...evaluation.meta_analysis import MetaAnalysis, meta_analysis
-from ...evaluation.small_samples import wilson
-from .checklist import CHECKLIST
-from .numbers import Number, count, decimal, interval, is_few, points, share
+from . import known as facts
+from .checklist import checklist
+from .environments import (
+    MEASURES,
+    Json,
+    Left,
+    environment_row,
+    failures,
+    group_rows,
+    summary_of,
+    told,
+)
+from .known import known, unknown
+from .numbers import Number, count, decimal, interval, share
 
 RESULTS, FORECAST = "results.json", "forecast.json"
-FAILURE = 0.1  # an environment this far below samples of the training environments is a known failure
-MOST_FAILURES = 10
-MEASURES = {"macro_f1": "macro-F1", "worst_group": "worst group", "ece": "calibration error"}
-Json = Mapping[str, Any]
+CONFIDENCE = 95
 
 
 @dataclass(frozen=True)
@@ -34,31 +41,9 @@ class Evidence:
     pictures: Mapping[str, bytes] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Left:
-    """An environment that a model was not trained on: its accuracy as `right` of `count`; `measures` and
-    where they are (`path`)."""
-
-    name: str
-    right: int
-    count: int
-    measures: Json
-    path: str
-    run: Json
-    nearest: str | None = None
-    distance: float | None = None
-
-    @property
-    def accuracy(self) -> Number:
-        return share(self.measures["accuracy"], f"{self.path}/accuracy")
-
-    @property
-    def wilson(self) -> tuple[float, float]:
-        return wilson(self.right, self.count)
-
-
 def left_out(evidence: Evidence) -> list[Left]:
     """The trials of the first forecast; without one, the run's own test environments."""
+    inside = in_domain(evidence.results)
     if evidence.forecasts:
         return [
             Left(
@@ -70,6 +55,7 @@ def left_out(evidence: Evidence) -> list[Left]:
                 trial["run"],
                 trial["nearest"],
                 trial["distance"],
+                inside,
             )
             for place, trial in enumerate(evidence.forecasts[0]["trials"])
         ]
@@ -82,51 +68,65 @@ def left_out(evidence: Evidence) -> list[Left]:
             entry,
             f"{RESULTS}/environments/{name}",
             own,
+            in_domain=inside,
         )
         for name, entry in evidence.results["environments"].items()
         if entry["split"] == "test"
     ]
 
 
-def summary_of(environments: Sequence[Left]) -> MetaAnalysis | None:
-    """The random-effects summary of their accuracies; None for fewer than two."""
-    if len(environments) < 2:
-        return None
-    return meta_analysis([one.right for one in environments], [one.count for one in environments])
-
-
 def content(evidence: Evidence) -> dict[str, Any]:
     """Everything that the page shows. Raises `ValueError` for a forecast of another run, and for a run
     without accuracies."""
-    results = evidence.results
+    results, data = evidence.results, evidence.data
     if "mean_accuracy" not in results:
         raise ValueError(f"A dossier is of accuracies, and {evidence.name} is a run of another task.")
     for forecast in evidence.forecasts:
         refuse_other_run(evidence, forecast)
     environments = left_out(evidence)
-    summary = summary_of(environments)
+    further = {
+        facts.CLASSES: bool(data.get("label_names")),
+        facts.IN_TURN: bool(evidence.forecasts),
+        facts.FINGERPRINT: bool(data.get("fingerprint")),
+        facts.COMMIT: bool(evidence.origin.get("commit")),
+    }
+    found = known(environments, [name for name, is_known in further.items() if is_known])
     return {
         "name": evidence.name,
         "use": evidence.use,
-        "results": results,
-        "data": evidence.data,
-        "origin": evidence.origin,
+        "classes": data.get("label_names", []),
+        "by": results["method"],
+        "data": results["dataset"],
+        "trained_on": results["trained_environments"],
         "in_turn": bool(evidence.forecasts),
         "in_domain": in_domain(results),
-        "summary": summary and told(summary),
-        "environments": [environment_row(one) for one in environments],
-        "binary": len(evidence.data.get("label_names", [])) == 2,
-        "groups": [row for one in environments for row in group_rows(one)],
-        "shifted": [one for one in environments if one.distance is not None],
+        "sources": sources(evidence),
         "forecasts": [
             forecast_rows(forecast, place)
             for place, forecast in enumerate(evidence.forecasts)
             if "site" in forecast
         ],
         "warnings": warnings(evidence, environments),
-        "failures": failures(results, environments),
-        "checklist": CHECKLIST,
-        "confidence": 95,
+        **of_environments(environments, found),
+    }
+
+
+def of_environments(environments: Sequence[Left], found: set[str]) -> dict[str, Any]:
+    """What every dossier shows of environments that were left out, of which so much is `known`."""
+    summary = summary_of(environments)
+    return {
+        "left_out": environments,
+        "summary": summary and told(summary),
+        "environments": [environment_row(one) for one in environments],
+        "groups": [row for one in environments for row in group_rows(one)],
+        "shifted": [one for one in environments if one.distance is not None],
+        "has": {name for name in MEASURES if any(name in one.measures for one in environments)}
+        | {name for name in ("auroc", "confidence") if any(name in one.measures for one in environments)},
+        "failures": failures(environments),
+        "known": found,
+        "unknown": unknown(found),
+        "checklist": checklist(found),
+        "confidence": CONFIDENCE,
     }
 
 
@@ -147,66 +147,16 @@ def in_domain(results: Json) -> Number | None:
     return share(results["in_domain_accuracy"], f"{RESULTS}/in_domain_accuracy")
 
 
-def told(summary: MetaAnalysis) -> dict[str, Any]:
-    """The random-effects summary as numbers."""
-    source = f"random effects over {summary.k} environments"
+def sources(evidence: Evidence) -> dict[str, str]:
+    """Where all numbers are from, by what is told."""
+    results, commit = evidence.results, evidence.origin.get("commit") or "unknown"
     return {
-        "k": count(summary.k, source),
-        "mean": share(summary.mean, source),
-        "interval": interval(summary.interval, f"{source}, Knapp-Hartung"),
-        "prediction": interval(summary.prediction, f"{source}, prediction"),
-        "tau_squared": decimal(summary.tau_squared, f"{source}, logit scale, REML"),
-        "i_squared": Number(summary.i_squared, f"{summary.i_squared:.0f} %", source),
+        "run": f"{evidence.name}, seed {results['seed']}, commit {commit}",
+        "checkpoint": results["selection"],
+        "data fingerprint": evidence.data.get("fingerprint") or "unknown",
+        "versions": ", ".join(f"{package} {version}" for package, version in results["versions"].items()),
+        "command": results["command"],
     }
-
-
-def environment_row(one: Left) -> dict[str, Any]:
-    """A row of the table of environments: what is not defined is None."""
-    source, confidence = one.path, one.measures.get("confidence")
-    gap = None if confidence is None else confidence - one.measures["accuracy"]
-    return {
-        "name": one.name,
-        "count": count(one.count, f"{source}/count"),
-        "few": is_few(one.count),
-        "accuracy": one.accuracy,
-        "interval": interval(one.wilson, f"Wilson, {one.name}"),
-        "auroc": _optional(one, "auroc"),
-        **{name: _optional(one, name) for name in MEASURES},
-        "worst_label": one.measures.get("worst_group_label"),
-        "confidence": _optional(one, "confidence"),
-        "overconfident": None if gap is None else points(gap, f"confidence minus accuracy, {one.name}"),
-        "nearest": one.nearest,
-        "distance": None
-        if one.distance is None
-        else decimal(one.distance, source.replace("measures", "distance")),
-        "shift": {
-            kind: [decimal(found[read], f"{source}/shift/{kind}/{read}") for read in ("value", "null")]
-            for kind, found in (one.measures.get("shift") or {}).items()
-        },
-        "run": one.run,
-    }
-
-
-def _optional(one: Left, name: str) -> Number | None:
-    value = one.measures.get(name)
-    return None if value is None else share(value, f"{one.path}/{name}")
-
-
-def group_rows(one: Left) -> list[dict[str, Any]]:
-    """A row for each class of an environment, where the classes were counted."""
-    return [
-        {
-            "environment": one.name,
-            "label": label,
-            "count": count(group["count"], f"{one.path}/groups/{label}/count"),
-            "few": is_few(group["count"]),
-            "accuracy": share(group["right"] / group["count"], f"{one.path}/groups/{label}: right / count"),
-            "interval": interval(
-                wilson(group["right"], group["count"]), f"Wilson, {one.name}, class {label}"
-            ),
-        }
-        for label, group in one.measures.get("groups", {}).items()
-    ]
 
 
 def forecast_rows(forecast: Json, place: int) -> dict[str, Any]:
@@ -244,30 +194,15 @@ def warnings(evidence: Evidence, environments: Sequence[Left]) -> list[str]:
             "No environment was left out in turn: the environments below are those that this run itself "
             "tested on. hf-ood forecast --run makes the others."
         )
-    if len(environments) < LEAST_ENVIRONMENTS and not any("Too few environments" in one for one in found):
-        found.append(
-            f"Too few environments: {len(environments)} were left out, which says little about the next one."
-        )
-    chosen_by_test = "oracle" in str(evidence.results["selection"])
-    if chosen_by_test:
+    if not any("Too few environments" in one for one in found):
+        found += too_few(environments)
+    if "oracle" in str(evidence.results["selection"]):
         found.append("The checkpoint was chosen on test environments: the figures of these are too high.")
     return list(dict.fromkeys(found))
 
 
-def failures(results: Json, environments: Sequence[Left]) -> list[dict[str, Any]]:
-    """Environments far below new samples of the training environments, the worst first."""
-    known = in_domain(results)
-    if known is None:
+def too_few(environments: Sequence[Left]) -> list[str]:
+    """The warning of so few environments that they say little, if they are."""
+    if len(environments) >= LEAST_ENVIRONMENTS:
         return []
-    worst = sorted(environments, key=lambda one: one.measures["accuracy"])
-    return [
-        {
-            "name": one.name,
-            "accuracy": one.accuracy,
-            "below": points(one.measures["accuracy"] - known.value, f"{one.path}/accuracy minus in-domain"),
-            "worst_label": one.measures.get("worst_group_label"),
-            "worst_group": _optional(one, "worst_group"),
-        }
-        for one in worst[:MOST_FAILURES]
-        if one.measures["accuracy"] < known.value - FAILURE
-    ]
+    return [f"Too few environments: {len(environments)} were left out, which says little about the next one."]

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ...evaluation.meta_analysis import MetaAnalysis
 from ...names import plot_text
-from .content import Left
+from .environments import Left
 from .numbers import is_few
 
 DOT, MEAN, NEXT = "#0072b2", "#000000", "#d55e00"

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
 from ...files import all_or_nothing
 from ...names import markdown, markdown_code, visible
-from .content import Evidence, content, left_out, summary_of
+from .content import Evidence, content
+from .environments import summary_of
 from .forest import draw_forest
+from .rounds import Rounds
+from .rounds_content import rounds_content
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 PAGE_FILE, MARKDOWN_FILE = "dossier.html", "dossier.md"
@@ -20,8 +25,20 @@ PAGE_FILE, MARKDOWN_FILE = "dossier.html", "dossier.md"
 def write_dossier(evidence: Evidence, folder: Path) -> Path:
     """Write `dossier.html`, which needs no other file, and `dossier.md`. Returns the page's path; raises what
     `content` raises."""
-    shown = content(evidence)
-    environments = left_out(evidence)
+    return write_page(content(evidence), evidence.pictures, folder)
+
+
+def write_rounds(
+    rounds: Rounds, folder: Path, method: str | None = None, protocol: str | None = None
+) -> Path:
+    """The same of a sweep or a bench; `method` and `protocol` as of `rounds_content`, whose errors it
+    raises."""
+    return write_page(rounds_content(rounds, method, protocol), {}, folder)
+
+
+def write_page(shown: Mapping[str, Any], pictures: Mapping[str, bytes], folder: Path) -> Path:
+    """Write what `content` or `rounds_content` gave, with pictures (name -> PNG)."""
+    environments = shown["left_out"]
     drawn = io.BytesIO()
     draw_forest(environments, summary_of(environments)).savefig(drawn, dpi=150, format="png")
     templates = Environment(
@@ -31,7 +48,7 @@ def write_dossier(evidence: Evidence, folder: Path) -> Path:
         lstrip_blocks=True,
     )
     templates.filters |= {"visible": visible, "markdown": markdown, "code": markdown_code}
-    images = {name: _inline(picture) for name, picture in evidence.pictures.items()}
+    images = {name: _inline(picture) for name, picture in pictures.items()}
     page = templates.get_template("dossier.html").render(
         **shown, forest=_inline(drawn.getvalue()), images=images
     )

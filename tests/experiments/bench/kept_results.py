@@ -42,6 +42,8 @@ def kept(name: str, seeds: tuple[int, ...] = (0, 1, 2), methods: tuple[str, ...]
         "seeds": list(seeds),
         "left_out": {"mmd": "mmd moves features."},
         "own_rows": "test",
+        "tested": dict.fromkeys(environments, 400),
+        "data_fingerprint": "feedc0de",
         "settings": {"model": "linear"},
         "commit": "0123456789",
         "versions": {"torch": "2"},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hospitals import FLAGS, patients, write_patients
+from page_numbers import looked_up
 
 from hf_ood.cli.dossier import main as dossier
 from hf_ood.cli.evaluate import main as evaluate
@@ -24,7 +24,6 @@ from hf_ood.evaluation.results import load_results
 from hf_ood.evaluation.shift import CheckpointEncoder
 from hf_ood.experiments.forecast.outputs import load_run, outputs_of_rows
 from hf_ood.experiments.forecast.plan import find_finished, make_plan
-from hf_ood.reporting.dossier.numbers import at
 from hf_ood.runs.folder import recorded_settings
 
 pytestmark = pytest.mark.slow
@@ -139,13 +138,9 @@ def test_features_and_logits_are_of_one_pass(place: Path) -> None:
 
 def test_every_number_of_its_dossier_is_in_the_run(place: Path, report: dict[str, Any]) -> None:
     flags = f"--run {place / 'run'} --forecast {place / 'forecast-new.csv'} --output_dir {place / 'dossier'}"
-    page = dossier(flags.split()).read_text()
-    files = {"forecast.json": report, "results.json": load_results(place / "run")}
-    numbers = re.findall(r'<data value="([^"]+)" title="([^"]+)">([^<]+)</data>', page)
-    sources = [(float(value), *source.partition("/")[::2]) for value, source, _ in numbers]
-    looked_up = [(at(files[file], path), value) for value, file, path in sources if file in files
-                 and ":" not in path and "minus" not in path]  # fmt: skip
-    assert len(looked_up) > 60 and all(found == value for found, value in looked_up)
+    written = dossier(flags.split())[0]
+    assert looked_up(written, {"forecast.json": report, "results.json": load_results(place / "run")}) > 60
+    page = written.read_text()
     trials = report["trials"]
     summary = meta_analysis([one["measures"]["right"] for one in trials], [one["count"] for one in trials])
     assert f"{100 * summary.prediction[0]:.1f}" in page and f"{100 * summary.mean:.1f} %" in page

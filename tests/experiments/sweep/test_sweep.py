@@ -21,12 +21,18 @@ import PIL.Image
 import pytest
 import yaml
 from datasets import ClassLabel, Dataset, Features, Image
+from page_numbers import looked_up
 
 from hf_ood import SD, OODConfig
+from hf_ood.cli.dossier import main as dossier
 from hf_ood.cli.sweep import main
-from hf_ood.experiments.sweep.report import CANDIDATES_FILE, COST_FILE, RECIPES, TABLE_FILE
+from hf_ood.errors import UsageError
+from hf_ood.evaluation.results import load_results
+from hf_ood.experiments.sweep.choices import CANDIDATES_FILE, CHOICES_FILE
+from hf_ood.experiments.sweep.report import COST_FILE, RECIPES, TABLE_FILE
 from hf_ood.experiments.sweep.space import search_space
 from hf_ood.experiments.sweep.trials import Trials, open_storage
+from hf_ood.json_files import read_object
 
 RECIPE = {
     "per_device_train_batch_size": 36,
@@ -106,6 +112,39 @@ def test_a_sweep_leaves_tables_recipes_and_costs(whole: Path) -> None:
         recipe = yaml.safe_load(file.read_text())
         assert recipe["test_environments"] == [file.stem.split("-")[-1]]
         assert set(recipe["train_environments"]).isdisjoint(recipe["test_environments"])
+
+
+@pytest.mark.slow
+def test_every_number_of_its_dossier_is_in_the_sweep(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep, out = whole / "out" / "sweep", ["--output_dir", str(tmp_path / "dossier")]
+    choices = read_object(sweep / CHOICES_FILE)
+    for more in ([], ["--method", "sd", "--protocol", "validation environment east"]):
+        (page,) = dossier(["--sweep", str(sweep), *more, *out])
+        assert looked_up(page, {CHOICES_FILE: choices}) >= 16
+    assert choices["classes"] == ["dark", "bright"] and "dark, bright" in page.read_text()
+    assert "Not known here: confidence against accuracy; accuracy of each class" in page.read_text()
+    table = candidates(whole).set_index(["method", "held_out", "trial", "seed", "protocol"])
+    for line in choices["choices"]:
+        results = load_results(whole / "runs" / line["run"])
+        trained_on = {"north", "east", "west"} - {line["held_out"]}
+        if line["protocol"] == "validation environment east":  # its run does without east too
+            trained_on -= {"east"}
+        assert set(results["trained_environments"]) == trained_on
+        (entry,) = line["tested"].values()
+        assert entry == results["environments"][line["held_out"]] and entry["count"] == 120
+        own = table.loc[tuple(line[name] for name in table.index.names)]
+        assert own["accuracy"] == pytest.approx(entry["accuracy"], abs=1e-6)
+        assert own["score"] == pytest.approx(line["score"], abs=1e-6)
+    (sweep / CHOICES_FILE).rename(sweep / "away.json")
+    with pytest.raises(UsageError):
+        dossier(["--sweep", str(sweep), *out])
+    assert "Repeat the command of hf-ood sweep" in capsys.readouterr().err
+    (sweep / "away.json").rename(sweep / CHOICES_FILE)
+    with pytest.raises(UsageError):
+        dossier(["--sweep", str(whole / "out"), *out])
+    assert "several sweeps: name one of them, sweep" in capsys.readouterr().err
 
 
 @pytest.mark.slow
