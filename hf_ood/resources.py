@@ -12,15 +12,17 @@ BENCH = RECIPES / "bench"
 
 
 def recipe_file(name: str | Path) -> Path:
-    """A recipe of one's own, by its path, or one of the package's, by its name: `quickstart`.
+    """A recipe of one's own, by its path, or one of the package's, by its name: `quickstart`,
+    `bench/rated_genres`.
 
-    A path that leads nowhere stands for the name at its end. Raises `ValueError` for a name that there is
-    not, with the nearest one.
+    Any other path that leads nowhere stands for the name at its end. Raises `ValueError` for a name that
+    there is not, with the nearest one.
     """
     path = Path(name)
     if path.is_file():
         return path
-    own = RECIPES / f"{path.stem}.yaml"
+    folder = BENCH if path.parent.name == BENCH.name else RECIPES
+    own = folder / f"{path.stem}.yaml"
     if own.is_file() and path.suffix in ("", ".yaml"):
         return own
     known = sorted(file.stem for file in RECIPES.glob("*.yaml"))

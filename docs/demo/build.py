@@ -3,8 +3,9 @@
     python docs/demo/build.py
     python -m http.server -d site/demo
 
-The folder is static: any host serves it, and no header is needed. Training takes a minute, once: runs that
-are there are used again. Further flags go to `hf-ood train`. npm fetches ONNX Runtime Web.
+The folder is static: any host serves it, and no header is needed. Training takes minutes, once: runs that are
+there are used again. Most of it is the tab of emoji (`emoji_tab.py`), whose encoder runs over all images; its
+weights are in the extra `bench`. Further flags go to `hf-ood train`. npm fetches ONNX Runtime Web.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from emoji_tab import build_emoji
+
 from hf_ood.data import load_grey_images
 from hf_ood.evaluation import load_results
 from hf_ood.evaluation.results import RESULTS_FILE
 
 HERE = Path(__file__).parent
-PAGE = ("index.html", "demo.css", "demo.js", "digits.js")
+PAGE = ("index.html", "demo.css", "demo.js", "digits.js", "emoji.js")
 RUNTIME = "onnxruntime-web@1.30.0"  # MIT
 RUNTIME_FILES = ("ort.wasm.min.js", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 TRAIN = (
@@ -47,16 +50,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--output_dir", type=Path, default=Path("site/demo"), help="Folder of the page.")
-    parser.add_argument("--runs_dir", type=Path, default=Path("runs/demo"), help="Folder of the two runs.")
+    parser.add_argument("--runs_dir", type=Path, default=Path("runs/demo"), help="Folder of the runs.")
     parser.add_argument("--runtime", type=Path, help="dist of onnxruntime-web. Default: npm fetches it.")
     arguments, flags = parser.parse_known_args(argv)
-    build(arguments.output_dir, arguments.runs_dir, arguments.runtime, flags)
+    build(arguments.output_dir, arguments.runs_dir, arguments.runtime, flags, flags)
     print(f"python -m http.server -d {arguments.output_dir}")
 
 
-def build(output_dir: Path, runs_dir: Path, runtime: Path | None = None, flags: Sequence[str] = ()) -> None:
-    """Write the page. `runtime`: the folder `dist` of onnxruntime-web; `flags`: of `hf-ood train`, beside its
-    own."""
+def build(
+    output_dir: Path,
+    runs_dir: Path,
+    runtime: Path | None = None,
+    flags: Sequence[str] = (),
+    emoji_flags: Sequence[str] = (),
+) -> None:
+    """Write the page. `runtime`: the folder `dist` of onnxruntime-web; `flags`, `emoji_flags`: of `hf-ood
+    train`, beside its own, for the networks of either tab."""
     output_dir.mkdir(parents=True, exist_ok=True)
     told, commands = [], []
     for name, (title, own) in NETWORKS.items():
@@ -67,6 +76,11 @@ def build(output_dir: Path, runs_dir: Path, runtime: Path | None = None, flags: 
             hf_ood(command, runs_dir / name, "--output_dir")
         hf_ood(f"{export} --output_dir {name}", output_dir / name, "--output_dir", runs_dir / name)
         told.append({"name": name, "title": title, "measured": measured(load_results(runs_dir / name))})
+
+    def train(command: str, folder: Path) -> None:
+        hf_ood(command, folder, "--output_dir")
+
+    build_emoji(output_dir, runs_dir, train, emoji_flags)
     page = {"networks": told, "commands": commands, "examples": examples()}
     (output_dir / "demo.json").write_text(json.dumps(page), encoding="utf-8")
     for file in PAGE:

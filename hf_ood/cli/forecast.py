@@ -21,9 +21,11 @@ from ..evaluation.prediction import load_classifier
 from ..evaluation.results import versions
 from ..experiments.executors import EXECUTORS
 from ..experiments.forecast.forecast import Site, forecast_run
+from ..experiments.forecast.heads import are_heads, head_trials, in_bulk
 from ..experiments.forecast.plan import Plan, find_finished, make_plan
 from ..experiments.forecast.report import FORECAST_FILE, print_forecast
-from ..experiments.forecast.trials import measure_trial
+from ..experiments.forecast.trials import MeasuredTrial, measure_trial
+from ..experiments.head_estimate import estimate_together
 from ..experiments.keyed_run import Run
 from ..experiments.progress import duration, follow
 from ..experiments.time_estimate import estimate, kind, makespan
@@ -61,7 +63,9 @@ def make_parser() -> ArgumentParser:
         "The run is made again without each of its training environments in turn, so that estimators of\n"
         "accuracy are tried where the truth is known. They are weighed by how far they were off there, and\n"
         "how far their average was off gives the interval: one over environments. A column of labels\n"
-        "that is filled in some rows corrects it.",
+        "that is filled in some rows corrects it.\n\n"
+        "Where the network is frozen (--cache_features), re-runs are heads on features that are computed\n"
+        "once and kept below --runs_dir, where those of a sweep or a bench are found too.",
         formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
@@ -121,11 +125,7 @@ def run(arguments: Namespace, command: str, console: Console) -> dict[str, Any]:
         for number in range(arguments.seeds)
     }
     again = [plan.again(number) for number in range(1, arguments.seeds)]
-    folders = carry_out(plan, runs, again, arguments, console)
-    trials = [
-        measure_trial([folders[name, number] for number in range(arguments.seeds)], name)
-        for name in plan.environments
-    ]
+    trials = measured_trials(plan, runs, again, arguments, console)
     own = [plan.folder, *(one.folder(arguments.runs_dir) for one in again)]
     report = {
         **forecast_run(own, trials, site, arguments.rule, arguments.interval, arguments.confidence),
@@ -142,8 +142,31 @@ def run(arguments: Namespace, command: str, console: Console) -> dict[str, Any]:
     return report
 
 
-def carry_out(
+def measured_trials(
     plan: Plan,
+    runs: dict[tuple[str, int], Run],
+    again: Sequence[Run],
+    arguments: Namespace,
+    console: Console,
+) -> list[MeasuredTrial]:
+    """The trial of each environment: of heads on frozen features, or of re-runs. What is missing is made."""
+    root = arguments.runs_dir
+    kept = all(find_finished(run, name, root, arguments.reuse) for (name, _), run in runs.items())
+    if not kept and are_heads(list(runs.values()), root):
+        if again:
+            carry_out({}, again, arguments, console)
+        heads = [in_bulk(run) for run in runs.values()]
+        console.print(f"{len(heads)} heads on the features of a frozen network, which are computed once.")
+        agree(estimate_together(heads), 1, arguments, console)
+        return head_trials(runs, root, lambda sentence: say(console, sentence))
+    folders = carry_out(runs, again, arguments, console)
+    return [
+        measure_trial([folders[name, number] for number in range(arguments.seeds)], name)
+        for name in plan.environments
+    ]
+
+
+def carry_out(
     runs: dict[tuple[str, int], Run],
     again: Sequence[Run],
     arguments: Namespace,
@@ -178,7 +201,11 @@ def ask(left: Sequence[Run], arguments: Namespace, console: Console) -> None:
     for one in left:
         if kind(one) not in of_kind:
             of_kind[kind(one)] = estimate(one) if not of_kind else next(iter(of_kind.values()))
-    seconds = makespan([of_kind[kind(one)] for one in left], workers)
+    agree(makespan([of_kind[kind(one)] for one in left], workers), workers, arguments, console)
+
+
+def agree(seconds: float, workers: int, arguments: Namespace, console: Console) -> None:
+    """The same of so many seconds."""
     console.print(f"They take about {duration(seconds)} on {workers} worker{'s' if workers > 1 else ''}.")
     if seconds <= UNASKED_SECONDS or arguments.yes:
         return

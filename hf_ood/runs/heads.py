@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data import EnvironmentDataset
+from ..data.fingerprint import fingerprint
 from ..data.splits import IN_DOMAIN
 from ..data.targets import CLASSIFICATION
 from ..evaluation.results import summarize
@@ -68,22 +69,26 @@ def why_no_head(spec: RunSpec) -> str | None:
     return next((reason for reason, holds in asked.items() if holds), None) or why_not(spec.training)
 
 
-def train_heads(
-    spec: RunSpec, heads: Sequence[HeadRun], features_folder: Path, most_rows: int | None = None
-) -> list[dict[str, Any] | ValueError]:
-    """Carry out runs that are `spec` but for what each of `heads` has of its own -> their results, as far as
-    choosing and tables need them: what `results.json` holds, with accuracy, loss and count of each
-    environment, without hyper-parameters, versions and history. `together` is how many they were, `rows` how
-    many there are in all splits.
+@dataclass(frozen=True)
+class FittedHeads:
+    """`trained`: the heads, in their order but for those that were refused (`refused`: the error of each, or
+    None). `network`: what they are heads of. `datasets`: the rows of each split, as vectors. `rows`: how many
+    in all splits. `fingerprint`: of the rows as they were read."""
 
-    `features_folder`: where the features of frozen networks are kept. `most_rows`: use about so many of each
-    split, as many of every environment, to see how long it takes. The error of a head is its own; raises
-    `ValueError` for what is wrong with all of them.
-    """
-    torch.set_num_threads(spec.num_threads or cores_per_process())
-    start, cpu_start = time.perf_counter(), time.process_time()
+    trained: Sequence[Head]
+    refused: Sequence[ValueError | None]
+    network: nn.Module
+    datasets: Mapping[str, EnvironmentDataset]
+    rows: int
+    fingerprint: str
+
+
+def fit_heads_of(
+    spec: RunSpec, heads: Sequence[HeadRun], features_folder: Path, most_rows: int | None = None
+) -> FittedHeads:
+    """Train the heads of `train_heads`, whose arguments and errors it has; nothing is measured."""
     datasets = training_datasets(spec, load_splits(spec))
-    rows = sum(map(len, datasets.values()))
+    rows, own = sum(map(len, datasets.values())), fingerprint(datasets)
     if most_rows is not None:
         datasets = {split: _few(data, most_rows) for split, data in datasets.items()}
     model = build_network(spec, datasets, previous=None)
@@ -103,7 +108,26 @@ def train_heads(
         loss=build_loss(spec.options[LOSS]) if LOSS in spec.options else None,
         passes=sum(1 for split in EVALUATED if len(datasets.get(split, []))),
     ) if kept else []  # fmt: skip
-    measured = _measure(trained, network, datasets) if trained else {}
+    return FittedHeads(trained, refused, network, datasets, rows, own)
+
+
+def train_heads(
+    spec: RunSpec, heads: Sequence[HeadRun], features_folder: Path, most_rows: int | None = None
+) -> list[dict[str, Any] | ValueError]:
+    """Carry out runs that are `spec` but for what each of `heads` has of its own -> their results, as far as
+    choosing and tables need them: what `results.json` holds, with accuracy, loss and count of each
+    environment, without hyper-parameters, versions and history. `together` is how many they were, `rows` how
+    many there are in all splits.
+
+    `features_folder`: where the features of frozen networks are kept. `most_rows`: use about so many of each
+    split, as many of every environment, to see how long it takes. The error of a head is its own; raises
+    `ValueError` for what is wrong with all of them.
+    """
+    torch.set_num_threads(spec.num_threads or cores_per_process())
+    start, cpu_start = time.perf_counter(), time.process_time()
+    fitted = fit_heads_of(spec, heads, features_folder, most_rows)
+    trained, datasets = fitted.trained, fitted.datasets
+    measured = _measure(trained, fitted.network, datasets) if trained else {}
     seconds = (time.perf_counter() - start) / max(len(trained), 1)
     cpu_seconds = (time.process_time() - cpu_start) / max(len(trained), 1)
     results = iter(
@@ -121,11 +145,11 @@ def train_heads(
             "seconds": seconds,
             "cpu_seconds": cpu_seconds,
             "together": len(trained),
-            "rows": rows,
+            "rows": fitted.rows,
         }
         for number, head in enumerate(trained)
     )
-    return [next(results) if error is None else error for error in refused]
+    return [next(results) if error is None else error for error in fitted.refused]
 
 
 def _few(dataset: EnvironmentDataset, most: int) -> EnvironmentDataset:

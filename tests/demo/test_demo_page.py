@@ -7,6 +7,7 @@ import json
 import queue
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -18,7 +19,8 @@ import numpy as np
 import pytest
 import torch
 
-from hf_ood.evaluation.prediction import load_classifier
+from hf_ood.data.emoji_styles import load_emoji_styles
+from hf_ood.evaluation.prediction import load_classifier, predict_logits
 from hf_ood.explain import grad_cam
 
 ROOT = Path(__file__).parents[2]
@@ -73,8 +75,40 @@ try {
     cleared: [...inside().querySelectorAll(".digit")].map(digit => digit.textContent),
     empty: inside().getElementById("status").textContent,
     content: inside().documentElement.scrollWidth, width: frame.clientWidth,
-    targets: Math.min(...[...inside().querySelectorAll("button")].map(button => button.offsetHeight)),
+    targets: Math.min(...[...inside().querySelectorAll("button")].filter(shown => shown.offsetParent)
+      .map(button => button.offsetHeight)),
     isolated: frame.contentWindow.crossOriginIsolated });
+} catch (error) { await tell({ error: String(error) }); }
+</script>"""
+
+# The same for the second tab: opens it, chooses every emoji, and tells what the heads said.
+EMOJI_HARNESS = """<!doctype html>
+<iframe id="page" src="index.html" style="width:WIDTHpx;height:844px;border:0"></iframe>
+<script type="module">
+const frame = document.getElementById("page");
+const inside = () => frame.contentDocument;
+const tell = found => fetch("/found", { method: "POST", body: JSON.stringify(found) });
+const named = act => new Promise(resolve => {
+  inside().addEventListener("named", event => resolve(event.detail), { once: true });
+  act();
+});
+try {
+  while (!inside().getElementById("status")?.textContent.includes("in your browser"))
+    await new Promise(resolve => setTimeout(resolve, 100));
+  const all = [await named(() => inside().getElementById("tab-emoji").click())];
+  const buttons = [...inside().querySelectorAll("#choices button")];
+  for (const button of buttons.slice(1)) all.push(await named(() => button.click()));
+  const cards = [...inside().querySelectorAll(".style")].map(card => ({
+    says: [...card.querySelectorAll(".line b")].map(label => label.textContent),
+    shares: [...card.querySelectorAll(".line span:last-child")].map(share => share.textContent),
+    widths: [...card.querySelectorAll(".track i")].map(bar =>
+      bar.offsetWidth / bar.parentElement.offsetWidth),
+    unseen: card.classList.contains("unseen"), wrong: card.querySelectorAll(".said.wrong").length,
+    loaded: card.querySelector("img").naturalWidth, box: card.getBoundingClientRect().toJSON() }));
+  await tell({ all, cards, truth: inside().getElementById("truth").textContent,
+    digits: inside().getElementById("digits").offsetHeight,
+    text: inside().getElementById("emoji").textContent, content: inside().documentElement.scrollWidth,
+    width: frame.clientWidth, targets: Math.min(...buttons.map(button => button.offsetHeight)) });
 } catch (error) { await tell({ error: String(error) }); }
 </script>"""
 
@@ -82,12 +116,20 @@ try {
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page, of networks that trained briefly."""
+    sys.path.insert(0, str(ROOT / "docs" / "demo"))  # as for a script
     place = importlib.util.spec_from_file_location("build_demo", ROOT / "docs" / "demo" / "build.py")
     assert place is not None and place.loader is not None
     script = importlib.util.module_from_spec(place)
     place.loader.exec_module(script)
+    sys.path.pop(0)
     folder = tmp_path_factory.mktemp("demo")
-    script.build(folder / "site", folder / "runs", flags=["--max_steps", "150", "--disable_tqdm", "true"])
+    quiet = ["--disable_tqdm", "true"]
+    script.build(
+        folder / "site",
+        folder / "runs",
+        flags=["--max_steps", "150", *quiet],
+        emoji_flags=["--efficientnet_lite.image_size", "32", *quiet],
+    )
     return folder / "site"
 
 
@@ -116,19 +158,7 @@ def found(site: Path) -> Iterator[tuple[str, queue.Queue[dict[str, Any]]]]:
 def test_a_digit_is_drawn_and_both_networks_answer(
     width: int, site: Path, found: tuple[str, queue.Queue[dict[str, Any]]], tmp_path: Path
 ) -> None:
-    address, posted = found
-    (site / "harness.html").write_text(HARNESS.replace("WIDTH", str(width)))
-    browser = subprocess.Popen(
-        [str(CHROMIUM), *FLAGS, f"--user-data-dir={tmp_path / 'browser'}", f"{address}/harness.html"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        saw = posted.get(timeout=120)
-    finally:
-        browser.terminate()
-        browser.wait(timeout=30)
-    assert "error" not in saw, saw
+    saw = seen(HARNESS, width, site, found, tmp_path)
     assert not saw["isolated"] and "in your browser" in saw["status"]
     for detail in (saw["first"], saw["line"], saw["other"]):
         assert_as_in_pytorch(detail, site.parent / "runs")
@@ -146,6 +176,76 @@ def test_a_digit_is_drawn_and_both_networks_answer(
     assert left["right"] <= right["left"] and left["top"] == right["top"]  # side by side
     assert saw["content"] <= saw["width"] == width and saw["targets"] >= 44
     assert saw["cleared"] == ["?", "?"] and saw["empty"] == "Draw a digit."
+
+
+@pytest.mark.parametrize("width", [390, 1000])
+def test_every_emoji_is_named_in_six_styles_as_in_pytorch(
+    width: int, site: Path, found: tuple[str, queue.Queue[dict[str, Any]]], tmp_path: Path
+) -> None:
+    saw = seen(EMOJI_HARNESS, width, site, found, tmp_path)
+    told = json.loads((site / "emoji.json").read_text())
+    styles, labels, heads = (told[name] for name in ("styles", "labels", "heads"))
+    assert [style["name"] for style in styles if not style["seen"]] == ["fluent_high_contrast"]
+    assert len(saw["all"]) == len(told["emoji"]) == 2 * len(labels) and heads[0]["name"] == "erm"
+    test = load_emoji_styles()["test"]
+    places = {
+        (emoji, style): place
+        for place, (emoji, style) in enumerate(zip(test["emoji"], test["environment"], strict=True))
+    }
+    names = test.features["environment"].names
+    rows = test.select(
+        [places[each["emoji"], names.index(style["name"])] for each in told["emoji"] for style in styles]
+    )
+    assert [labels[each] for each in rows["label"][:: len(styles)]] == [
+        labels[each["label"]] for each in told["emoji"]
+    ]
+    for head in heads:
+        model, processor = load_classifier(str(site.parent / "runs" / f"emoji_{head['name']}"))
+        logits = predict_logits(model, processor, rows, ["image"])
+        expected = torch.from_numpy(logits).softmax(1).numpy()
+        shares = [
+            one["shares"] for each in saw["all"] for one in each["answers"] if one["head"] == head["name"]
+        ]
+        # The page has an answer of each head after the other: of one head, styles lie in their order.
+        assert np.abs(np.array(shares) - expected).max() < 1e-3
+    last = saw["all"][-1]["answers"]
+    truth = labels[told["emoji"][-1]["label"]]
+    for card, style in zip(saw["cards"], styles, strict=True):
+        assert card["unseen"] == (not style["seen"]) and card["loaded"] == 64
+        for says, share, width_, answer in zip(
+            card["says"], card["shares"], card["widths"],
+            [one for one in last if one["style"] == style["name"]], strict=True,
+        ):  # fmt: skip
+            best = int(np.argmax(answer["shares"]))
+            assert says == f"{'✓' if labels[best] == truth else '✗'} {labels[best]}"
+            assert share == f"{100 * answer['shares'][best]:.0f} %"
+            assert width_ == pytest.approx(answer["shares"][best], abs=0.03)
+        assert card["wrong"] == sum(says.startswith("✗") for says in card["says"])
+    for name in ("its features of these emoji were computed before", "CC BY-SA 4.0", heads[1]["verdict"]):
+        assert name in " ".join(saw["text"].split())
+    assert truth in saw["truth"] and saw["digits"] == 0 and saw["targets"] >= 44
+    assert saw["content"] <= saw["width"] == width
+    assert sum(file.stat().st_size for file in (site / "emoji.json", site / "emoji.bin")) < 1_000_000
+
+
+def seen(
+    harness: str, width: int, site: Path, found: tuple[str, queue.Queue[dict[str, Any]]], place: Path
+) -> dict[str, Any]:
+    """What a page around the page tells, in a browser."""
+    address, posted = found
+    (site / "harness.html").write_text(harness.replace("WIDTH", str(width)))
+    browser = subprocess.Popen(
+        [str(CHROMIUM), *FLAGS, f"--user-data-dir={place / 'browser'}", f"{address}/harness.html"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        saw = posted.get(timeout=120)
+    finally:
+        browser.terminate()
+        browser.wait(timeout=30)
+    assert "error" not in saw, saw
+    return saw
 
 
 def assert_as_in_pytorch(detail: dict[str, Any], runs: Path) -> None:

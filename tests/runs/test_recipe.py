@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hf_ood import OODConfig
-from hf_ood.resources import RECIPES, recipe_file
+from hf_ood.resources import BENCH, RECIPES, recipe_file
 from hf_ood.runs import DataSpec, MethodSpec, RunSpec, read_recipe, run
 from hf_ood.runs.settings import comparable_settings, settings_of
 
@@ -91,6 +91,7 @@ def test_a_recipe_is_found_by_its_name_and_by_its_old_path(
     monkeypatch.chdir(tmp_path)
     assert recipe_file("quickstart") == RECIPES / "quickstart.yaml"
     assert recipe_file("trainers/recipes/quickstart.yaml") == RECIPES / "quickstart.yaml"
+    assert recipe_file("bench/emoji_styles") == BENCH / "emoji_styles.yaml"
     own = recipe(tmp_path, "method: irm\n")
     assert recipe_file(own) == own
     with pytest.raises(ValueError, match="Did you mean 'quickstart'"):

@@ -69,7 +69,7 @@ def rounds_of(kept: Kept, use: str | None = None) -> Rounds:
     return Rounds(
         "bench",
         kept.name,
-        f"{about['title']} ({kept.name})" if about["title"] else kept.name,
+        f"{kept.name} ({about['title']})" if about["title"] else kept.name,
         [],
         list(about["environments"]),
         about["trials"],

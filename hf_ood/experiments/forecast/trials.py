@@ -45,7 +45,18 @@ def measure_trial(folders: Sequence[Path], environment: str) -> MeasuredTrial:
     models = [load_run(folder) for folder in folders]
     parts = held_out_and_tested(folders[0], [environment])
     here, there = ([outputs_of(model, parts[split]) for model in models] for split in ("validation", "test"))
-    names = class_names(models[0].config)
+    return trial_of(environment, here, there, class_names(models[0].config), origin_of(folders[0]))
+
+
+def trial_of(
+    environment: str,
+    here: Sequence[Outputs],
+    there: Sequence[Outputs],
+    names: Sequence[str],
+    origin: Mapping[str, Any],
+) -> MeasuredTrial:
+    """The trial from what models of several seeds say of held-out samples (`here`) and of the environment's
+    rows (`there`). `names`: of the classes; `origin`: of the first model, see `origin_of`."""
     near = nearest(here[0], there[0].features)
     trial = Trial(
         environment,
@@ -57,7 +68,7 @@ def measure_trial(folders: Sequence[Path], environment: str) -> MeasuredTrial:
     )
     shift = shift_of_site(here[0].features, here[0].labels, there[0].features, there[0].labels)
     measures = {**measures_of(there[0], environment, names), "shift": shift}
-    return MeasuredTrial(trial, measures, origin_of(folders[0]))
+    return MeasuredTrial(trial, measures, origin)
 
 
 def evidence(here: Sequence[Outputs], there: Sequence[Outputs]) -> Evidence:
