@@ -92,7 +92,7 @@ function show(place) {
     button.setAttribute("aria-pressed", number === place);
   const said = told.heads.map(({ title }, which) =>
     `${title} is wrong in ${wrong[which]} of ${styles.length} styles`).join(", ");
-  find("truth").textContent = `${chosen.name}: ${labels[chosen.label]}. ${said}.`;
+  find("truth").textContent = `${chosen.name.replaceAll("-", " ")}: ${labels[chosen.label]}. ${said}.`;
   document.dispatchEvent(new CustomEvent("named", { detail }));
 }
 

@@ -93,7 +93,7 @@ const named = act => new Promise(resolve => {
   act();
 });
 try {
-  while (!inside().getElementById("status")?.textContent.includes("in your browser"))
+  while (inside()?.readyState !== "complete" || !inside().getElementById("tab-emoji"))
     await new Promise(resolve => setTimeout(resolve, 100));
   const all = [await named(() => inside().getElementById("tab-emoji").click())];
   const buttons = [...inside().querySelectorAll("#choices button")];
