@@ -158,6 +158,7 @@ def test_eiil_records_what_it_inferred(runs: dict[str, tuple[Path, dict[str, Any
     assert "Environment Inference for Invariant Learning" in card
 
 
+@pytest.mark.nightly
 def test_a_run_killed_in_the_stage_that_infers_resumes_to_the_same_weights(
     runs: dict[str, tuple[Path, dict[str, Any]]], source: str, tmp_path: Path
 ) -> None:

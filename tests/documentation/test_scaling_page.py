@@ -14,7 +14,7 @@ from tiny_models import save_image_model
 LAUNCHER = "-m torch.distributed.run --standalone --local-addr 127.0.0.1 --nproc_per_node 2".split()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_blocks_run_on_two_processes(tmp_path: Path) -> None:
     (tmp_path / "vit").mkdir()
     save_image_model(tmp_path / "vit")
