@@ -20,18 +20,17 @@ print(push_files({"a.txt": b"one", "b.safetensors": b"two" * 1000}, sys.argv[1],
 """
 READ = """
 import sys, time
+from transformers import AutoConfig
 from hf_ood.cli.funnel import one_message
+from hf_ood.data import read_dataset
 
 @one_message
 def main(argv=None):
     if argv[0] == "model":
-        from transformers import AutoConfig
         AutoConfig.from_pretrained("user/scan-vit")
     else:
-        from hf_ood.data import read_dataset
         read_dataset("user/scans")
 
-import datasets, transformers
 start = time.monotonic()
 try:
     main(sys.argv[1:])
