@@ -61,15 +61,7 @@ def left_out(evidence: Evidence) -> list[Left]:
         ]
     own = {"folder": evidence.name, "seed": evidence.results["seed"], "commit": evidence.origin.get("commit")}
     return [
-        Left(
-            name,
-            round(entry["accuracy"] * entry["count"]),
-            entry["count"],
-            entry,
-            f"{RESULTS}/environments/{name}",
-            own,
-            in_domain=inside,
-        )
+        Left.of(name, entry, f"{RESULTS}/environments/{name}", own, in_domain=inside)
         for name, entry in evidence.results["environments"].items()
         if entry["split"] == "test"
     ]

@@ -34,6 +34,11 @@ class Left:
     in_domain: Number | None = None
     counted: str | None = None
 
+    @classmethod
+    def of(cls, name: str, entry: Json, path: str, run: Json, **known: Any) -> Left:
+        """From an entry of results, which has accuracy and count."""
+        return cls(name, round(entry["accuracy"] * entry["count"]), entry["count"], entry, path, run, **known)
+
     @property
     def accuracy(self) -> Number:
         return share(self.measures["accuracy"], f"{self.path}/accuracy")

@@ -55,10 +55,8 @@ def left_of(choice: Choice) -> list[Left]:
     """The environments that were held out in a round."""
     run = {"folder": choice.run, "seed": choice.seed, "commit": choice.commit, "selection": choice.checkpoint}
     return [
-        Left(
+        Left.of(
             name,
-            round(entry["accuracy"] * entry["count"]),
-            entry["count"],
             entry,
             choice.path[name],
             run,
