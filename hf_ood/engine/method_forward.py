@@ -34,7 +34,6 @@ class MethodForward:
     ):
         self.transform = transform
         self.penultimate = Penultimate(model) if needs_features else None
-        self.head = self.penultimate.classifier if self.penultimate else None
         self.frozen_norms = batch_norms(model) if freeze_batch_norm else []
         self.needs_labels = _requires_labels(model)
         self.split: FeatureSplit | None = None
@@ -65,6 +64,12 @@ class MethodForward:
     def catching(self) -> Any:
         """A context in which the features are caught, where the objective needs them."""
         return self.penultimate or nullcontext()
+
+    def head(self, features: Tensor) -> Tensor:
+        """What the last linear layer makes of features [B, D] -> [B, C], in the precision of its weights."""
+        assert self.penultimate is not None
+        classifier = self.penultimate.classifier
+        return classifier(features.to(classifier.weight.dtype))
 
     def features(self) -> Tensor | None:
         """The features [B, D] that were caught, handed over; None where nobody needs them."""

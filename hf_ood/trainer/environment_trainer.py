@@ -477,7 +477,7 @@ class EnvironmentTrainer(Checkpointing, EnvironmentEvaluation):
             given_losses=given,
             auxiliary_losses=getattr(network, AUXILIARY_LOSS, None),
             network=network,
-            head=self.network.head,
+            head=self.network.head if self.network.penultimate else None,
             start_features=self._at_start(lambda start: self.forward(start, known)),
         )
 

@@ -12,9 +12,11 @@ from conftest import make_args, make_dataset, make_model
 from torch import Tensor, nn
 
 from hf_ood import OODTrainer, SagNet
+from hf_ood.engine.method_forward import MethodForward
 from hf_ood.methods.losses import CrossEntropy
 from hf_ood.methods.objectives import Outputs
 from hf_ood.methods.objectives.sagnet import LEAST_VARIANCE, mix_styles, standardized
+from hf_ood.models.penultimate import last_linear
 
 SIZE, CLASSES, SAMPLES = 5, 3, 7
 
@@ -153,3 +155,9 @@ class Scaled(nn.Module):
 def test_logits_must_be_the_last_layers(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does more to its logits than its last linear layer"):
         OODTrainer(Scaled(), make_args(tmp_path), objective=SagNet(), train_dataset=make_dataset())
+
+
+def test_the_head_reads_in_the_precision_of_its_weights() -> None:
+    forward = MethodForward(make_model().bfloat16(), None, needs_features=True, samples={})
+    size = last_linear(make_model()).in_features
+    assert forward.head(torch.randn(3, size)).dtype == torch.bfloat16
