@@ -114,8 +114,7 @@ def change(
 
 def validation_of(run: Path) -> EnvironmentDataset:
     """A finished run's validation samples. Raises `ValueError` where it had none."""
-    spec = recorded_spec(run)
-    spec = list(spec.stages.values())[-1] if spec.stages else spec
+    spec = recorded_spec(run).last
     found = training_datasets(spec, load_splits(spec))["validation"]
     if not len(found):
         raise ValueError(f"{run} had no validation samples: leave --calibrate and --adapt tent out.")

@@ -225,7 +225,7 @@ def refuse_changed_data(splits: Mapping[str, EnvironmentDataset], ingredient: In
 def measuring_spec(run: Path, folder: Path) -> RunSpec:
     """A run's data and network, with what a measurement needs of its training arguments."""
     recorded = recorded_spec(run)
-    last = list(recorded.stages.values())[-1] if recorded.stages else recorded
+    last = recorded.last
     given = last.training.given()
     kept = {name: value for name, value in given.items() if name in MEASURING}
     training = OODConfig(

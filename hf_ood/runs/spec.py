@@ -316,6 +316,11 @@ class RunSpec:
         """Where it is trained and leaves its results."""
         return Path(str(self.training.output_dir))
 
+    @property
+    def last(self) -> RunSpec:
+        """The stage whose weights are the run's; the run itself, where it has no stages."""
+        return list(self.stages.values())[-1] if self.stages else self
+
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> RunSpec:
         """The run of a recipe's settings: options by their flags' names, sections and `stages` as dicts.

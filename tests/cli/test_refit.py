@@ -14,6 +14,7 @@ from small_source import save_small_source
 from hf_ood.cli.train import main
 from hf_ood.errors import UsageError
 from hf_ood.evaluation import load_results
+from hf_ood.runs.after_training import validation_of
 
 SETTINGS: dict[str, Any] = {
     "dataset_config": "unseen_colors",
@@ -72,6 +73,9 @@ def test_it_is_the_training_on_all_samples_for_the_chosen_steps(
     assert sizes[1] == sizes[0] + validation > sizes[0]
     assert {entry["split"] for entry in results["environments"].values()} == {"test"}
     assert again["selection"] == "last step"
+
+    with pytest.raises(ValueError, match="had no validation samples: leave --calibrate"):
+        validation_of(tmp_path / "run")
 
     alone = write(tmp_path / "alone", {"name": "only", "train_on": "everything"}, **shared)
     steps = ["--max_steps", str(best["step"]), "--load_best_model_at_end", "false", "--eval_strategy", "no"]

@@ -15,6 +15,7 @@ from ...runs.finished_run import read_run
 from ...runs.folder import ARGUMENTS_FILE, is_finished, recorded_settings, recorded_spec
 from ...runs.sections import sections
 from ...runs.settings import Settings, comparable_settings, merge, plain
+from ...runs.stage_data import EVERYTHING
 from ..keyed_run import Run
 
 OWN = ("seed", "output_dir", "num_threads")
@@ -51,7 +52,8 @@ class Plan:
 
 def make_plan(folder: Path) -> Plan:
     """What a finished run asks for. Raises `ValueError` for a run that is no classification, has stages that
-    train on environments of their own, was validated on whole environments, or has too few environments."""
+    train on environments of their own, was trained on its validation samples too or validated on whole
+    environments, or has too few environments."""
     finished = read_run(folder)
     spec, settings = recorded_spec(folder), recorded_settings(folder / ARGUMENTS_FILE)
     if finished.data.task != CLASSIFICATION:
@@ -63,6 +65,12 @@ def make_plan(folder: Path) -> Plan:
         raise ValueError(
             f"A stage of {folder} trains on environments of its own, so that none can be left out of the "
             "whole run: forecast a run whose stages train on the same."
+        )
+    if spec.last.data.train_on == EVERYTHING:
+        raise ValueError(
+            f"{folder} ended with a training on its validation samples too (train_on everything), and a "
+            "forecast begins with what is true of samples that it was not trained on: forecast the same run "
+            "without that, before it."
         )
     if finished.validated:
         raise ValueError(

@@ -175,6 +175,7 @@ def test_runs_that_cannot_be_forecast_say_so(place: Path, tmp_path: Path) -> Non
     for more, message in (
         ("--validation F", r"validated on whole environments \(F\)"),
         ("--train_environments A B --method irm", "irm still needs 2"),
+        ("--train_on everything", "ended with a training on its validation samples too"),
     ):
         out = tmp_path / more.split()[1]
         flags = [flag for flag in FLAGS if flag not in ("--validation", "0.3")]
