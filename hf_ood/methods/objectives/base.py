@@ -126,9 +126,6 @@ class Objective(ABC):
     forward pass."""
     needs_head: ClassVar[bool] = False
     """True: it also needs the classifier itself, to read other features out."""
-    draws_partners: ClassVar[bool] = False
-    """True: it pairs the samples of a micro-batch at random, so another layout of the batch draws other
-    pairs; for those drawn, the loss is exact in any layout."""
     needs_classes: ClassVar[bool] = False
     """True: it compares samples of one class, so mixed samples, which have shares of several, are refused."""
     moves_features: ClassVar[bool] = False

@@ -70,7 +70,6 @@ class SagNet(Objective):
     needs_features: ClassVar[bool] = True
     needs_head: ClassVar[bool] = True
     needs_classes: ClassVar[bool] = True
-    draws_partners: ClassVar[bool] = True
 
     weight: float = option(
         0.1,
