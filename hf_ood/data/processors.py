@@ -17,6 +17,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
 )
 
+from ..encoder_packages import place_of
 from .features import FeatureProcessor, features_file
 
 
@@ -30,6 +31,7 @@ def load_processor(model_name_or_path: str | None, **options: Any) -> Any:
     """
     if model_name_or_path is None:
         return None
+    model_name_or_path = place_of(model_name_or_path, options.get("revision"))
     config = AutoConfig.from_pretrained(model_name_or_path, **options)
     if getattr(config, "num_features", None) is not None and features_file(model_name_or_path, **options):
         return FeatureProcessor.from_pretrained(model_name_or_path, **options)

@@ -25,6 +25,7 @@ from transformers.utils import logging
 
 from ..data.align import align, listed
 from ..data.targets import CLASSIFICATION, PROBLEM_TYPES
+from ..encoder_packages import place_of
 from ..errors import unknown_name
 from ..models import MODELS, PRETRAINED, PROCESSORS, image_processor, without_stem
 from ..models.classes import class_names, renew_classes, with_class_order
@@ -117,7 +118,7 @@ def build_model(
     if network.from_scratch:
         return auto_class.from_config(config, trust_remote_code=network.trust_remote_code)
     model, info = auto_class.from_pretrained(
-        name,
+        place_of(name, network.revision),
         config=config,
         revision=network.revision,
         trust_remote_code=network.trust_remote_code,
@@ -201,7 +202,9 @@ def load_config(network: NetworkSpec, name: str, changes: dict[str, Any]) -> Pre
     else:
         try:
             config = AutoConfig.from_pretrained(
-                name, revision=network.revision, trust_remote_code=network.trust_remote_code
+                place_of(name, network.revision),
+                revision=network.revision,
+                trust_remote_code=network.trust_remote_code,
             )
         except OSError as error:
             if "/" in name:

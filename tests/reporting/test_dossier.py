@@ -156,6 +156,7 @@ def test_a_browser_shows_and_prints_it(evidence: Evidence, tmp_path: Path) -> No
         "images: [...document.images].every(image => image.naturalWidth > 300),"
         "cards: [...document.querySelectorAll('.card')].every("
         "one => one.getBoundingClientRect().bottom < 900),"
+        "cut: [...document.querySelectorAll('.wide')].some(one => one.scrollWidth > one.clientWidth),"
         "sticks: document.documentElement.scrollWidth - window.innerWidth})})</script></body>"
     )
     copied = tmp_path / "probed.html"
@@ -170,7 +171,7 @@ def test_a_browser_shows_and_prints_it(evidence: Evidence, tmp_path: Path) -> No
     dump = [*common, "--virtual-time-budget=5000", "--window-size=1100,900", "--dump-dom", copied.as_uri()]
     shown = subprocess.run(dump, capture_output=True, text=True, timeout=120).stdout
     found = json.loads(re.search(r'<pre id="found">(.*?)</pre>', shown)[1])  # type: ignore[index]
-    assert found["images"] and found["cards"] and found["sticks"] <= 0
+    assert found["images"] and found["cards"] and found["sticks"] <= 0 and not found["cut"]
     pdf = tmp_path / "dossier.pdf"
     subprocess.run([*common, f"--print-to-pdf={pdf}", page.as_uri()], capture_output=True, timeout=120)
     assert 2 <= len(re.findall(rb"/Type\s*/Page\b", pdf.read_bytes())) <= 6

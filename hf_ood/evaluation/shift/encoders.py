@@ -20,6 +20,7 @@ from ...data.columns import find_image_column, require_columns
 from ...data.features import takes_features
 from ...data.processors import classifies_sounds, load_processor, takes_text
 from ...data.reading_images import as_rgb
+from ...encoder_packages import place_of
 from ...models.run_over_dataset import run_over
 from ..prediction import load_classifier
 
@@ -54,6 +55,7 @@ class CheckpointEncoder:
     """
 
     def __init__(self, checkpoint: str, **options: Any):
+        checkpoint = place_of(checkpoint, options.get("revision"))
         config = AutoConfig.from_pretrained(checkpoint, **options)
         if classifies_sounds(config):
             raise ValueError(

@@ -14,7 +14,6 @@ from ...resources import BENCH, recipe_file
 from ...runs.recipe import BENCH as BENCH_SECTION
 from ...runs.recipe import Recipe, read_recipe
 from ...runs.settings import STAGES, Settings, canonical, merge
-from .encoder_package import from_package
 
 VARIED = ("method", "test_environments", "seed", "output_dir")  # what a bench chooses itself
 
@@ -110,7 +109,7 @@ def read(file: Path) -> Configuration:
             )
     for name in VARIED:
         settings.pop(name, None)
-    return Configuration(file.stem, from_package(settings), section)
+    return Configuration(file.stem, settings, section)
 
 
 def _section(recipe: Recipe) -> Section:

@@ -1,6 +1,6 @@
 """How often the forecast's interval holds: every environment of several data sets as the next site in turn.
 
-python -m hf_ood.experiments.forecast.coverage --data folder_of_rated_genres_and_flight_delays
+python -m hf_ood.experiments.forecast.coverage --runs_dir runs/bench
 """
 
 from __future__ import annotations
@@ -140,12 +140,15 @@ def main(argv: Sequence[str] | None = None) -> pd.DataFrame:
     """Carry the study out and write a row for each site and for each data set. Returns the latter."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--data", type=Path, default=Path("."), help="where rated_genres and flight_delays are"
+        "--runs_dir",
+        type=Path,
+        default=Path("runs/bench"),
+        help="where data and features are, or will be, kept",
     )
     parser.add_argument("--output_dir", type=Path, default=Path("evaluations/forecast-coverage"))
     arguments = parser.parse_args(argv)
     parts = []
-    for name, splits in read_all(arguments.data):
+    for name, splits in read_all(arguments.runs_dir):
         start = time.process_time()
         parts.append(study(name, splits))
         print(f"{name}: {len(parts[-1])} sites, {time.process_time() - start:.0f} CPU seconds")  # noqa: T201
