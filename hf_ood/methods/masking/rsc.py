@@ -61,7 +61,9 @@ def challenge_mask(importance: Tensor, drop_rate: float, places: Tensor | None =
         return torch.ones_like(importance).scatter_(1, order, rank.ge(each).to(importance))
     dropped = min(math.ceil(drop_rate * importance.shape[1] - 1e-9), importance.shape[1])
     mask = torch.ones_like(importance)
-    return mask.scatter_(1, importance.topk(dropped, dim=1).indices, 0.0) if dropped > 0 else mask
+    return (
+        mask.scatter_(1, importance.topk(dropped, dim=1, sorted=False).indices, 0.0) if dropped > 0 else mask
+    )
 
 
 def true_class_gradient(features: Tensor, head: Head, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -182,7 +184,8 @@ class RSC(FeatureTransform):
         gradients, logits = true_class_gradient(features, head, labels)
         with torch.no_grad():
             mask = self._challenge(gradients, features.detach(), places)
-            mask = self.suppressed_value + (self.amplified_value - self.suppressed_value) * mask
+            if (self.suppressed_value, self.amplified_value) != (0, 1):
+                mask = self.suppressed_value + (self.amplified_value - self.suppressed_value) * mask
             mask = self._restore(mask, features.detach(), logits, head, labels)
         return features * mask
 
@@ -197,9 +200,12 @@ class RSC(FeatureTransform):
     def _challenge(self, gradients: Tensor, features: Tensor, places: Tensor | None) -> Tensor:
         """The mask, broadcastable to the features."""
         dimensions = features.dim()
+        if dimensions == 2:
+            importance = gradients if self.importance == SIGNED else gradients.abs()
+            return challenge_mask(importance, self.current_drop_rate())
         if dimensions < 4:
-            gradients, features = _as_map(gradients), _as_map(features)
-        kind = "channel" if dimensions == 2 else self.mask
+            gradients, features = (each.transpose(1, 2)[..., None] for each in (gradients, features))
+        kind = self.mask
         if kind == "either":
             kind = "channel" if torch.rand(()) < 0.5 else "spatial"
         match kind:
@@ -210,7 +216,7 @@ class RSC(FeatureTransform):
             case _:
                 spatial = self._spatial_mask(gradients, features, places)
                 mask = self.alpha * spatial + (1 - self.alpha) * self._channel_mask(gradients)
-        return mask if dimensions == 4 else _as_before(mask, dimensions)
+        return mask if dimensions == 4 else mask.squeeze(3).transpose(1, 2)
 
     def _channel_mask(self, gradients: Tensor) -> Tensor:
         importance = channel_importance(gradients, self.importance == SIGNED)
@@ -235,19 +241,9 @@ class RSC(FeatureTransform):
             kept = math.ceil(self.batch_share * len(drop) - 1e-9)
             challenged = torch.zeros_like(drop, dtype=torch.bool)
             challenged[drop.topk(kept).indices] = True
-        restored = mask + self.restoration_strength * (1 - mask)
+        strength = self.restoration_strength
+        restored = mask + strength * (1 - mask) if strength < 1 else mask.new_ones(())
         return torch.where(challenged.view(-1, *[1] * (mask.dim() - 1)), mask, restored)
-
-
-def _as_map(features: Tensor) -> Tensor:
-    """Vectors [B, D] -> [B, D, 1, 1], sequences [B, T, D] -> [B, D, T, 1]."""
-    return features.view(len(features), -1, features.shape[-1]).transpose(1, 2)[..., None]
-
-
-def _as_before(mask: Tensor, dimensions: int) -> Tensor:
-    """The inverse of `_as_map`, for a mask."""
-    sequence = mask.squeeze(3).transpose(1, 2)
-    return sequence if dimensions == 3 else sequence.squeeze(1)
 
 
 def _confidence(logits: Tensor, labels: Tensor) -> Tensor:

@@ -137,8 +137,12 @@ class SagNet(Objective):
 def standardized(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Vectors [B, D] -> their content [B, D], of mean 0 and variance 1 over channels, and their style: that
     mean and variance, [B, 1] each."""
-    variance, mean = torch.var_mean(features, dim=1, keepdim=True)
-    return (features - mean) / (variance + LEAST_VARIANCE).sqrt(), mean, variance
+    mean = features.mean(1, keepdim=True)
+    centred = features - mean
+    variance = centred.square().sum(1, keepdim=True) / (
+        features.shape[1] - 1
+    )  # faster than torch.var on a CPU
+    return centred / (variance + LEAST_VARIANCE).sqrt(), mean, variance
 
 
 def mix_styles(features: Tensor, partners: Tensor, shares: Tensor) -> Tensor:
