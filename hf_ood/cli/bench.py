@@ -22,7 +22,7 @@ from ..experiments.bench.configuration import (
     read,
 )
 from ..experiments.bench.expected import rehearse
-from ..experiments.bench.kept import KEPT, Kept, find_kept, keep, kept_budget
+from ..experiments.bench.kept import KEPT, Kept, find_kept, find_largest, keep
 from ..experiments.bench.plan import Bench, make_bench
 from ..experiments.bench.show import flips, show
 from ..experiments.executors import EXECUTORS
@@ -72,7 +72,11 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="METHOD",
         help="erm irm rsc+ema ..., or all; default: the budget's. ERM is always among them",
     )
-    parser.add_argument("--budget", choices=BUDGETS, help="default: quick; of --from_results: what is kept")
+    parser.add_argument(
+        "--budget",
+        choices=BUDGETS,
+        help="default: quick; of --from_results: the larger kept of each data set",
+    )
     parser.add_argument("--trials", type=positive, help="per method and environment; quick: 2, full: 10")
     parser.add_argument("--seeds", type=positive, help="of each trial; quick: 3, full: 5")
     parser.add_argument("--first_seed", type=seed, default=0, metavar="N", help="seeds from N on; default: 0")
@@ -122,11 +126,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.address and arguments.executor != "ray":
         parser.error("--address goes with --executor ray.")
     failed: list[str] = []
+    budget = arguments.budget
     if arguments.from_results:
         _refuse_training_flags(arguments, parser)
-        budget = arguments.budget or kept_budget(arguments.results_dir)
     else:
-        budget = arguments.budget or "quick"
+        budget = budget or "quick"
         benches = [_bench(name, budget, arguments) for name in arguments.data or default_names()]
         benches = _rehearsed(benches, arguments, console)
         _refuse_nowhere(arguments.methods, benches)
@@ -134,13 +138,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         failed = _train(benches, arguments, console)
     named = [Path(name).stem for name in arguments.data] if arguments.data else None
-    kept = find_kept(budget, arguments.results_dir, named)
+    results_dir = arguments.results_dir
+    kept = find_kept(budget, results_dir, named) if budget else find_largest(results_dir, named)
     if not kept:
         say(console, f"No results are kept for the budget {budget}.")
         return 1
-    page = show(kept, arguments.results_dir / budget, budget, console, arguments.docs_page, arguments.guide)
+    folder = results_dir / max((each.budget for each in kept), key=BUDGETS.index)
+    page = show(kept, folder, console, arguments.docs_page, arguments.guide)
     if arguments.against is not None:
-        _compare(kept, budget, arguments.against, console)
+        _compare(kept, arguments.against, console)
     say(console, f"page: {page}\ntables: {page.with_suffix('.md')}, {page.with_suffix('.csv')}")
     for message in failed:
         console.print(f"[red]failed[/] {escape(message)}")
@@ -251,9 +257,10 @@ def _train(benches: Sequence[Bench], arguments: argparse.Namespace, console: Con
     return failed
 
 
-def _compare(kept: Sequence[Kept], budget: str, folder: Path, console: Console) -> None:
+def _compare(kept: Sequence[Kept], folder: Path, console: Console) -> None:
     """Say which verdicts are the opposite in the results of another bench."""
-    others = {each.name: each for each in find_kept(budget, folder) if folder != KEPT}
+    budgets = {each.budget for each in kept} if folder != KEPT else set()
+    others = {each.name: each for budget in budgets for each in find_kept(budget, folder)}
     for each in kept:
         if each.name not in others:
             raise ValueError(unknown_name(f"data set of {folder}", each.name, list(others)))

@@ -101,7 +101,7 @@ def renew_guide(leaderboard: Leaderboard, document: Path) -> None:
 
 def _address(leaderboard: Leaderboard, data: DataSet) -> str:
     """Where the choices are once they are committed."""
-    return f"{TABLES}/bench/{leaderboard.budget}/{data.table}"
+    return f"{TABLES}/bench/{data.budget}/{data.table}"
 
 
 def summary_table(leaderboard: Leaderboard) -> pd.DataFrame:
@@ -186,7 +186,8 @@ def _about(data: DataSet) -> str:
     rows = ", ".join(f"{name} {count:,}" for name, count in data.environments.items())
     tried = f"{data.trials} trials" if data.trials > 1 else "one trial, the defaults"
     seeds = f"seeds {data.seeds[0]} to {data.seeds[-1]}" if len(data.seeds) > 1 else f"seed {data.seeds[0]}"
-    told = f"Training rows: {rows}. {tried} for each method and held-out environment, {seeds}."
+    tried = f"Budget {data.budget}: {tried} for each method and held-out environment, {seeds}."
+    told = f"Training rows: {rows}. {tried}"
     if data.own_rows == "validation":
         told += (
             " The data have no test split: an environment trained on itself is measured on its validation "

@@ -36,6 +36,7 @@ class DataSet:
     commit: str = ""
     table: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    budget: str = ""
 
     @property
     def heading(self) -> str:
@@ -53,9 +54,13 @@ class DataSet:
 class Leaderboard:
     """All data sets of a bench. `standings`: by protocol, over those that have it."""
 
-    budget: str
     data_sets: Sequence[DataSet]
     standings: Mapping[str, Standings]
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether none of its data sets had a larger budget."""
+        return all(data.budget == "quick" for data in self.data_sets)
 
     @property
     def main(self) -> Standings | None:

@@ -44,7 +44,8 @@ class Kept:
     `about`: title, environments with their rows, trials, seeds, methods that were left out and why, what the
     reference was measured on (`own_rows`), settings, versions, and, but for earlier versions, how many rows
     of each environment are tested (`tested`) and the `data_fingerprint`. `choices`: lines of `COLUMNS`.
-    `cost`: by method. `spaces`: where hyper-parameters were looked for, by option.
+    `cost`: by method. `spaces`: where hyper-parameters were looked for, by option. `budget`: of the folder
+    that they were read from.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Kept:
     choices: pd.DataFrame
     cost: pd.DataFrame
     spaces: pd.DataFrame
+    budget: str = ""
 
 
 def keep(found: Kept, folder: Path) -> None:
@@ -78,26 +80,32 @@ def read_kept(folder: Path) -> Kept:
     _check(choices, folder / CHOICES_FILE)
     cost = _read_table(folder / COST_FILE, {"method": str}).set_index("method")
     spaces = _read_table(folder / SPACES_FILE, str).set_index("option")
-    return Kept(folder.name, about, choices.astype({"oracle": bool}), cost, spaces)
+    kinds = {"oracle": bool}
+    return Kept(folder.name, about, choices.astype(kinds), cost, spaces, folder.absolute().parent.name)
 
 
 def find_kept(budget: str, results_dir: Path, names: Sequence[str] | None = None) -> list[Kept]:
     """The kept results at a budget, those in `results_dir` before those of the package; `names`: of these
     configurations alone."""
-    places: dict[str, Path] = {}
-    for root in (KEPT, results_dir):
-        for file in sorted((root / budget).glob(f"*/{ABOUT_FILE}")):
-            places[file.parent.name] = file.parent
-    wanted = places if names is None else [name for name in names if name in places]
-    return [read_kept(places[name]) for name in wanted]
+    return _read({**_places(KEPT, budget), **_places(results_dir, budget)}, names)
 
 
-def kept_budget(results_dir: Path) -> str:
-    """The larger budget of which anything is kept. Raises `ValueError` where nothing is."""
-    for budget in reversed(BUDGETS):
-        if any(any((root / budget).glob(f"*/{ABOUT_FILE}")) for root in (results_dir, KEPT)):
-            return budget
+def find_largest(results_dir: Path, names: Sequence[str] | None = None) -> list[Kept]:
+    """The kept results of each configuration at the larger budget that it has: of `results_dir`, or of the
+    package where that holds none. Raises `ValueError` where nothing is kept."""
+    for root in (results_dir, KEPT):
+        if places := {name: place for budget in BUDGETS for name, place in _places(root, budget).items()}:
+            return _read(places, names)
     raise ValueError(f"{results_dir} holds no results of a bench: run hf-ood bench first.")
+
+
+def _places(root: Path, budget: str) -> dict[str, Path]:
+    return {file.parent.name: file.parent for file in (root / budget).glob(f"*/{ABOUT_FILE}")}
+
+
+def _read(places: Mapping[str, Path], names: Sequence[str] | None) -> list[Kept]:
+    wanted = sorted(places) if names is None else [name for name in names if name in places]
+    return [read_kept(places[name]) for name in wanted]
 
 
 def values_of(text: str) -> dict[str, Any]:

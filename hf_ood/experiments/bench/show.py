@@ -22,7 +22,6 @@ DATA_FOLDER = "dataset"
 def show(
     kept: Sequence[Kept],
     folder: Path,
-    budget: str,
     console: Console,
     docs_page: Path | None = None,
     guide: Path | None = None,
@@ -31,7 +30,7 @@ def show(
 
     Raises `ValueError` where no configuration has a complete row.
     """
-    leaderboard = make_leaderboard(kept, budget)
+    leaderboard = make_leaderboard(kept)
     page = write_leaderboard(leaderboard, folder)
     write_as_data(leaderboard, kept, folder / DATA_FOLDER)
     if docs_page is not None:
@@ -46,7 +45,7 @@ def show(
     return page
 
 
-def make_leaderboard(kept: Sequence[Kept], budget: str) -> Leaderboard:
+def make_leaderboard(kept: Sequence[Kept]) -> Leaderboard:
     """The boards of every configuration that has a complete row. Raises `ValueError` where none has."""
     data_sets = [found for each in kept if (found := _data_set(each))]
     if not data_sets:
@@ -55,7 +54,7 @@ def make_leaderboard(kept: Sequence[Kept], budget: str) -> Leaderboard:
     ranked = {MAIN: standings([data.main for data in data_sets])}
     for name in dict.fromkeys(name for data in data_sets for name in data.boards):
         ranked[name] = standings([data.boards[name] for data in data_sets if name in data.boards])
-    return Leaderboard(budget, data_sets, {name: each for name, each in ranked.items() if each})
+    return Leaderboard(data_sets, {name: each for name, each in ranked.items() if each})
 
 
 def flips(one: Kept, other: Kept) -> list[str]:
@@ -92,4 +91,5 @@ def _data_set(kept: Kept) -> DataSet | None:
         about["commit"],
         f"{kept.name}/{CHOICES_FILE}",
         about["settings"],
+        kept.budget,
     )

@@ -155,3 +155,18 @@ def test_damage_is_told(tmp_path: Path, change, told: str, capsys: pytest.Captur
         main(["--from_results", "--results_dir", str(tmp_path)])
     error = capsys.readouterr().err
     assert told in error and "--data styles --budget full" in error
+
+
+def test_each_data_set_is_shown_at_its_larger_budget(tmp_path: Path) -> None:
+    first, *others = DATA
+    write_kept(tmp_path, "quick")
+    keep(kept(first), tmp_path / "full" / first)
+    document = tmp_path / "docs" / "leaderboard.md"
+    assert main(["--from_results", "--results_dir", str(tmp_path), "--docs_page", str(document)]) == 0
+    text = document.read_text()
+    assert text.startswith("# Leaderboard\n")
+    assert text.count("Budget full: ") == 1 and text.count("Budget quick: ") == len(others)
+    assert f"bench/full/{first}/" in text and f"bench/quick/{first}/" not in text
+    assert (tmp_path / "full" / "leaderboard.html").exists()
+    assert main(["--from_results", "--results_dir", str(tmp_path), "--budget", "quick"]) == 0
+    assert (tmp_path / "quick" / "leaderboard.md").read_text().startswith("# Leaderboard (budget quick)")
