@@ -212,3 +212,24 @@ def test_what_does_not_fit_is_refused(
             ]
         )
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_environment_as_a_feature_tells_apart_what_the_others_do_not(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"site": [*"ABC"] * 400, "marker": rng.normal(size=1200)})
+    turned = table["site"] == "B"  # where the same marker means the opposite
+    table["label"] = ((table["marker"] > 0) ^ turned).astype(int)
+    data = tmp_path / "data"
+    data.mkdir()
+    table[:900].to_csv(data / "train.csv", index=False)
+    table[900:].to_csv(data / "test.csv", index=False)
+
+    def worst(*columns: str) -> float:
+        folder = tmp_path / "-".join(columns)
+        named = ["--dataset", str(data), "--environment_column", "site", "--model", "mlp"]
+        long = ["--max_steps", "120", "--output_dir", str(folder), "--feature_columns", *columns]
+        train([*named, *QUIET, *long])
+        entries = json.loads((folder / "results.json").read_text())["environments"].values()
+        return min(each["accuracy"] for each in entries if each["split"] == "test")
+
+    assert worst("marker") < 0.2 and worst("marker", "site") > 0.9

@@ -15,6 +15,7 @@ from documents import ROOT, code_blocks, pages
 
 from hf_ood.cli.arguments import parse
 from hf_ood.methods.registry import build_method
+from hf_ood.resources import recipe_file
 from hf_ood.runs.several import is_several
 
 # A script, and the console command that is the same program.
@@ -74,7 +75,7 @@ def assert_parses(command: str, flags: list[str]) -> None:
     """The program's own parser takes the flags; files that they name are there."""
     for flag, value in pairwise(flags):
         if flag == "--config" and "/" in value:
-            assert Path(value).exists(), value
+            assert recipe_file(value).exists(), value
     if command == "train":
         parsed = parse(flags)
         several = is_several(parsed.recipe.settings)
