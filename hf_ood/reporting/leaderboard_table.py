@@ -20,7 +20,7 @@ def terminal_table(data: DataSet, board: Board) -> Table:
     title = f"{data.name}, chosen by {board.protocol}"
     mark = Text.assemble(("ORACLE", "red"), " ", plain(title)) if board.oracle else plain(title)
     table = Table(title=mark, title_justify="left", box=SIMPLE_HEAD, style="red" if board.oracle else "")
-    table.add_column("method", overflow="fold")
+    table.add_column("method", overflow="fold", min_width=len("own environment"))
     for column in SHOWN:
         table.add_column(column, justify="right", no_wrap=True)
     for method, cells in board_cells(data, board).items():
