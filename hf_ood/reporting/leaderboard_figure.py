@@ -14,7 +14,7 @@ from ..evaluation.ranks import LEVEL
 from ..evaluation.verdicts import Verdict
 from ..names import plot_text
 from .claims_figure import VERDICT_COLORS
-from .leaderboards import Leaderboard
+from .leaderboards import DataSet, Leaderboard
 
 FADED = {  # paper for black figures: told apart by the colour-blind, and by their signs
     Verdict.HOLDS: "#8fd6bd",
@@ -46,7 +46,7 @@ def draw_leaderboard(leaderboard: Leaderboard) -> Figure:
     axes.set_xlim(-0.5, len(data_sets) - 0.5)
     axes.set_ylim(rows - 0.5, -0.5)
     axes.set_xticks(
-        range(len(data_sets)), [_heading(data.name, data.main.gap) for data in data_sets], fontsize=10
+        range(len(data_sets)), [_heading(data, not leaderboard.is_quick) for data in data_sets], fontsize=10
     )
     axes.xaxis.tick_top()
     labels = ["trained there itself", *map(plot_text, methods)]
@@ -69,10 +69,13 @@ def draw_leaderboard(leaderboard: Leaderboard) -> Figure:
     return figure
 
 
-def _heading(name: str, gap: object) -> str:
-    lines = "\n".join(wrap(plot_text(name).replace("_", " "), WIDEST))
-    baseline = getattr(gap, "mean_baseline", None)
-    return lines if baseline is None else f"{lines}\nERM {baseline.mean:.1f} %"
+def _heading(data: DataSet, with_budget: bool) -> str:
+    lines = wrap(plot_text(data.name).replace("_", " "), WIDEST)
+    if with_budget:
+        lines.append(f"(budget {data.budget})")
+    if data.main.gap is not None:
+        lines.append(f"ERM {data.main.gap.mean_baseline.mean:.1f} %")
+    return "\n".join(lines)
 
 
 def _shown(row: Row) -> tuple[str, str, bool]:
