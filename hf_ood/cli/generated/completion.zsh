@@ -44,7 +44,7 @@ _shtab_hf_ood_bench_options=(
   "--data[data sets of a bench, by name (--list shows them), or recipes of your own, by path\; default\: all that --list marks]:NAME|RECIPE:"
   "--list[show the data sets, and stop]"
   "--methods[erm irm rsc\+ema ..., or all\; default\: the budget\'s. ERM is always among them]:METHOD:"
-  "--budget[default\: quick\; of --from_results\: what is kept]:budget:(quick full)"
+  "--budget[default\: quick\; of --from_results\: the larger kept of each data set]:budget:(quick full)"
   "--trials[per method and environment\; quick\: 2, full\: 10]:trials:"
   "--seeds[of each trial\; quick\: 3, full\: 5]:seeds:"
   "--first_seed[seeds from N on\; default\: 0]:N:"
