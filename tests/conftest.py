@@ -12,6 +12,7 @@ from typing import Any
 os.environ.setdefault("HF_HOME", tempfile.mkdtemp(prefix="hf_ood_tests_"))
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # a pool of processes costs more than the few kernels here
 
 import pytest
 import torch

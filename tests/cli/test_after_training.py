@@ -51,6 +51,7 @@ def measured(run: Path, folder: Path, *flags: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["batch_norm", "t3a", "tent"])
 def test_a_table_says_that_unlabelled_target_samples_were_used(
     kind: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

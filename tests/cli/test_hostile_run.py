@@ -42,6 +42,7 @@ def scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_from_training_to_comparison(scans: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for method, rate in (("erm", "0.001"), ("irm", "0.002")):
         flags = ["--dataset_name", str(scans), "--test_environments", *SOME[:8], "--method", method]

@@ -607,6 +607,7 @@ def test_there_are_sixty_of_twelve_kinds() -> None:
     assert len({str(odd) for odd in ODD}) == len(ODD)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("odd", ODD, ids=str)
 def test_an_odd_input(odd: Odd, models: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "input").mkdir()

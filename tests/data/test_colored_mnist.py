@@ -58,6 +58,7 @@ def test_environments_sizes_and_names(name: str) -> None:
         assert max(counts) - min(counts) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_every_image_is_painted_in_the_colours_of_its_columns(name: str) -> None:
     """Independent of the painting code: the corner is background, full ink is digit colour."""
@@ -253,6 +254,7 @@ def test_the_columns_of_a_data_set(tmp_path: Path) -> None:
     assert first["image"].size == (28, 28) and first["image"].mode == "RGB"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["unseen_colors", "random_transforms", "background_shortcut"])
 def test_the_data_set_and_the_tensors_hold_the_same_pixels(name: str, tmp_path: Path) -> None:
     built, tensors = load(tmp_path, name, seed=3), colored_mnist_tensors(name, seed=3, **SMALL)

@@ -259,6 +259,7 @@ def test_same_seed_same_weights(method: str, tmp_path: Path) -> None:
         assert torch.equal(found[1][name], parameter), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", OBJECTIVES)  # RSC's coin and ties depend on the order within the batch
 def test_renaming_environments_changes_nothing_else(method: str, tmp_path: Path) -> None:
     data = make_dataset((60, 60, 60))

@@ -13,7 +13,7 @@ SCRIPT = Path(__file__).parent / "chaos.py"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kills", [6, pytest.param(20, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.nightly)])
 def test_nothing_is_lost_whenever_it_is_killed(kills: int) -> None:
     """So many kills and more of every kind of method, half as many of a command with stages."""
     command = [sys.executable, SCRIPT, "--few", "--kills", str(kills)]

@@ -101,6 +101,7 @@ def damage(file: Path, how: str) -> None:
         file.write_text("".join(lines))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["half", "empty", "zeros", "null", "NaN", "inf", ""])
 def test_damaged_tables_are_found_and_named(
     how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

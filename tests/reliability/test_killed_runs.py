@@ -54,6 +54,7 @@ def error_of(capsys: pytest.CaptureFixture[str], flags: list[str]) -> str:
     return capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_killed_between_the_last_step_and_the_results(whole: Path, flags: list[str], tmp_path: Path) -> None:
     run = tmp_path / "run"
     kill_when((run / "checkpoint-7" / "manifest.json").exists, *flags)
@@ -71,6 +72,7 @@ def test_a_finished_run_stays_as_it_is(whole: Path, table: str, capsys: pytest.C
     assert {file.name: file.read_bytes() for file in whole.iterdir() if file.is_file()} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [2, 4, 6, 7])
 def test_a_run_ends_alike_from_every_checkpoint(
     step: int, whole: Path, interrupted: Path, flags: list[str]
@@ -164,6 +166,7 @@ def test_a_step_may_be_divided_otherwise(
     assert train([*flags, *divided, *RESUME])["steps"] == 7
 
 
+@pytest.mark.slow
 def test_a_new_start_finds_nothing_of_the_earlier_one(whole: Path, flags: list[str], tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(whole, run)
@@ -219,6 +222,7 @@ def remove_results(folder: Path) -> None:
     (folder / "manifest.json").unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["the whole run's files", "stage 2's files", "stage 2", "stage 1's files"])
 def test_a_run_in_stages_ends_alike_wherever_it_was_killed(
     lost: str, staged: tuple[Path, list[str]], tmp_path: Path

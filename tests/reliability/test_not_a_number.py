@@ -36,6 +36,7 @@ TRAINING = (
 )
 
 
+@pytest.mark.slow
 def test_every_number_of_every_method_and_data_set_is_refused_where_it_is_none() -> None:
     assert {"irm", "groupdro", "mixup"} & {section for section, _ in NUMBERS}
     for section, name in NUMBERS:

@@ -87,11 +87,13 @@ def assert_same_from_every_checkpoint(folder: Path, **settings: Any) -> list[int
     return [int(point.name[11:]) for point in points]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", RUNS)
 def test_a_training_ends_alike_from_every_checkpoint(run: str, tmp_path: Path) -> None:
     assert assert_same_from_every_checkpoint(tmp_path, **RUNS[run])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", AVERAGES)
 def test_an_average_ends_alike_from_every_checkpoint(method: str, tmp_path: Path) -> None:
     evaluated = {"eval_strategy": "steps", "eval_steps": 1, "max_steps": 7, "logging_steps": 3}

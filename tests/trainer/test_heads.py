@@ -94,6 +94,7 @@ def largest_difference(
 OTHERS = [name for name in TOGETHER if name not in ("dann", "cdann", "swad", *QUICK)]  # those are below
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [*QUICK, *(pytest.param(name, marks=pytest.mark.nightly) for name in OTHERS)]
 )
@@ -126,6 +127,7 @@ def test_swad_goes_by_the_validation_loss(tmp_path: Path) -> None:
     assert largest_difference(specs, training, "linear") < 1e-8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

@@ -50,6 +50,7 @@ def history(trainer: OODTrainer) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulation", [1, 2])
 @pytest.mark.parametrize("method", METHODS)
 def test_it_is_the_same_after_a_resume_in_the_middle_of_a_window(

@@ -226,6 +226,7 @@ def test_every_option_has_the_test_of_its_class() -> None:
     assert set(table.REFUSED) == set(refusals)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", COMPARED)
 def test_what_is_inherited_changes_both_alike(option: str, baseline: Trainer, tmp_path: Path) -> None:
     ours, theirs = train_pair(tmp_path, **COMPARED[option])

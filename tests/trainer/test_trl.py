@@ -114,6 +114,7 @@ def test_its_loss_falls_and_its_own_measures_are_those_of_evaluations(tmp_path: 
     assert after["eval_accuracy"] > 0.9 and after["eval_margin"] > before["eval_margin"]
 
 
+@pytest.mark.slow
 def test_a_resumed_training_ends_as_the_undisturbed_one(tmp_path: Path) -> None:
     options = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2}
     whole = make(tmp_path, **options)

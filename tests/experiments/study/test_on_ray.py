@@ -99,6 +99,7 @@ def test_without_ray_or_without_an_answer_the_way_out_is_named(
     assert "pip install 'hf_ood[sweep]'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_machine_with_other_code_is_refused_and_failures_leave_no_results(
     whole: Path, tmp_path: Path
 ) -> None:

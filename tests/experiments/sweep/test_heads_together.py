@@ -199,6 +199,7 @@ def test_features_are_computed_once_a_row(tmp_path: Path, monkeypatch: pytest.Mo
     assert asked == [30, 30, 30]
 
 
+@pytest.mark.slow
 def test_a_sweep_trains_heads_together_and_chooses_from_them(
     table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
