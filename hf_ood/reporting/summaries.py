@@ -177,16 +177,13 @@ def judged(summaries: Sequence[StudySummary]) -> list[Judged]:
 def counts(claims: Sequence[Judged]) -> Iterator[tuple[int, str, str]]:
     """How many claims have each verdict, in words, and the verdict."""
     found = Counter(each.claim.verdict for each in claims)
-    words: dict[Verdict | None, str] = {
-        **{verdict: str(verdict) for verdict in Verdict},
-        None: "have one seed",
+    words: dict[Verdict | None, tuple[str, str]] = {
+        Verdict.HOLDS: ("holds", "hold"),
+        Verdict.REVERSED: ("is reversed", "are reversed"),
+        Verdict.NO_DIFFERENCE: ("shows no difference", "show no difference"),
+        Verdict.INCONCLUSIVE: ("is open (inconclusive)", "are open (inconclusive)"),
+        None: ("has one seed", "have one seed"),
     }
-    words |= {
-        Verdict.HOLDS: "hold",
-        Verdict.REVERSED: "are reversed",
-        Verdict.NO_DIFFERENCE: "show no difference",
-    }
-    words |= {Verdict.INCONCLUSIVE: "are open (inconclusive)"}
-    for verdict, word in words.items():
+    for verdict, (of_one, of_several) in words.items():
         if found[verdict] or verdict is not None:
-            yield found[verdict], word, verdict or "none"
+            yield found[verdict], of_one if found[verdict] == 1 else of_several, verdict or "none"

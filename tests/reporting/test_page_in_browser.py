@@ -159,8 +159,8 @@ def test_a_table_of_many_claims_is_corrected_together_and_drawn_in_one_picture()
         (2, "hold"),
         (0, "are reversed"),
         (0, "show no difference"),
-        (1, "are open (inconclusive)"),
-        (1, "have one seed"),
+        (1, "is open (inconclusive)"),
+        (1, "has one seed"),
     ]
     points, errors = draw_claims(claims).axes
     assert len(points.get_yticks()) == 3 and len(errors.get_yticks()) == 1
