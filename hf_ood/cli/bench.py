@@ -139,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         failed = _train(benches, arguments, console)
     named = [Path(name).stem for name in arguments.data] if arguments.data else None
     results_dir = arguments.results_dir
-    kept = find_kept(budget, results_dir, named) if budget else find_largest(results_dir, named)
+    kept = find_kept(budget, results_dir, KEPT, names=named) if budget else find_largest(results_dir, named)
     if not kept:
         say(console, f"No results are kept for the budget {budget}.")
         return 1
@@ -258,12 +258,12 @@ def _train(benches: Sequence[Bench], arguments: argparse.Namespace, console: Con
 
 
 def _compare(kept: Sequence[Kept], folder: Path, console: Console) -> None:
-    """Say which verdicts are the opposite in the results of another bench."""
-    budgets = {each.budget for each in kept} if folder != KEPT else set()
-    others = {each.name: each for budget in budgets for each in find_kept(budget, folder)}
+    """Say which verdicts are the opposite in the results of another bench at the same budget. Raises
+    `ValueError` where it has not all of the data sets."""
     for each in kept:
+        others = {other.name: other for other in find_kept(each.budget, folder)}
         if each.name not in others:
-            raise ValueError(unknown_name(f"data set of {folder}", each.name, list(others)))
+            raise ValueError(unknown_name(f"data set of {folder / each.budget}", each.name, list(others)))
         found = flips(each, others[each.name])
         told = "; ".join(found) if found else "no verdict is the opposite"
         say(

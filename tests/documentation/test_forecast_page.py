@@ -41,3 +41,9 @@ def test_the_summary_is_of_the_sites(summary: pd.DataFrame) -> None:
     for name, share in by_data.items():
         assert summary.loc[name, "coverage"] == pytest.approx(share, abs=1e-3)
     assert summary.loc["all", "coverage"] == pytest.approx(by_data.mean(), abs=1e-3)
+
+
+def test_the_shares_in_the_text_are_of_the_summary(summary: pd.DataFrame) -> None:
+    whole, page = summary.loc["all"], " ".join((FOLDER / "forecast.md").read_text().split())
+    assert f"The error is {whole['error'] / whole['error_in_domain']:.2f} of that of assuming" in page
+    assert f"intervals are {whole['width'] / whole['plain_width']:.2f} as wide as the plain ones" in page

@@ -84,10 +84,13 @@ def read_kept(folder: Path) -> Kept:
     return Kept(folder.name, about, choices.astype(kinds), cost, spaces, folder.absolute().parent.name)
 
 
-def find_kept(budget: str, results_dir: Path, names: Sequence[str] | None = None) -> list[Kept]:
-    """The kept results at a budget, those in `results_dir` before those of the package; `names`: of these
-    configurations alone."""
-    return _read({**_places(KEPT, budget), **_places(results_dir, budget)}, names)
+def find_kept(budget: str, *folders: Path, names: Sequence[str] | None = None) -> list[Kept]:
+    """The results at a budget that are kept in `folders`, an earlier one's before a later one's; `names`: of
+    these configurations alone."""
+    places: dict[str, Path] = {}
+    for folder in folders:
+        places = {**_places(folder, budget), **places}
+    return _read(places, names)
 
 
 def find_largest(results_dir: Path, names: Sequence[str] | None = None) -> list[Kept]:

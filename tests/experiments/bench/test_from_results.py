@@ -138,6 +138,16 @@ def test_other_seeds_are_set_against_these(
     assert "flights, seeds [0, 1, 2] and [3, 4, 5]: no verdict is the opposite" in shown
 
 
+def test_a_bench_is_set_against_another_and_not_against_the_packages(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "again").mkdir()
+    theirs = ["--from_results", "--results_dir", str(tmp_path / "none"), "--data", "rated_genres"]
+    with pytest.raises(SystemExit):
+        main([*theirs, "--against", str(tmp_path / "again")])
+    assert f"data set of {tmp_path / 'again' / 'full'}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
