@@ -61,9 +61,9 @@ def challenge_mask(importance: Tensor, drop_rate: float, places: Tensor | None =
         return torch.ones_like(importance).scatter_(1, order, rank.ge(each).to(importance))
     dropped = min(math.ceil(drop_rate * importance.shape[1] - 1e-9), importance.shape[1])
     mask = torch.ones_like(importance)
-    return (
-        mask.scatter_(1, importance.topk(dropped, dim=1, sorted=False).indices, 0.0) if dropped > 0 else mask
-    )
+    if dropped == 0:
+        return mask
+    return mask.scatter_(1, importance.topk(dropped, dim=1, sorted=False).indices, 0.0)
 
 
 def true_class_gradient(features: Tensor, head: Head, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -203,7 +203,7 @@ class RSC(FeatureTransform):
         if dimensions == 2:
             importance = gradients if self.importance == SIGNED else gradients.abs()
             return challenge_mask(importance, self.current_drop_rate())
-        if dimensions < 4:
+        if dimensions == 3:  # [B, T, D] -> [B, D, T, 1]
             gradients, features = (each.transpose(1, 2)[..., None] for each in (gradients, features))
         kind = self.mask
         if kind == "either":
