@@ -139,7 +139,7 @@ def standardized(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     mean and variance, [B, 1] each."""
     mean = features.mean(1, keepdim=True)
     centred = features - mean
-    # On a CPU torch.var_mean takes several times as long.
+    # On a CPU torch.var_mean takes longer.
     variance = centred.square().sum(1, keepdim=True) / (features.shape[1] - 1)
     return centred / (variance + LEAST_VARIANCE).sqrt(), mean, variance
 
