@@ -53,6 +53,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> str:
     return save_small_source(tmp_path_factory.mktemp("source"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_memory", ["always", "never"])
 def test_it_is_the_training_on_all_samples_for_the_chosen_steps(
     in_memory: str, source: str, tmp_path: Path

@@ -183,6 +183,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
     return folder / "run", main(["--config", write(folder), "--output_dir", str(folder / "run")])
 
 
+@pytest.mark.slow
 def test_a_run_in_stages_leaves_everything_behind(whole: tuple[Path, dict[str, Any]]) -> None:
     folder, results = whole
     files = {

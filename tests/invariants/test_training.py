@@ -94,6 +94,7 @@ def test_every_parameter_moves(method: str, tmp_path: Path) -> None:
     assert still == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "accumulation"),
     [

@@ -29,6 +29,7 @@ def test_layer_and_classifier_are_found_inside_the_wrapper() -> None:
     assert Penultimate(model).classifier is model.base_model.model.classifier.modules_to_save["default"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ADDITIVE)
 def test_adapters_and_head_learn_and_nothing_else(name: str, tmp_path: Path) -> None:
     model = adapted()
