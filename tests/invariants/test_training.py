@@ -95,13 +95,7 @@ def test_every_parameter_moves(method: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("method", "accumulation"),
-    [
-        *((method, 1) for method in METHODS),
-        *(pytest.param(*run, marks=pytest.mark.slow) for run in RESUMED_TOO),
-    ],
-)
+@pytest.mark.parametrize(("method", "accumulation"), [*((method, 1) for method in METHODS), *RESUMED_TOO])
 def test_a_resumed_run_ends_where_the_uninterrupted_one_does(
     method: str, accumulation: int, tmp_path: Path
 ) -> None:
