@@ -13,6 +13,7 @@ from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from backbones import BACKBONES, LANGUAGE, make_backbone
@@ -100,7 +101,7 @@ def own_partners(self: SagNet, number: int, device: torch.device) -> torch.Tenso
     return torch.arange(number, device=device)
 
 
-SagNet.partners = own_partners  # type: ignore[method-assign]
+with_own_partners = patch.object(SagNet, "partners", own_partners)
 
 
 class WithOwnLoss(LeNetForImageClassification):
@@ -278,6 +279,7 @@ def gradients(
     }
 
 
+@with_own_partners
 def main(folder: Path) -> None:
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     gc.freeze()  # Trainer collects garbage after every run: not in what the libraries hold

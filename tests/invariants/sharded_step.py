@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
-from one_step import DATA, OPTIONS, collate_double, make_divided
+from one_step import DATA, OPTIONS, collate_double, make_divided, with_own_partners
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 from torch.distributed.device_mesh import init_device_mesh
@@ -154,6 +154,7 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor.clone()
 
 
+@with_own_partners
 def main(folder: Path) -> None:
     if processes() > 1:
         dist.init_process_group("gloo")

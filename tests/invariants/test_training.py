@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import make_dataset
+from one_step import with_own_partners
 from torch import Tensor, nn
 from transformers import set_seed
 
@@ -255,6 +256,7 @@ def test_same_seed_same_weights(method: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@with_own_partners
 @pytest.mark.parametrize("method", OBJECTIVES)  # RSC's coin and ties depend on the order within the batch
 def test_renaming_environments_changes_nothing_else(method: str, tmp_path: Path) -> None:
     data = make_dataset((60, 60, 60))
